@@ -1,0 +1,1 @@
+//! Tenantry: a Kubernetes operator that turns tenant templates into fenced, metered and watched namespaces.
