@@ -1,1 +1,5 @@
 //! Tenantry: a Kubernetes operator that turns tenant templates into fenced, metered and watched namespaces.
+
+pub mod api;
+pub mod domain;
+pub mod generate;

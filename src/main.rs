@@ -1,1 +1,5 @@
-fn main() {}
+//! The `tenantry` binary.
+fn main() -> anyhow::Result<()> {
+    tenantry::generate::write(std::path::Path::new("."))?;
+    Ok(())
+}

@@ -1,0 +1,55 @@
+//! Names that stand on objects: labels, annotations, finalizers, field managers and object names.
+//!
+//! They are a contract with users, policies and other tools (OpenCost, log routers): never rename one.
+
+/// API group of every kind that we define.
+pub const GROUP: &str = "tenantry.dev";
+
+/// Label that marks a managed object; watches and policies select on it.
+pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
+/// Value of [`MANAGED_BY`] on our objects.
+pub const MANAGED_BY_US: &str = "tenantry";
+
+/// Label with the tenant's name, on every managed object.
+pub const TENANT: &str = "tenantry.dev/tenant";
+/// Label with the tier, on namespaces.
+pub const TIER: &str = "tenantry.dev/tier";
+/// Label with the template's name, on namespaces.
+pub const TEMPLATE: &str = "tenantry.dev/template";
+/// Label with the environment, on namespaces.
+pub const ENVIRONMENT: &str = "tenantry.dev/environment";
+
+/// Labels of Pod Security admission; the version is pinned so that a cluster upgrade does not tighten by itself.
+pub const POD_SECURITY_MODES: [&str; 3] = ["enforce", "audit", "warn"];
+/// Prefix of the Pod Security labels.
+pub const POD_SECURITY: &str = "pod-security.kubernetes.io/";
+
+/// Annotation by which a cluster admin hands an existing namespace to the named tenant.
+pub const ADOPT_BY: &str = "tenantry.dev/adopt-by";
+/// Finalizer on Tenants: owners' rights are withdrawn before anything else goes.
+pub const CLEANUP: &str = "tenantry.dev/cleanup";
+/// Finalizer on TenantTemplates: a template goes only when no tenant uses it.
+pub const IN_USE: &str = "tenantry.dev/in-use";
+
+/// Field manager of the tenant controller.
+pub const TENANT_MANAGER: &str = "tenantry/tenant";
+/// Field manager of the template controller.
+pub const TEMPLATE_MANAGER: &str = "tenantry/template";
+
+/// Name of the one ResourceQuota, LimitRange, PodMonitor and PrometheusRule of a namespace.
+pub const OBJECT: &str = "tenantry";
+/// NetworkPolicy that denies everything in both directions.
+pub const DEFAULT_DENY: &str = "tenantry-default-deny";
+/// NetworkPolicy that opens what the template allows.
+pub const ALLOW: &str = "tenantry-allow";
+/// The TenantPolicy that admission policies read.
+pub const EFFECTIVE: &str = "effective";
+/// ConfigMap that hands the limits that Kubernetes cannot enforce to workloads.
+pub const LIMITS: &str = "tenant-limits";
+/// ConfigMap with the Grafana dashboard.
+pub const DASHBOARD: &str = "tenantry-dashboard";
+
+/// The full name of a tenant's namespace: `<tenant>-<name>`.
+pub fn namespace(tenant: &str, name: &str) -> String {
+    format!("{tenant}-{name}")
+}

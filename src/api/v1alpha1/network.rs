@@ -1,0 +1,156 @@
+//! What a tenant's pods may talk to, and how services are exposed.
+
+use std::collections::BTreeMap;
+
+use kube::KubeSchema;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::schema;
+
+/// Network rules. Every namespace starts closed in both directions; this block opens it. NetworkPolicies take effect
+/// when the network plugin acts on them (state Configured); the rules on Services and Ingresses are enforced by the
+/// API server.
+#[derive(Serialize, Deserialize, KubeSchema, Clone, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct NetworkSpec {
+    /// How far pods of the tenant reach each other: over all its namespaces (Tenant) or only inside one (Namespace).
+    #[serde(default)]
+    pub isolation: Isolation,
+    /// Traffic to addresses outside the private ranges (RFC 1918, RFC 6598, RFC 4193, link-local). Deny by default.
+    #[serde(default)]
+    pub internet_egress: Traffic,
+    /// Further destinations that pods may reach.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32))]
+    pub egress: Vec<EgressRule>,
+    /// Namespaces outside the tenant whose pods may reach the tenant's pods: ingress controllers, monitoring.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32))]
+    pub ingress_from: Vec<IngressPeer>,
+    /// Service types that tenants may create. Left out: ClusterIP only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 4))]
+    pub service_types: Option<Vec<ServiceType>>,
+    /// Host names that Ingresses, HTTPRoutes and the like may use: an exact name or `*.` and a domain. `{tenant}`
+    /// stands for the tenant's name, for example `*.{tenant}.apps.example.com`. Left out or empty: no host at all.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32), inner(length(max = 253), pattern(r"^(\*\.)?([a-z0-9{]([-a-z0-9{}]*[a-z0-9}])?\.)+[a-z0-9]([-a-z0-9]*[a-z0-9])?$")))]
+    pub ingress_hosts: Vec<String>,
+    /// Ingress classes that tenants may use. Left out: any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 16), inner(length(min = 1, max = 253)))]
+    pub ingress_classes: Option<Vec<String>>,
+}
+
+/// How far pods of one tenant reach each other.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Isolation {
+    /// Pods reach all pods of the same tenant.
+    #[default]
+    Tenant,
+    /// Pods reach only pods of their own namespace.
+    Namespace,
+}
+
+/// Whether a kind of traffic passes.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Traffic {
+    /// It does not.
+    #[default]
+    Deny,
+    /// It does.
+    Allow,
+}
+
+/// One destination that pods may reach.
+#[derive(Serialize, Deserialize, KubeSchema, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("isCIDR(self.cidr)").message("cidr must be an address range, for example 10.20.0.0/16 or 2001:db8::/32").field_path(".cidr"),
+    validation = Rule::new("!isCIDR(self.cidr) || !has(self.except) || self.except.all(e, isCIDR(e) && cidr(self.cidr).containsCIDR(e))").message("except must hold address ranges inside cidr").field_path(".except")
+)]
+pub struct EgressRule {
+    /// The address range, for example `10.20.0.0/16`.
+    #[schemars(length(min = 1, max = 49))]
+    pub cidr: String,
+    /// Ranges inside `cidr` that stay closed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16), inner(length(max = 49)))]
+    pub except: Vec<String>,
+    /// Ports. Left out: all.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    pub ports: Vec<NetworkPort>,
+}
+
+/// Pods outside the tenant, chosen by the labels of their namespace, that may reach its pods.
+#[derive(Serialize, Deserialize, KubeSchema, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("size(self.namespaceLabels) > 0").message("namespaceLabels must name at least one label: an empty selector would let every namespace in").field_path(".namespaceLabels"))]
+pub struct IngressPeer {
+    /// Labels that the peer's namespace carries, for example `kubernetes.io/metadata.name: ingress-nginx`.
+    #[schemars(schema_with = "schema::labels")]
+    pub namespace_labels: BTreeMap<String, String>,
+    /// Ports. Left out: all.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    pub ports: Vec<NetworkPort>,
+}
+
+/// A port or a range of ports.
+#[derive(Serialize, Deserialize, KubeSchema, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("!has(self.endPort) || self.endPort >= self.port").message("endPort must not be below port").field_path(".endPort"))]
+pub struct NetworkPort {
+    /// Protocol.
+    #[serde(default)]
+    pub protocol: Protocol,
+    /// First port.
+    #[schemars(range(min = 1, max = 65535))]
+    pub port: i32,
+    /// Last port of a range.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 65535))]
+    pub end_port: Option<i32>,
+}
+
+/// Transport protocol.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Protocol {
+    /// TCP.
+    #[default]
+    #[serde(rename = "TCP")]
+    Tcp,
+    /// UDP.
+    #[serde(rename = "UDP")]
+    Udp,
+    /// SCTP.
+    #[serde(rename = "SCTP")]
+    Sctp,
+}
+
+impl Protocol {
+    /// The value as written in YAML.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Tcp => "TCP",
+            Self::Udp => "UDP",
+            Self::Sctp => "SCTP",
+        }
+    }
+}
+
+/// Type of a Service.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ServiceType {
+    /// Reachable inside the cluster.
+    #[serde(rename = "ClusterIP")]
+    ClusterIp,
+    /// Reachable on every node.
+    NodePort,
+    /// Reachable through the cloud's load balancer.
+    LoadBalancer,
+    /// An alias in DNS.
+    ExternalName,
+}

@@ -1,0 +1,61 @@
+//! TenantNamespace: a team's own request for one more namespace.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube::{CustomResource, KubeSchema};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{Environment, schema};
+
+/// A request for one more namespace of the tenant that this home namespace belongs to. Requests are not acted on yet.
+#[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[kube(
+    group = "tenantry.dev",
+    version = "v1alpha1",
+    kind = "TenantNamespace",
+    plural = "tenantnamespaces",
+    shortname = "tns",
+    category = "tenantry",
+    namespaced,
+    status = "TenantNamespaceStatus",
+    derive = "PartialEq",
+    doc = "A TenantNamespace in a tenant's home namespace asks for one more namespace of that tenant. Requests are not acted on yet: nothing in this version creates home namespaces.",
+    printcolumn(name = "Namespace", type_ = "string", json_path = ".status.namespace", description = "The namespace that was made"),
+    printcolumn(name = "Environment", type_ = "string", json_path = ".spec.environment", description = "What it is for"),
+    printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].status", description = "Whether it stands"),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp", description = "Time since creation"),
+    validation = Rule::new("self.metadata.name.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$') && size(self.metadata.name) <= 61").message("metadata.name must be a DNS label: the namespace is called <tenant>-<name>")
+)]
+#[serde(rename_all = "camelCase")]
+pub struct TenantNamespaceSpec {
+    /// What the namespace is for.
+    #[serde(default)]
+    pub environment: Environment,
+    /// Labels for the namespace, for tools outside this operator.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(schema_with = "schema::namespace_labels")]
+    pub labels: BTreeMap<String, String>,
+    /// Share of the tenant's quotas, against the weights of its other namespaces. Left out: 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 1000))]
+    pub weight: Option<i32>,
+}
+
+/// State of the request, written by the operator.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, Default, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct TenantNamespaceStatus {
+    /// The metadata.generation that this status was computed from; -1 until the first time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+    /// Ready, Reconciling, Stalled (kstatus).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "schema::conditions")]
+    pub conditions: Vec<Condition>,
+    /// Full name of the namespace that was made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 63))]
+    pub namespace: Option<String>,
+}
