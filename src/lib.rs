@@ -1,1 +1,3 @@
 //! Tenantry: a Kubernetes operator that turns tenant templates into fenced, metered and watched namespaces.
+
+pub mod domain;
