@@ -1,5 +1,6 @@
 //! Tenantry: a Kubernetes operator that turns tenant templates into fenced, metered and watched namespaces.
 
 pub mod api;
+pub mod apply;
 pub mod domain;
 pub mod generate;

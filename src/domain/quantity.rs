@@ -5,7 +5,7 @@
 //! `k8s.io/apimachinery/pkg/api/resource` and are checked against it (tests/oracle/quantity), but for these cases,
 //! where following it would hide a mistake:
 //!
-//! - text without a single digit (`Ki`, `m`, `+`) is refused; apimachinery reads most of it as 0;
+//! - text without a number before its suffix (`Ki`, `e3`, `+`) is refused; apimachinery reads most of it as 0;
 //! - a value beyond ±2^127 nano-units (about 1.7e29 units) is refused; apimachinery grows without bound;
 //! - an exponent that does not fit 32 bits is refused; apimachinery drops its upper half;
 //! - a value that has no suffix of its own is printed with the largest there is (`1000E`); apimachinery prints `1`.

@@ -7,9 +7,9 @@ use super::{Format, NANOS, Quantity};
 /// Why a text is not a quantity. Each variant carries the text, cut after 64 characters.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ParseQuantityError {
-    /// There is no digit in it.
-    #[error("failed to parse quantity {0:?}: it has no digit; write for example 500m, 2 or 10Gi")]
-    NoDigits(String),
+    /// There is no number before its suffix, or nothing at all.
+    #[error("failed to parse quantity {0:?}: it has no number; write for example 500m, 2 or 10Gi")]
+    NoNumber(String),
     /// What follows the number is no suffix.
     #[error(
         "failed to parse quantity {0:?}: what follows the number is none of n u m k M G T P E, Ki Mi Gi Ti Pi Ei, e<exponent>"
@@ -32,7 +32,7 @@ impl FromStr for Quantity {
         let (whole, rest) = split_digits(unsigned);
         let (fraction, suffix) = rest.strip_prefix('.').map_or(("", rest), split_digits);
         if whole.is_empty() && fraction.is_empty() {
-            return Err(ParseQuantityError::NoDigits(shown()));
+            return Err(ParseQuantityError::NoNumber(shown()));
         }
         let (magnitude, format) = match Suffix::parse(suffix).ok_or_else(|| ParseQuantityError::Suffix(shown()))? {
             Suffix::Binary(exponent) => binary(whole, fraction, exponent),

@@ -50,9 +50,15 @@ impl<'de> Deserialize<'de> for Quantity {
     }
 }
 
+/// The text that the API server hands back unchanged. In binary, 385000 prints without a suffix, is then read as decimal
+/// and comes back as `385k`; whoever compares text would see a change for ever.
 impl From<Quantity> for K8sQuantity {
     fn from(quantity: Quantity) -> Self {
-        Self(quantity.to_string())
+        let text = quantity.to_string();
+        if text.ends_with(|c: char| c.is_ascii_digit()) && quantity.format() == Format::BinarySi {
+            return Self(quantity.with_format(Format::DecimalSi).to_string());
+        }
+        Self(text)
     }
 }
 

@@ -1,0 +1,193 @@
+//! Create, replace, delete: each with a precondition, each answer taken into the inventory.
+
+use std::sync::Arc;
+
+use kube::{
+    Api, Client,
+    api::{DeleteParams, DynamicObject, PostParams, Preconditions},
+};
+use serde_json::Value;
+
+use super::{Inventory, Key, Kind, Live, Object, drift};
+use crate::api::names;
+
+/// Writes objects and keeps the inventory in step.
+#[derive(Clone)]
+pub struct Writer {
+    client: Client,
+    inventory: Arc<Inventory>,
+}
+
+/// What became of a desired object.
+#[derive(Clone, Debug)]
+pub enum Outcome {
+    /// It was as desired: no call was made.
+    Unchanged(Arc<Live>),
+    /// It was created or replaced.
+    Changed(Arc<Live>),
+}
+
+impl Outcome {
+    /// The object as it now stands.
+    pub fn live(&self) -> &Arc<Live> {
+        match self {
+            Self::Unchanged(live) | Self::Changed(live) => live,
+        }
+    }
+}
+
+/// A write failed.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The API server refused or could not be reached.
+    #[error("failed to {verb} {key}: {source}")]
+    Api {
+        /// create, replace, delete or get.
+        verb: &'static str,
+        /// The object.
+        key: Key,
+        /// The answer.
+        source: Box<kube::Error>,
+    },
+    /// The object changed since it was seen; the next try sees the change.
+    #[error("{key} changed since it was seen")]
+    Outdated {
+        /// The object.
+        key: Key,
+    },
+    /// The answer was no Kubernetes object; a bug or a broken proxy.
+    #[error("failed to read the answer about {key}")]
+    Malformed {
+        /// The object.
+        key: Key,
+    },
+    /// An object of that name exists and is not ours to write.
+    #[error("{key} exists and does not belong to this tenant")]
+    Foreign {
+        /// The object.
+        key: Key,
+        /// The object that stands there.
+        live: Arc<Live>,
+    },
+}
+
+impl Error {
+    /// Whether a new look at the cluster is all that is needed.
+    pub fn is_outdated(&self) -> bool {
+        matches!(self, Self::Outdated { .. })
+    }
+}
+
+impl Writer {
+    /// A writer that keeps `inventory` in step.
+    pub fn new(client: Client, inventory: Arc<Inventory>) -> Self {
+        Self { client, inventory }
+    }
+
+    fn api(&self, key: &Key) -> Api<DynamicObject> {
+        let resource = key.kind.api_resource();
+        match key.kind {
+            Kind::Namespace => Api::all_with(self.client.clone(), &resource),
+            _ => Api::namespaced_with(self.client.clone(), &key.namespace, &resource),
+        }
+    }
+
+    /// Makes `desired` stand: no call if `live` is as desired, a replace if it differs, a create if there is none.
+    ///
+    /// Inside our own namespaces an object that stands in the place of ours, unlabelled, is taken over. A Namespace
+    /// never is: see [`Error::Foreign`].
+    pub async fn ensure(&self, desired: &Object, live: Option<&Arc<Live>>) -> Result<Outcome, Error> {
+        match live {
+            Some(live) if drift::is_as_desired(&live.body(), desired) => Ok(Outcome::Unchanged(live.clone())),
+            Some(live) => self.replace(desired, &live.body()).await.map(Outcome::Changed),
+            None => match self.create(desired).await {
+                Err(Error::Api { source, .. }) if is_already_exists(&source) => self.meet(desired).await,
+                result => result.map(Outcome::Changed),
+            },
+        }
+    }
+
+    /// An object that the inventory does not hold stands where ours should be.
+    async fn meet(&self, desired: &Object) -> Result<Outcome, Error> {
+        let key = &desired.key;
+        let found = self.api(key).get(&key.name).await.map_err(|source| failed("get", key, source))?;
+        let found = Arc::new(read(key, found)?);
+        let owner = desired.owner.as_ref().and_then(|owner| owner["uid"].as_str());
+        if key.kind == Kind::Namespace && (owner.is_none() || found.owner.as_deref() != owner) {
+            self.inventory.upsert(key.clone(), found.clone());
+            return Err(Error::Foreign { key: key.clone(), live: found });
+        }
+        self.replace(desired, &found.body()).await.map(Outcome::Changed)
+    }
+
+    async fn create(&self, desired: &Object) -> Result<Arc<Live>, Error> {
+        let key = &desired.key;
+        let manifest = object(key, desired.manifest())?;
+        let params = PostParams { field_manager: Some(names::TENANT_MANAGER.to_owned()), ..PostParams::default() };
+        let created = self.api(key).create(&params, &manifest).await.map_err(|source| failed("create", key, source))?;
+        self.keep(key, created)
+    }
+
+    async fn replace(&self, desired: &Object, live: &Value) -> Result<Arc<Live>, Error> {
+        let key = &desired.key;
+        if key.kind == Kind::RoleBinding && live["roleRef"] != desired.content["roleRef"] {
+            // roleRef is immutable.
+            self.delete_value(key, live).await?;
+            return self.create(desired).await;
+        }
+        let body = object(key, drift::replacement(live, desired))?;
+        let params = PostParams { field_manager: Some(names::TENANT_MANAGER.to_owned()), ..PostParams::default() };
+        let replaced =
+            self.api(key).replace(&key.name, &params, &body).await.map_err(|source| failed("replace", key, source))?;
+        self.keep(key, replaced)
+    }
+
+    /// Deletes exactly the object that was seen; one that is gone already is fine.
+    pub async fn delete(&self, key: &Key, live: &Live) -> Result<(), Error> {
+        self.delete_value(key, &live.body()).await
+    }
+
+    async fn delete_value(&self, key: &Key, live: &Value) -> Result<(), Error> {
+        let text = |field: &str| live["metadata"][field].as_str().map(str::to_owned);
+        // A Namespace's version moves with every annotation; its uid is what must not have changed.
+        let resource_version = text("resourceVersion").filter(|_| key.kind != Kind::Namespace);
+        let preconditions = Preconditions { uid: text("uid"), resource_version };
+        let params = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() };
+        match self.api(key).delete(&key.name, &params).await {
+            Ok(_) => {}
+            Err(kube::Error::Api(status)) if status.is_not_found() => {}
+            Err(source) => return Err(failed("delete", key, source)),
+        }
+        if key.kind != Kind::Namespace {
+            self.inventory.remove(key, text("resourceVersion").and_then(|version| version.parse().ok()).unwrap_or(u64::MAX));
+        }
+        Ok(())
+    }
+
+    fn keep(&self, key: &Key, object: DynamicObject) -> Result<Arc<Live>, Error> {
+        let live = Arc::new(read(key, object)?);
+        self.inventory.upsert(key.clone(), live.clone());
+        Ok(live)
+    }
+}
+
+fn object(key: &Key, manifest: Value) -> Result<DynamicObject, Error> {
+    serde_json::from_value(manifest).map_err(|_| Error::Malformed { key: key.clone() })
+}
+
+fn read(key: &Key, object: DynamicObject) -> Result<Live, Error> {
+    let value = serde_json::to_value(object).ok();
+    value.and_then(Live::from_value).ok_or_else(|| Error::Malformed { key: key.clone() })
+}
+
+fn failed(verb: &'static str, key: &Key, source: kube::Error) -> Error {
+    match &source {
+        kube::Error::Api(status) if status.is_conflict() && !status.is_already_exists() => Error::Outdated { key: key.clone() },
+        kube::Error::Api(status) if status.is_not_found() && verb == "replace" => Error::Outdated { key: key.clone() },
+        _ => Error::Api { verb, key: key.clone(), source: Box::new(source) },
+    }
+}
+
+fn is_already_exists(error: &kube::Error) -> bool {
+    matches!(error, kube::Error::Api(status) if status.is_already_exists())
+}
