@@ -1,9 +1,10 @@
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity as K8sQuantity;
+use kube::CustomResourceExt;
 use proptest::prelude::*;
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::*;
@@ -187,12 +188,30 @@ fn k8s_openapi_quantities_convert_both_ways() {
     assert!(Quantity::try_from(K8sQuantity("x".into())).is_err());
 }
 
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema, kube::CustomResource)]
+#[kube(group = "example.dev", version = "v1", kind = "Sample")]
+struct SampleSpec {
+    plain: Quantity,
+    optional: Option<Quantity>,
+    named: BTreeMap<String, Quantity>,
+}
+
+/// The API server takes this schema as structural (tried on 1.36, with and without `nullable`).
 #[test]
-fn the_schema_is_a_structural_int_or_string() {
-    let schema = json!(Quantity::json_schema(&mut schemars::SchemaGenerator::default()));
-    assert_eq!(schema["anyOf"], json!([{"type": "integer"}, {"type": "string"}]));
-    assert_eq!(schema["x-kubernetes-int-or-string"], json!(true));
-    assert_eq!(schema.get("type"), None);
+fn the_schema_is_a_structural_int_or_string_wherever_it_stands() {
+    let crd = json!(Sample::crd());
+    let spec = &crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"];
+    for schema in [
+        &spec["plain"],
+        &spec["optional"],
+        &spec["named"]["additionalProperties"],
+    ] {
+        assert_eq!(schema["x-kubernetes-int-or-string"], json!(true), "{schema}");
+        assert_eq!(schema["maxLength"], json!(48));
+        assert!(schema["pattern"].is_string() && schema["description"].is_string());
+        assert_eq!((schema.get("type"), schema.get("anyOf")), (None, None), "{schema}");
+    }
+    assert_eq!(spec["optional"]["nullable"], json!(true));
 }
 
 fn any_quantity() -> impl Strategy<Value = Quantity> {

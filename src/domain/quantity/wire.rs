@@ -78,7 +78,8 @@ impl TryFrom<K8sQuantity> for Quantity {
     }
 }
 
-/// A structural CRD schema: int-or-string, with the pattern for strings.
+/// A structural CRD schema: int-or-string, with the pattern for strings. Without the customary `anyOf` of both types,
+/// which says nothing more, and from which kube takes the types away.
 impl JsonSchema for Quantity {
     fn inline_schema() -> bool {
         true
@@ -91,7 +92,6 @@ impl JsonSchema for Quantity {
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({
             "description": "An amount: an integer, or a string such as 500m, 2 or 10Gi.",
-            "anyOf": [{"type": "integer"}, {"type": "string"}],
             "x-kubernetes-int-or-string": true,
             "pattern": PATTERN,
             "maxLength": MAX_LENGTH,
