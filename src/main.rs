@@ -1,1 +1,8 @@
-fn main() {}
+//! The `tenantry` binary.
+
+use clap::Parser;
+use tenantry::cli::Cli;
+
+fn main() {
+    let _ = Cli::parse();
+}

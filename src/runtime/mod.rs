@@ -3,12 +3,12 @@
 //! Nothing here knows what a tenant is. Time, randomness and the API server are passed in, so that each part is tested
 //! without any of them.
 
-// pub mod admin;
+pub mod admin;
 pub mod backoff;
-// pub mod client;
+pub mod client;
 pub mod clock;
-// pub mod health;
+pub mod health;
 pub mod leader;
-// pub mod metrics;
+pub mod metrics;
 pub mod shutdown;
-// pub mod telemetry;
+pub mod telemetry;

@@ -133,12 +133,14 @@ pub struct StoredLease {
 pub enum Step {
     /// Nothing for this long.
     Wait(Duration),
+    /// Nothing, as someone else holds the Lease: call [`View::on_held_by_other`], then decide again.
+    HeldByOther,
     /// Read the Lease.
     Read,
     /// Create the Lease with this record.
     Create(LeaseRecord),
     /// Replace the Lease; the metadata carries the `resourceVersion` that was read.
-    Replace(StoredLease),
+    Replace(Box<StoredLease>),
     /// Leadership is over; the process must not lead again.
     Stop(Loss),
 }
@@ -202,7 +204,7 @@ impl View {
                     lease,
                     changed_at: now,
                     deleted: false,
-                })
+                });
             }
             (None, Some(seen)) => seen.deleted = true,
             (None, None) => {}
@@ -263,8 +265,6 @@ impl View {
 }
 
 /// What to do at `now`. `wall` goes into records for people to read and is never decided on.
-///
-/// `Step::Wait(Duration::ZERO)` means that the Lease is another's: call [`View::on_held_by_other`].
 pub fn decide(view: &View, now: Monotonic, wall: Timestamp, identity: &str, config: &ElectionConfig) -> Step {
     let leading = match view.held_until {
         Some(until) if now >= until => return Step::Stop(Loss::RenewDeadline),
@@ -287,7 +287,7 @@ pub fn decide(view: &View, now: Monotonic, wall: Timestamp, identity: &str, conf
     };
     let mine = seen.lease.record.holder() == Some(identity);
     if !mine && !is_free(seen, now, config) {
-        return Step::Wait(Duration::ZERO);
+        return Step::HeldByOther;
     }
     let record = if mine {
         renewed(&seen.lease.record, wall, config)
@@ -297,10 +297,10 @@ pub fn decide(view: &View, now: Monotonic, wall: Timestamp, identity: &str, conf
     if seen.deleted {
         Step::Create(record)
     } else {
-        Step::Replace(StoredLease {
+        Step::Replace(Box::new(StoredLease {
             record,
             metadata: seen.lease.metadata.clone(),
-        })
+        }))
     }
 }
 

@@ -125,21 +125,21 @@ impl<L: LeaseApi> Elector<L> {
         let mut stop = std::pin::pin!(stop);
         loop {
             let now = self.clock.monotonic();
-            let step = decide(&self.view, now, self.clock.now(), &self.identity, &self.config);
-            if let Step::Stop(loss) = step {
+            let next = decide(&self.view, now, self.clock.now(), &self.identity, &self.config);
+            if let Step::Stop(loss) = next {
                 self.view.on_stopped();
                 self.publish.send_replace(Leadership::Over);
                 tracing::error!(identity = %self.identity, reason = %loss, "leadership lost");
                 return Ended::Lost(loss);
             }
-            if matches!(step, Step::Create(_) | Step::Replace(_)) {
+            if matches!(next, Step::Create(_) | Step::Replace(_)) {
                 // Runs to its end, at most half the renew deadline: cut short, nobody would know whether the lease is ours
                 // and could be given up.
-                self.take(step, now).await;
+                self.take(next, now).await;
                 continue;
             }
             tokio::select! {
-                () = self.take(step, now) => {}
+                () = self.take(next, now) => {}
                 () = &mut stop => break,
             }
         }
@@ -150,7 +150,7 @@ impl<L: LeaseApi> Elector<L> {
     /// Does one step and notes what came of it.
     async fn take(&mut self, step: Step, now: Monotonic) {
         match step {
-            Step::Wait(Duration::ZERO) => {
+            Step::HeldByOther => {
                 let jitter = self.rng.f64();
                 self.view.on_held_by_other(now, jitter, &self.config);
             }
@@ -164,7 +164,7 @@ impl<L: LeaseApi> Elector<L> {
                 self.written(now, "create", result);
             }
             Step::Replace(lease) => {
-                let result = self.in_time(now, self.lease.replace(lease)).await;
+                let result = self.in_time(now, self.lease.replace(*lease)).await;
                 self.written(now, "replace", result);
             }
             // Handled by the caller before it gets here.

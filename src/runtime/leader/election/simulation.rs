@@ -197,7 +197,7 @@ impl World {
             &identity,
             &config,
         ) {
-            Step::Wait(Duration::ZERO) => {
+            Step::HeldByOther => {
                 self.candidates[index].view.on_held_by_other(now, 0.5, &config);
                 self.at(0, index, What::Wake);
             }
@@ -216,7 +216,7 @@ impl World {
                     }),
                 );
             }
-            Step::Replace(lease) => self.send(index, Request::Write(lease)),
+            Step::Replace(lease) => self.send(index, Request::Write(*lease)),
             Step::Stop(_) => self.restart(index),
         }
     }

@@ -75,13 +75,13 @@ fn a_released_lease_is_taken_at_once_and_counts_a_transition() {
 fn anothers_lease_expires_by_the_local_clock_since_it_last_changed_whatever_its_wall_times_say() {
     let mut view = View::new(at(100));
     view.on_read(at(100), Some(lease(Some(OTHER), 0)));
-    assert_eq!(decide_at(&view, at(114)), Step::Wait(Duration::ZERO));
+    assert_eq!(decide_at(&view, at(114)), Step::HeldByOther);
     assert!(matches!(decide_at(&view, at(115)), Step::Replace(_)));
 
     view.on_read(at(114), Some(lease(Some(OTHER), 1)));
     assert_eq!(
         decide_at(&view, at(128)),
-        Step::Wait(Duration::ZERO),
+        Step::HeldByOther,
         "a renewal starts the wait anew"
     );
     view.on_read(at(128), Some(lease(Some(OTHER), 1)));
@@ -97,10 +97,10 @@ fn the_duration_that_the_holder_wrote_counts_not_our_own() {
     longer.record.duration_seconds = Some(60);
     let mut view = View::new(at(0));
     view.on_read(at(0), Some(longer.clone()));
-    assert_eq!(decide_at(&view, at(59)), Step::Wait(Duration::ZERO));
+    assert_eq!(decide_at(&view, at(59)), Step::HeldByOther);
     longer.record.duration_seconds = None;
     view.on_read(at(59), Some(longer));
-    assert_eq!(decide_at(&view, at(73)), Step::Wait(Duration::ZERO));
+    assert_eq!(decide_at(&view, at(73)), Step::HeldByOther);
     assert!(matches!(decide_at(&view, at(74)), Step::Replace(_)));
 }
 
@@ -109,7 +109,7 @@ fn a_deleted_lease_of_another_is_created_only_when_its_holder_must_have_stopped(
     let mut view = View::new(at(0));
     view.on_read(at(0), Some(lease(Some(OTHER), 0)));
     view.on_read(at(2), None);
-    assert_eq!(decide_at(&view, at(14)), Step::Wait(Duration::ZERO));
+    assert_eq!(decide_at(&view, at(14)), Step::HeldByOther);
     assert!(matches!(decide_at(&view, at(15)), Step::Create(_)));
 }
 
