@@ -2,5 +2,8 @@
 
 pub mod api;
 pub mod apply;
+pub mod cli;
 pub mod domain;
 pub mod generate;
+pub mod runtime;
+pub mod tenant;
