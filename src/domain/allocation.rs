@@ -36,9 +36,10 @@
 //! `spec.hard` into `status.hard`, or use changes to at most `status.hard`, or falls. So each term stays below the
 //! largest of its `spec.hard`, `status.hard`, `used`, `pending` and the value newly written. For one that shrinks that
 //! is `count(i)`; for one that grows `count(i) + gain(i)`; for all of them together at most `sum of count + free`,
-//! which is the grant. In case 3 no written value is above what `spec.hard` may be by now, so no term rises. No write depends on another, so every subset and
-//! order of them will do. What a shrink frees is counted by a later plan only, when both `spec.hard` and `status.hard`
-//! are seen at the new value. A namespace that has no quota yet counts 0 and starts with what is free. ∎
+//! which is the grant. In case 3 no written value is above what `spec.hard` may be by now, so no term rises. No write
+//! depends on another, so every subset and order of them will do. What a shrink frees is counted by a later plan only,
+//! when both `spec.hard` and `status.hard` are seen at the new value. A namespace that has no quota yet counts 0 and
+//! starts with what is free. ∎
 //!
 //! The proof asks this of the caller:
 //!

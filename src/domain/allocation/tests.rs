@@ -91,6 +91,15 @@ fn above_the_grant_nobody_is_raised_over_a_lower_value_that_may_have_landed() {
 }
 
 #[test]
+fn a_spread_that_the_quota_controller_has_not_confirmed_is_not_settled() {
+    let unconfirmed = Observation {
+        status_hard: None,
+        ..confirmed(1, "10", "0")
+    };
+    assert!(!pods("20", [unconfirmed, confirmed(1, "10", "0")]).settled);
+}
+
+#[test]
 fn a_spread_with_a_write_on_the_way_is_not_settled() {
     let sent = Observation {
         pending: vec![amount("7")],
