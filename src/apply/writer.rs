@@ -37,6 +37,10 @@ impl Outcome {
     }
 }
 
+/// Another replica leads.
+#[derive(Clone, Copy, Debug)]
+pub struct NotLeading;
+
 /// A write failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -91,11 +95,14 @@ impl Writer {
         Self { client, inventory, leader }
     }
 
+    /// Whether this process may write now.
+    pub fn check_leading(&self) -> Result<(), NotLeading> {
+        if self.leader.is_leading() { Ok(()) } else { Err(NotLeading) }
+    }
+
     /// Asked right before every write: a process that was frozen past its lease must not finish what it had begun.
     fn api(&self, key: &Key) -> Result<Api<DynamicObject>, Error> {
-        if !self.leader.is_leading() {
-            return Err(Error::NotLeading { key: key.clone() });
-        }
+        self.check_leading().map_err(|NotLeading| Error::NotLeading { key: key.clone() })?;
         let resource = key.kind.api_resource();
         Ok(match key.kind {
             Kind::Namespace => Api::all_with(self.client.clone(), &resource),
@@ -156,6 +163,17 @@ impl Writer {
         let replaced =
             self.api(key)?.replace(&key.name, &params, &body).await.map_err(|source| failed("replace", key, source))?;
         self.keep(key, replaced)
+    }
+
+    /// Takes the Tenant's owner reference off an object that is to outlive it.
+    pub async fn orphan(&self, key: &Key, live: &Live) -> Result<(), Error> {
+        let mut body = live.body();
+        body["metadata"]["ownerReferences"] = Value::Null;
+        let params = PostParams { field_manager: Some(names::TENANT_MANAGER.to_owned()), ..PostParams::default() };
+        let api = self.api(key)?;
+        let orphaned =
+            api.replace(&key.name, &params, &object(key, body)?).await.map_err(|source| failed("replace", key, source))?;
+        self.keep(key, orphaned).map(drop)
     }
 
     /// Deletes exactly the object that was seen; one that is gone already is fine.

@@ -82,7 +82,8 @@ pub async fn apply(
             applied.record(result);
         }
     }
-    let runs = objects.iter().map(|objects| apply_namespace(writer, pending, tenant, facts, objects));
+    // Collected first: a lazy iterator of borrowing futures is not Send for every lifetime (rust-lang/rust#102211).
+    let runs: Vec<_> = objects.iter().map(|objects| apply_namespace(writer, pending, tenant, facts, objects)).collect();
     // A tenant has at most a hundred namespaces; eight at a time keep one tenant from crowding out the others.
     let runs: Vec<Run> = stream::iter(runs).buffered(8).collect().await;
     for Run { namespace, changed, failures } in runs {
@@ -190,8 +191,8 @@ async fn apply_namespace(
     }
 
     let live = |object: &Object| facts.live.get(&object.key);
-    let ensure = |object| async move {
-        if matches!(object, Object { key: Key { kind: Kind::ResourceQuota, .. }, .. }) {
+    let ensure = async |object: &Object| {
+        if object.key.kind == Kind::ResourceQuota {
             pending.write(writer, &tenant.name, object, live(object)).await
         } else {
             writer.ensure(object, live(object)).await
@@ -207,7 +208,7 @@ async fn apply_namespace(
         }
         results
     };
-    let independent = future::join_all(independent.into_iter().chain(extras).map(|object| async move { (object, ensure(object).await) }));
+    let independent = future::join_all(independent.into_iter().chain(extras).map(async |object| (object, ensure(object).await)));
     let (ordered, independent) = future::join(ordered, independent).await;
 
     let mut guards_stand = true;
@@ -231,7 +232,7 @@ async fn apply_namespace(
         run.namespace.progress = Progress::AwaitingQuota;
         return run;
     }
-    let results = future::join_all(rights.iter().map(ensure)).await;
+    let results = future::join_all(rights.iter().map(&ensure)).await;
     let stand = results.into_iter().map(|result| run.note(result)).fold(true, |all, stands| all & stands.is_some());
     if stand {
         run.namespace.progress = if enforced { Progress::Complete } else { Progress::AwaitingQuota };
@@ -241,7 +242,7 @@ async fn apply_namespace(
 
 /// Whether the quota controller has taken every key of the quota into its status: a quota without enforces nothing.
 fn is_counted(quota: &Value) -> bool {
-    let empty = serde_json::Map::new();
+    let empty = Map::new();
     let keys = |path: &str| quota.pointer(path).and_then(Value::as_object).unwrap_or(&empty).keys().collect::<BTreeSet<_>>();
     keys("/spec/hard").is_subset(&keys("/status/hard")) && keys("/spec/hard").iter().all(|key| quota["status"]["used"].get(key.as_str()).is_some() || is_unknown(key))
 }

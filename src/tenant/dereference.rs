@@ -5,6 +5,7 @@ use std::{
     sync::Arc,
 };
 
+use super::pending::Pending;
 use crate::{
     api::{
         names,
@@ -25,7 +26,7 @@ pub struct Facts {
     /// What the cluster serves of the kinds that it may lack.
     pub served: Served,
     /// What was sent to a namespace's quota and may still come to stand; see [`crate::domain::allocation`].
-    pub pending: BTreeMap<String, BTreeMap<String, crate::domain::Quantity>>,
+    pub pending: Pending,
 }
 
 /// The template that a Tenant names.
@@ -56,7 +57,7 @@ pub fn dereference(
     template: Template,
     inventory: &Inventory,
     served: Served,
-    pending: BTreeMap<String, BTreeMap<String, crate::domain::Quantity>>,
+    pending: Pending,
 ) -> Facts {
     let listed = tenant.spec.namespaces.iter().map(|entry| names::namespace(name, &entry.name));
     let namespaces =

@@ -1,6 +1,6 @@
 //! RoleBindings to the chart's closed roles.
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::in_namespace;
 use crate::{
@@ -18,19 +18,9 @@ pub(super) fn role_bindings(tenant: &ValidTenant, namespace: &ValidNamespace) ->
     let bind = |role: &OwnerRole, members: &[Member]| {
         let content = json!({
             "roleRef": { "apiGroup": RBAC, "kind": "ClusterRole", "name": role.cluster_role() },
-            "subjects": members.iter().map(subject).collect::<Vec<_>>(),
+            "subjects": members.iter().map(Member::subject).collect::<Vec<_>>(),
         });
         in_namespace(tenant, namespace, Kind::RoleBinding, role.cluster_role(), content)
     };
     tenant.members.iter().map(|(role, members)| bind(role, members)).collect()
-}
-
-fn subject(member: &Member) -> Value {
-    match member {
-        Member::User(name) => json!({ "apiGroup": RBAC, "kind": "User", "name": name }),
-        Member::Group(name) => json!({ "apiGroup": RBAC, "kind": "Group", "name": name }),
-        Member::ServiceAccount { namespace, name } => {
-            json!({ "kind": "ServiceAccount", "namespace": namespace, "name": name })
-        }
-    }
 }

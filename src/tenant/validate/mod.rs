@@ -13,6 +13,8 @@ use std::{
     sync::Arc,
 };
 
+use serde_json::{Value, json};
+
 use self::namespaces::{Placed, place};
 pub use self::quota::QuotaPlan;
 use super::{
@@ -116,6 +118,20 @@ pub enum Member {
         /// Its name.
         name: String,
     },
+}
+
+impl Member {
+    /// As it stands in a RoleBinding.
+    pub fn subject(&self) -> Value {
+        const RBAC: &str = "rbac.authorization.k8s.io";
+        match self {
+            Self::User(name) => json!({ "apiGroup": RBAC, "kind": "User", "name": name }),
+            Self::Group(name) => json!({ "apiGroup": RBAC, "kind": "Group", "name": name }),
+            Self::ServiceAccount { namespace, name } => {
+                json!({ "kind": "ServiceAccount", "namespace": namespace, "name": name })
+            }
+        }
+    }
 }
 
 /// Whether owners may have their rights.
@@ -311,6 +327,19 @@ fn members(owners: &[Owner]) -> Result<BTreeMap<OwnerRole, Vec<Member>>, Invalid
         members.entry(*role).or_default().insert(member);
     }
     Ok(members.into_iter().map(|(role, members)| (role, members.into_iter().collect())).collect())
+}
+
+/// The subjects that each live RoleBinding may still have by the Tenant's owners alone, whatever else is wrong with it.
+pub fn subjects_by_binding(tenant: &Tenant, facts: &Facts) -> BTreeMap<Key, Vec<Value>> {
+    let name = tenant.metadata.name.as_deref().unwrap_or_default();
+    let listed: BTreeSet<_> = tenant.spec.namespaces.iter().map(|entry| names::namespace(name, &entry.name)).collect();
+    let members = members(&tenant.spec.owners).unwrap_or_default();
+    let subjects = |key: &Key| {
+        let role = OwnerRole::ALL.into_iter().find(|role| role.cluster_role() == &*key.name)?;
+        listed.contains(&*key.namespace).then(|| members.get(&role).into_iter().flatten().map(Member::subject).collect())
+    };
+    let bindings = facts.live.keys().filter(|key| key.kind == Kind::RoleBinding);
+    bindings.filter_map(|key| Some((key.clone(), subjects(key)?))).collect()
 }
 
 /// Owners stay out while the template asks for means that are missing and says Deny.
