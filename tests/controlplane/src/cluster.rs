@@ -74,12 +74,10 @@ impl ControlPlane {
     /// Starts a control plane and returns when it serves: `/readyz` of the API server is good, and the controller
     /// manager has made the first ServiceAccount. With `TENANTRY_TEST_KUBECONFIG` set it starts nothing and attaches to
     /// that cluster, where the options mean nothing.
-    #[allow(clippy::needless_pass_by_value, reason = "callers write the options in place")]
     pub fn start(options: Options) -> Result<Self, Error> {
-        let assets = Assets::from_env();
         match env::var_os("TENANTRY_TEST_KUBECONFIG").filter(|v| !v.is_empty()) {
-            Some(path) => Self::attach(assets, &PathBuf::from(path)),
-            None => Self::start_own(assets, &options),
+            Some(path) => Self::attach(Assets::from_env(), &PathBuf::from(path)),
+            None => Self::start_own(options),
         }
     }
 
@@ -111,7 +109,10 @@ impl ControlPlane {
         })
     }
 
-    fn start_own(assets: Assets, options: &Options) -> Result<Self, Error> {
+    /// As [`ControlPlane::start`], but never attaches: for whoever steers components or measures.
+    #[allow(clippy::needless_pass_by_value, reason = "callers write the options in place")]
+    pub fn start_own(options: Options) -> Result<Self, Error> {
+        let assets = Assets::from_env();
         assets.ensure(&Tool::CONTROL_PLANE)?;
         let dir = match &options.dir {
             Some(dir) => std::path::absolute(dir).map_err(Error::io("find", dir))?,
@@ -142,7 +143,7 @@ impl ControlPlane {
             janitor,
         };
         for attempt in 1.. {
-            match plane.try_start(options) {
+            match plane.try_start(&options) {
                 Err(Error::Exited { component, tail, .. })
                     if attempt < ATTEMPTS && tail.contains("address already in use") =>
                 {
@@ -195,13 +196,13 @@ impl ControlPlane {
         };
 
         self.spawn(Component::Etcd)?;
-        self.await_ready(Component::Etcd)?;
+        self.wait_ready(Component::Etcd)?;
         self.spawn(Component::ApiServer)?;
         self.await_port(Component::ApiServer, api_server)?;
         self.write_admin_kubeconfig()?;
-        self.await_ready(Component::ApiServer)?;
+        self.wait_ready(Component::ApiServer)?;
         self.spawn(Component::ControllerManager)?;
-        self.await_ready(Component::ControllerManager)
+        self.wait_ready(Component::ControllerManager)
     }
 
     fn write_admin_kubeconfig(&mut self) -> Result<(), Error> {
@@ -340,7 +341,7 @@ impl ControlPlane {
     /// Starts a component that was stopped or killed, on its old port and data, and waits until it serves.
     pub fn start_component(&self, component: Component) -> Result<(), Error> {
         self.spawn(component)?;
-        self.await_ready(component)
+        self.wait_ready(component)
     }
 
     /// [`ControlPlane::stop`], then [`ControlPlane::start_component`].
@@ -371,7 +372,9 @@ impl ControlPlane {
         Ok(())
     }
 
-    fn await_ready(&self, component: Component) -> Result<(), Error> {
+    /// Waits until a component serves; at most two minutes, and not for one that has ended. After etcd was away, the API
+    /// server needs this too: it serves again a moment later than etcd does.
+    pub fn wait_ready(&self, component: Component) -> Result<(), Error> {
         let ports = self.own(component)?.ports;
         match component {
             Component::Etcd => self.poll(component, || ready::etcd(ports.etcd)),

@@ -172,7 +172,7 @@ pub fn down(dir: &Path) -> Result<bool, Error> {
 /// Holds a control plane in `dir` until it is told to stop or `ttl` has passed. Returns at once where another does.
 pub fn supervise(dir: &Path, audit: Audit, ttl: Duration) -> Result<(), Error> {
     let Some(_lock) = patient_lock(dir)? else { return Ok(()) };
-    let plane = ControlPlane::start(Options {
+    let plane = ControlPlane::start_own(Options {
         audit,
         dir: Some(dir.join("data")),
         ..Options::default()
