@@ -18,9 +18,9 @@ pub struct Assets {
 impl Assets {
     /// As the environment says: `KUBEBUILDER_ASSETS`, then [`cache_dir`].
     pub fn from_env() -> Self {
-        let given = env::var_os("KUBEBUILDER_ASSETS")
-            .filter(|v| !v.is_empty())
-            .map(PathBuf::from);
+        let given = env::var_os("KUBEBUILDER_ASSETS").filter(|v| !v.is_empty());
+        // Components run in a folder of their own, where a relative path would mean another place.
+        let given = given.map(|dir| std::path::absolute(&dir).unwrap_or_else(|_| PathBuf::from(dir)));
         Self {
             given,
             cache: cache_dir(),

@@ -11,6 +11,7 @@ use crate::assets::Assets;
 use crate::audit::Audit;
 use crate::error::Error;
 use crate::flags::{self, Ports};
+use crate::folder;
 use crate::go::say;
 use crate::kubeconfig::{self, Endpoint};
 use crate::ports::free_ports;
@@ -19,8 +20,6 @@ use crate::ready;
 use crate::scratch::{new_dir, random_hex};
 use crate::tool::{Component, Tool};
 
-/// Marks a folder as ours, so that nothing else is ever wiped.
-const MARK: &str = ".tenantry-controlplane";
 /// Ports are chosen, let go and then used: someone else may take one in between.
 const ATTEMPTS: u8 = 5;
 /// Between asking a component to end and killing it.
@@ -59,6 +58,8 @@ pub struct ControlPlane {
     /// None of an attached cluster.
     own: Option<Own>,
     janitor: Option<Janitor>,
+    /// Of a folder of our own: held while it is in use.
+    _claim: Option<File>,
 }
 
 /// The processes, at the index of their component.
@@ -106,6 +107,7 @@ impl ControlPlane {
             kubectl,
             own: None,
             janitor,
+            _claim: None,
         })
     }
 
@@ -118,14 +120,15 @@ impl ControlPlane {
             Some(dir) => std::path::absolute(dir).map_err(Error::io("find", dir))?,
             None => new_dir(&env::temp_dir(), "tenantry-cp-")?,
         };
-        prepare(&dir, options.audit)?;
-        let janitor = if keep_wanted() {
+        let claim = Some(folder::claim(&dir)?);
+        folder::prepare(&dir, options.audit)?;
+        let janitor = if folder::keep_wanted() {
             None
         } else {
             Some(Janitor::spawn(&dir)?)
         };
         let token = random_hex()?;
-        write_private(
+        folder::write_private(
             &dir.join("tokens.csv"),
             &format!("{token},admin,admin,system:masters\n"),
         )?;
@@ -141,6 +144,7 @@ impl ControlPlane {
             assets,
             dir,
             janitor,
+            _claim: claim,
         };
         for attempt in 1.. {
             match plane.try_start(&options) {
@@ -149,7 +153,7 @@ impl ControlPlane {
                 {
                     say(&format!("{component} lost its port to someone else; trying another"));
                     plane.end_all();
-                    prepare(&plane.dir, options.audit)?;
+                    folder::prepare(&plane.dir, options.audit)?;
                 }
                 result => return result.map(|()| plane),
             }
@@ -198,19 +202,30 @@ impl ControlPlane {
         self.spawn(Component::Etcd)?;
         self.wait_ready(Component::Etcd)?;
         self.spawn(Component::ApiServer)?;
-        self.await_port(Component::ApiServer, api_server)?;
+        // Its port alone may be someone else's, who was faster; its certificate is its own.
+        self.poll(Component::ApiServer, || {
+            ready::port(api_server).and_then(|()| self.ca_data().map(drop))
+        })?;
         self.write_admin_kubeconfig()?;
         self.wait_ready(Component::ApiServer)?;
         self.spawn(Component::ControllerManager)?;
         self.wait_ready(Component::ControllerManager)
     }
 
+    /// The CA that the API server made for itself.
+    fn ca_data(&self) -> Result<String, String> {
+        let pem = fs::read_to_string(self.dir.join("certs/apiserver.crt")).map_err(|e| e.to_string())?;
+        let ca = kubeconfig::last_certificate(&pem).map_err(|e| e.to_string())?;
+        Ok(kubeconfig::base64(ca.as_bytes()))
+    }
+
     fn write_admin_kubeconfig(&mut self) -> Result<(), Error> {
-        let path = self.dir.join("certs/apiserver.crt");
-        let pem = fs::read_to_string(&path).map_err(Error::io("read", &path))?;
-        self.endpoint.ca_data = kubeconfig::base64(kubeconfig::last_certificate(&pem)?.as_bytes());
+        self.endpoint.ca_data = self.ca_data().map_err(|why| Error::Malformed {
+            what: "the API server's certificate".into(),
+            why,
+        })?;
         let token = self.token.as_deref().unwrap_or_default();
-        write_private(&self.kubeconfig, &kubeconfig::render(&self.endpoint, "admin", token))
+        folder::write_private(&self.kubeconfig, &kubeconfig::render(&self.endpoint, "admin", token))
     }
 
     /// Kubeconfig of the cluster's admin.
@@ -240,7 +255,7 @@ impl ControlPlane {
             });
         }
         let path = self.dir.join(format!("kubeconfig-{name}"));
-        write_private(&path, &kubeconfig::render(&self.endpoint, name, token))?;
+        folder::write_private(&path, &kubeconfig::render(&self.endpoint, name, token))?;
         Ok(path)
     }
 
@@ -251,16 +266,22 @@ impl ControlPlane {
 
     /// kubectl with the admin's kubeconfig; add arguments and run it.
     pub fn kubectl(&self) -> Command {
-        let mut command = Command::new(&self.kubectl);
-        command.arg("--kubeconfig").arg(&self.kubeconfig);
-        command
+        self.client(&self.kubectl)
     }
 
     /// helm with the admin's kubeconfig; builds helm first where nobody has it.
     pub fn helm(&self) -> Result<Command, Error> {
-        let mut command = Command::new(self.assets.path(Tool::Helm)?);
-        command.arg("--kubeconfig").arg(&self.kubeconfig);
-        Ok(command)
+        Ok(self.client(&self.assets.path(Tool::Helm)?))
+    }
+
+    /// Its discovery cache is keyed by address, and another cluster may get ours some day: so it lies with the data.
+    fn client(&self, program: &Path) -> Command {
+        let mut command = Command::new(program);
+        command
+            .arg("--kubeconfig")
+            .arg(&self.kubeconfig)
+            .env("KUBECACHEDIR", self.dir.join("kubectl-cache"));
+        command
     }
 
     /// Where data, logs and kubeconfigs are.
@@ -420,7 +441,7 @@ impl ControlPlane {
 impl Drop for ControlPlane {
     fn drop(&mut self) {
         self.end_all();
-        let keep = keep_wanted() || std::thread::panicking() || self.dir.join("keep").exists();
+        let keep = folder::keep_wanted() || std::thread::panicking() || self.dir.join("keep").exists();
         if keep {
             say(&format!("left behind for a look: {}", self.dir.display()));
         } else {
@@ -436,61 +457,4 @@ impl Drop for ControlPlane {
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // A test that panicked while it held the lock leaves a process handle that is as good as before.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn keep_wanted() -> bool {
-    env::var_os("TENANTRY_KEEP").is_some_and(|v| v == "1")
-}
-
-/// An empty folder with our mark and the audit policy. A folder with anything else in it is refused.
-fn prepare(dir: &Path, audit: Audit) -> Result<(), Error> {
-    let mark = dir.join(MARK);
-    let entries = match fs::read_dir(dir) {
-        Ok(entries) => entries.flatten().count(),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => 0,
-        Err(error) => return Err(Error::io("list", dir)(error)),
-    };
-    if entries > 0 && !mark.exists() {
-        let why = "it is not empty and no control plane's; name another".into();
-        return Err(Error::Malformed {
-            what: format!("the folder {}", dir.display()),
-            why,
-        });
-    }
-    for old in ["etcd", "certs"] {
-        match fs::remove_dir_all(dir.join(old)) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                return Err(Error::io("remove", &dir.join(old))(error));
-            }
-            _ => {}
-        }
-    }
-    fs::create_dir_all(dir).map_err(Error::io("create", dir))?;
-    for old in Component::ALL
-        .map(|c| format!("{c}.log"))
-        .iter()
-        .map(String::as_str)
-        .chain(["audit.log", "keep"])
-    {
-        // Absent as a rule; one that cannot be removed is appended to.
-        let _ = fs::remove_file(dir.join(old));
-    }
-    write_private(&mark, "")?;
-    audit
-        .policy()
-        .map_or(Ok(()), |policy| write_private(&dir.join("audit-policy.yaml"), &policy))
-}
-
-/// Tokens are for their owner only.
-fn write_private(path: &Path, text: &str) -> Result<(), Error> {
-    use std::io::Write as _;
-    use std::os::unix::fs::OpenOptionsExt as _;
-    let file = File::options()
-        .create(true)
-        .write(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(path);
-    file.and_then(|mut f| f.write_all(text.as_bytes()))
-        .map_err(Error::io("write", path))
 }

@@ -2,7 +2,8 @@
 //! or when its time is up.
 //!
 //! Its folder holds `lock` (held as long as it lives, so the kernel tells the truth about that), `ready` (what
-//! [`State`] says, written when it serves), `stop` (written to end it), `supervisor.log` and `data`.
+//! [`State`] says, written when it serves), `kubeconfig`, `stop` (written to end it), `supervisor.log`, and the control
+//! plane's own folder `data-...`.
 
 use std::fs::{self, File, TryLockError};
 use std::os::unix::process::CommandExt as _;
@@ -15,6 +16,7 @@ use crate::audit::Audit;
 use crate::cluster::{ControlPlane, Options};
 use crate::error::Error;
 use crate::go::tail;
+use crate::scratch::new_dir;
 
 /// How long one lives that nobody ends.
 pub const DEFAULT_TTL: Duration = Duration::from_secs(8 * 3600);
@@ -172,14 +174,18 @@ pub fn down(dir: &Path) -> Result<bool, Error> {
 /// Holds a control plane in `dir` until it is told to stop or `ttl` has passed. Returns at once where another does.
 pub fn supervise(dir: &Path, audit: Audit, ttl: Duration) -> Result<(), Error> {
     let Some(_lock) = patient_lock(dir)? else { return Ok(()) };
+    // Never the folder of the one before: if that was killed, its janitor may be at work there still.
+    let data = new_dir(dir, "data-")?;
     let plane = ControlPlane::start_own(Options {
         audit,
-        dir: Some(dir.join("data")),
+        dir: Some(data),
         ..Options::default()
     })?;
+    let kubeconfig = dir.join("kubeconfig");
+    fs::copy(plane.kubeconfig(), &kubeconfig).map_err(Error::io("write", &kubeconfig))?;
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let state = State {
-        kubeconfig: plane.kubeconfig().to_path_buf(),
+        kubeconfig: kubeconfig.clone(),
         url: plane.url().to_owned(),
         pid: std::process::id(),
         ends_at: (now + ttl).as_secs(),
@@ -193,6 +199,7 @@ pub fn supervise(dir: &Path, audit: Audit, ttl: Duration) -> Result<(), Error> {
         thread::sleep(PAUSE);
     }
     remove(&ready)?;
+    remove(&kubeconfig)?;
     drop(plane);
     remove(&dir.join("stop"))
 }
@@ -242,7 +249,7 @@ fn show_new(log: &Path, shown: usize) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::scratch::{Scratch, new_dir};
+    use crate::scratch::Scratch;
 
     #[test]
     fn a_state_survives_its_file() {

@@ -14,6 +14,9 @@
 //! 2. `KUBEBUILDER_ASSETS`: a folder with `etcd`, `kube-apiserver`, ... (what is missing there is built).
 //! 3. Built once with Go from the modules pinned beside this file, cached in the user's cache folder.
 //!
+//! To move to another version: change it in `go.mod` (there in `require` and in every `replace`), `helm/go.mod`,
+//! `charts/go.mod` or `crds/go.mod`, run `go mod tidy` in the first three folders, and see the comment in the fourth.
+//!
 //! No process outlives its owner, not even when that dies by SIGKILL: see [`Component`] and `process.rs`.
 
 mod assets;
@@ -23,12 +26,14 @@ mod crds;
 pub mod detached;
 mod error;
 mod flags;
+mod folder;
 mod go;
 mod kubeconfig;
 mod ports;
 mod process;
 mod ready;
 mod scratch;
+mod shared;
 mod tool;
 
 pub use assets::{Assets, cache_dir};
@@ -36,4 +41,5 @@ pub use audit::Audit;
 pub use cluster::{ControlPlane, Options};
 pub use crds::{Integration, crd_files};
 pub use error::Error;
+pub use shared::shared;
 pub use tool::{Component, Tool};

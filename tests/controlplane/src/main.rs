@@ -155,6 +155,7 @@ fn run(flags: &Flags) -> Result<ExitCode, Failure> {
     command
         .args(args)
         .env("KUBECONFIG", plane.kubeconfig())
+        .env("KUBECACHEDIR", plane.dir().join("kubectl-cache"))
         .env("PATH", plane.assets().search_path());
     let status = command.status().map_err(|source| Error::Spawn {
         program: program.clone(),
