@@ -11,6 +11,8 @@ use crate::error::Error;
 use crate::scratch::{Scratch, new_dir};
 use crate::tool::{KUBERNETES, Module, Tool};
 
+/// Of folders that are only used under the lock, so that the next holder may remove them.
+const LEFTOVER: &str = ".build-";
 const REMEDY: &str =
     "; install Go 1.26 or newer (https://go.dev/dl), or set KUBEBUILDER_ASSETS to a folder with the binaries";
 
@@ -48,8 +50,8 @@ fn linker_flags(tool: Tool) -> Result<String, Error> {
 }
 
 /// A folder with the module's two files, as the working directory of `go`.
-fn unpack(module: &Module, parent: &Path) -> Result<Scratch, Error> {
-    let dir = Scratch(new_dir(parent, ".build-")?);
+fn unpack(module: &Module, parent: &Path, prefix: &str) -> Result<Scratch, Error> {
+    let dir = Scratch(new_dir(parent, prefix)?);
     for (name, text) in [("go.mod", module.go_mod), ("go.sum", module.go_sum)] {
         let path = dir.0.join(name);
         fs::write(&path, text).map_err(Error::io("write", &path))?;
@@ -96,7 +98,7 @@ pub(crate) fn build_missing(tools: &[Tool], dir: &Path) -> Result<(), Error> {
 /// What a builder left that was killed. Only called under the lock, so nobody uses them.
 fn remove_leftovers(dir: &Path) {
     let entries = fs::read_dir(dir).into_iter().flatten().flatten();
-    for entry in entries.filter(|e| e.file_name().to_string_lossy().starts_with(".build-")) {
+    for entry in entries.filter(|e| e.file_name().to_string_lossy().starts_with(LEFTOVER)) {
         let _ = fs::remove_dir_all(entry.path());
     }
 }
@@ -114,7 +116,7 @@ fn lock(path: &Path) -> Result<File, Error> {
 }
 
 fn build(tool: Tool, dir: &Path, which: &str) -> Result<(), Error> {
-    let scratch = unpack(tool.module(), dir)?;
+    let scratch = unpack(tool.module(), dir, LEFTOVER)?;
     let output = scratch.0.join(tool.name());
     let log_path = scratch.0.join("log");
     let log = File::create(&log_path).map_err(Error::io("create", &log_path))?;
@@ -176,7 +178,7 @@ fn build(tool: Tool, dir: &Path, which: &str) -> Result<(), Error> {
 /// The folder of a pinned module in Go's module cache, downloaded and verified first if need be.
 pub(crate) fn module_dir(module: &Module, path: &str, scratch_parent: &Path) -> Result<PathBuf, Error> {
     fs::create_dir_all(scratch_parent).map_err(Error::io("create", scratch_parent))?;
-    let scratch = unpack(module, scratch_parent)?;
+    let scratch = unpack(module, scratch_parent, ".download-")?;
     let target = format!("{path}@{}", pinned_version(module.go_mod, path)?);
     let output = go(&scratch.0)
         .args(["mod", "download", "-json", &target])
