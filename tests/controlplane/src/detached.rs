@@ -15,7 +15,6 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use crate::audit::Audit;
 use crate::cluster::{ControlPlane, Options};
 use crate::error::Error;
-use crate::go::tail;
 use crate::scratch::new_dir;
 
 /// How long one lives that nobody ends.
@@ -126,10 +125,10 @@ pub fn up(program: &Path, dir: &Path, audit: Audit, ttl: Duration) -> Result<Sta
         let ended = child.as_mut().is_some_and(|c| !matches!(c.try_wait(), Ok(None)));
         // Another `up` may have won the race; then that one's holds the lock.
         if (ended || child.is_none()) && try_lock(dir)?.is_some() {
+            show_new(&log, shown);
             return Err(failed(format!(
-                "its holder ended; the end of {}:\n{}",
-                log.display(),
-                tail(&log, 25)
+                "its holder ended, and said why above and in {}",
+                log.display()
             )));
         }
         if started.elapsed() > UP_LIMIT {
