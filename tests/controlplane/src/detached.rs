@@ -25,6 +25,27 @@ const PAUSE: Duration = Duration::from_millis(100);
 const UP_LIMIT: Duration = Duration::from_secs(3600);
 const DOWN_LIMIT: Duration = Duration::from_secs(60);
 
+/// How a detached control plane is to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// As in [`Options`].
+    pub audit: Audit,
+    /// As in [`Options`].
+    pub controller_manager_qps: Option<u32>,
+    /// When it ends by itself.
+    pub ttl: Duration,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            audit: Audit::Off,
+            controller_manager_qps: None,
+            ttl: DEFAULT_TTL,
+        }
+    }
+}
+
 /// A detached control plane that serves.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct State {
@@ -85,8 +106,8 @@ pub fn status(dir: &Path) -> Result<Option<State>, Error> {
 }
 
 /// Brings one up in `dir`, or finds the one that is. `program` is the `controlplane` binary, which is run as
-/// `PROGRAM supervise --dir DIR --audit AUDIT --ttl SECONDS`.
-pub fn up(program: &Path, dir: &Path, audit: Audit, ttl: Duration) -> Result<State, Error> {
+/// `PROGRAM supervise --dir DIR --audit AUDIT --ttl SECONDS [--qps N]` and must call [`supervise`].
+pub fn up(program: &Path, dir: &Path, settings: Settings) -> Result<State, Error> {
     fs::create_dir_all(dir).map_err(Error::io("create", dir))?;
     let failed = |why: String| Error::Detached {
         dir: dir.to_path_buf(),
@@ -101,13 +122,25 @@ pub fn up(program: &Path, dir: &Path, audit: Audit, ttl: Duration) -> Result<Sta
         let log_file = File::create(&log).map_err(Error::io("create", &log))?;
         drop(lock);
         let mut command = Command::new(program);
+        let Settings {
+            audit,
+            controller_manager_qps,
+            ttl,
+        } = settings;
         command
             .arg("supervise")
             .arg("--dir")
             .arg(dir)
-            .args(["--audit", audit.name(), "--ttl"]);
-        command.arg(ttl.as_secs().to_string()).process_group(0);
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log_file);
+            .args(["--audit", audit.name()]);
+        command.arg("--ttl").arg(ttl.as_secs().to_string());
+        if let Some(qps) = controller_manager_qps {
+            command.arg("--qps").arg(qps.to_string());
+        }
+        command
+            .process_group(0)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log_file);
         let program = program.display().to_string();
         child = Some(command.spawn().map_err(|source| Error::Spawn {
             program,
@@ -171,12 +204,18 @@ pub fn down(dir: &Path) -> Result<bool, Error> {
 }
 
 /// Holds a control plane in `dir` until it is told to stop or `ttl` has passed. Returns at once where another does.
-pub fn supervise(dir: &Path, audit: Audit, ttl: Duration) -> Result<(), Error> {
+pub fn supervise(dir: &Path, settings: Settings) -> Result<(), Error> {
+    let Settings {
+        audit,
+        controller_manager_qps,
+        ttl,
+    } = settings;
     let Some(_lock) = patient_lock(dir)? else { return Ok(()) };
     // Never the folder of the one before: if that was killed, its janitor may be at work there still.
     let data = new_dir(dir, "data-")?;
     let plane = ControlPlane::start_own(Options {
         audit,
+        controller_manager_qps,
         dir: Some(data),
         ..Options::default()
     })?;

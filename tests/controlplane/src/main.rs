@@ -14,12 +14,14 @@ usage: controlplane COMMAND
 
   assets [TOOL...]              find or build the programs (all, or those named) and print their folders
   crds [INTEGRATION...]         print the paths of real CRDs: prometheus-operator, gateway-api, cert-manager
-  up [--dir DIR] [--audit off|metadata|full] [--ttl SECONDS]
+  up [--dir DIR] [--ttl SECONDS] [--audit off|metadata|full] [--qps N]
                                 start one that stays, or find the one that does; prints `export KUBECONFIG=...`
   down [--dir DIR]              end it
   status [--dir DIR]            tell whether one is up; exit code 3 if not
-  run [--audit ...] -- CMD...   start one, run CMD with KUBECONFIG and PATH set, end it; CMD's exit code
+  run [--audit ...] [--qps N] -- CMD...
+                                start one, run CMD with KUBECONFIG and PATH set, end it; CMD's exit code
 
+--qps: requests a second that kube-controller-manager may send; without it 20, as in clusters, and 5 s more to start.
 Programs come from KUBEBUILDER_ASSETS, else they are built once with Go and cached.
 TENANTRY_TEST_KUBECONFIG: use that cluster instead. TENANTRY_KEEP=1: leave data and logs behind.
 ";
@@ -68,7 +70,7 @@ fn dispatch(args: &[String]) -> Result<ExitCode, Failure> {
         "run" => run(&Flags::parse(rest)?),
         "supervise" => {
             let flags = Flags::parse(rest)?;
-            detached::supervise(&flags.dir, flags.audit, flags.ttl)?;
+            detached::supervise(&flags.dir, flags.settings)?;
             Ok(ExitCode::SUCCESS)
         }
         "help" | "--help" | "-h" => {
@@ -116,7 +118,7 @@ fn up(flags: &Flags) -> Result<ExitCode, Failure> {
         source,
         remedy: "",
     })?;
-    export(&detached::up(&program, &flags.dir, flags.audit, flags.ttl)?.kubeconfig);
+    export(&detached::up(&program, &flags.dir, flags.settings)?.kubeconfig);
     Ok(ExitCode::SUCCESS)
 }
 
@@ -148,7 +150,8 @@ fn run(flags: &Flags) -> Result<ExitCode, Failure> {
         return Err(Failure::Usage("run needs `-- CMD...`".into()));
     };
     let plane = ControlPlane::start(Options {
-        audit: flags.audit,
+        audit: flags.settings.audit,
+        controller_manager_qps: flags.settings.controller_manager_qps,
         ..Options::default()
     })?;
     let mut command = Command::new(program);
@@ -173,8 +176,7 @@ fn run(flags: &Flags) -> Result<ExitCode, Failure> {
 /// What follows a command.
 struct Flags {
     dir: PathBuf,
-    audit: Audit,
-    ttl: Duration,
+    settings: detached::Settings,
     command: Vec<String>,
 }
 
@@ -182,8 +184,7 @@ impl Flags {
     fn parse(args: &[String]) -> Result<Self, Failure> {
         let mut flags = Self {
             dir: detached::default_dir(),
-            audit: Audit::Off,
-            ttl: detached::DEFAULT_TTL,
+            settings: detached::Settings::default(),
             command: Vec::new(),
         };
         let mut args = args.iter();
@@ -199,8 +200,9 @@ impl Flags {
             let wrong = || Failure::Usage(format!("{name} {value:?} is not understood"));
             match name {
                 "--dir" if !value.is_empty() => flags.dir = std::path::absolute(&value).map_err(|_| wrong())?,
-                "--audit" => flags.audit = Audit::from_name(&value).ok_or_else(wrong)?,
-                "--ttl" => flags.ttl = Duration::from_secs(value.parse().map_err(|_| wrong())?),
+                "--audit" => flags.settings.audit = Audit::from_name(&value).ok_or_else(wrong)?,
+                "--qps" => flags.settings.controller_manager_qps = Some(value.parse().map_err(|_| wrong())?),
+                "--ttl" => flags.settings.ttl = Duration::from_secs(value.parse().map_err(|_| wrong())?),
                 _ => return Err(wrong()),
             }
         }
@@ -218,10 +220,16 @@ mod tests {
 
     #[test]
     fn flags_take_a_value_after_a_space_or_an_equals_sign() {
-        let flags = parse("--dir /a --audit=full --ttl 60").unwrap();
+        let flags = parse("--dir /a --audit=full --ttl 60 --qps=50").unwrap();
+        assert_eq!(flags.dir, PathBuf::from("/a"));
+        let (audit, ttl) = (Audit::Full, Duration::from_secs(60));
         assert_eq!(
-            (flags.dir, flags.audit, flags.ttl),
-            (PathBuf::from("/a"), Audit::Full, Duration::from_secs(60))
+            flags.settings,
+            detached::Settings {
+                audit,
+                controller_manager_qps: Some(50),
+                ttl
+            }
         );
     }
 

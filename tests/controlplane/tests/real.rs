@@ -70,6 +70,7 @@ fn processes_of(dir: &Path) -> Vec<String> {
 fn a_control_plane_enforces_quotas_keeps_its_data_over_restarts_and_leaves_nothing() {
     let plane = ControlPlane::start_own(Options {
         audit: Audit::Full,
+        controller_manager_qps: Some(200),
         ..Options::default()
     })
     .unwrap();
@@ -176,7 +177,7 @@ fn a_detached_one_stays_is_found_again_and_goes_down() {
             .arg(command)
             .arg("--dir")
             .arg(&dir)
-            .args(["--ttl", "600"])
+            .args(["--ttl", "600", "--qps", "200"])
             .output()
             .unwrap();
         assert!(

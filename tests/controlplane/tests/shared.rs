@@ -7,7 +7,11 @@
 use controlplane::{ControlPlane, Integration, Options, crd_files, shared};
 
 fn plane() -> &'static ControlPlane {
-    shared(Options::default).unwrap()
+    shared(|| Options {
+        controller_manager_qps: Some(200),
+        ..Options::default()
+    })
+    .unwrap()
 }
 
 #[test]
