@@ -351,7 +351,7 @@ impl Caches<()> {
                             if let Some(task) = optional.remove(&kind) {
                                 task.abort();
                             }
-                            sender.send_modify(|served| drop(served.kinds.remove(&kind)));
+                            sender.send_modify(|served| { served.kinds.remove(&kind); });
                             apply::watch::forget(kind, &watches.inventory, &watches.wake);
                             tracing::info!(kind = kind.as_str(), "the cluster no longer serves the kind");
                         }

@@ -13,7 +13,7 @@ const WORDS_OF_THE_WORLD: [&str; 8] = ["TCP", "UDP", "SCTP", "GDPR", "HIPAA", "S
 
 /// Enum values that YAML 1.1, and so kubectl, reads as booleans unless they are quoted: Kubernetes' own, in conditions,
 /// and one whose field says so.
-const YAML_TRAPS_THAT_ARE_DOCUMENTED: [&str; 3] = ["True", "False", "Off"];
+const YAML_TRAPS_THAT_ARE_DOCUMENTED: [&str; 2] = ["True", "False"];
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))

@@ -65,7 +65,7 @@ pub fn controls(spec: &TenantTemplateSpec, served: &Served, settings: &Settings)
     list.add(response_minutes.is_some(), "support.responseMinutes", NotEnforced, HANDED);
     let RolloutSpec { strategy, batch_percent: _, pause_seconds: _ } = rollout;
     list.add(*strategy == RolloutStrategy::Staged, "rollout", NotEnforced, "a change reaches every tenant at once; stages do not exist yet");
-    list.add(*self_service != SelfService::Off, "selfService", NotEnforced, "namespaces are added by the platform team, in the Tenant");
+    list.add(*self_service != SelfService::Disabled, "selfService", NotEnforced, "namespaces are added by the platform team, in the Tenant");
     list.0
 }
 

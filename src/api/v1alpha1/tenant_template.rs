@@ -73,7 +73,7 @@ pub struct TenantTemplateSpec {
     /// How a change of this template reaches its tenants.
     #[serde(default)]
     pub rollout: RolloutSpec,
-    /// How owners get further namespaces. Write "Off" in quotes: YAML reads it as false without. Claim and Direct are
+    /// How owners get further namespaces. Claim and Direct are
     /// not done yet: reported NotEnforced.
     #[serde(default)]
     pub self_service: SelfService,
@@ -92,7 +92,7 @@ pub enum SelfService {
     Direct,
     /// Only the platform team adds namespaces, in the Tenant.
     #[default]
-    Off,
+    Disabled,
 }
 
 /// A field that a template can open for its tenants.
