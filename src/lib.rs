@@ -1,6 +1,27 @@
 //! Tenantry: a Kubernetes operator that turns tenant templates into fenced, metered and watched namespaces.
+//!
+//! ```text
+//!   TenantTemplate   Tenant                         what users write: [`api`]
+//!          \\         /
+//!   dereference -> validate -> build -> apply -> status      one step a file: [`tenant`]
+//!                     |                   |
+//!          decisions: [`domain`]          writes and live objects: [`apply`]
+//! ```
+//!
+//! - [`api`]: the kinds, their schema and documentation, names on objects.
+//! - [`domain`]: pure decisions on plain types: quantities, the allocator, overrides, conditions.
+//! - [`apply`]: desired and live objects, drift, preconditioned writes, watches.
+//! - [`tenant`]: the tenant controller. [`template`]: the template controller.
+//! - [`runtime`]: how a process lives: client, leadership, endpoints, logs. [`operator`]: it all put together.
+//! - [`render`]: the same build, offline. [`generate`]: files made from the code.
 
 pub mod api;
 pub mod apply;
+pub mod cli;
 pub mod domain;
 pub mod generate;
+pub mod operator;
+pub mod render;
+pub mod runtime;
+pub mod template;
+pub mod tenant;

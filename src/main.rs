@@ -1,5 +1,98 @@
-//! The `tenantry` binary.
-fn main() -> anyhow::Result<()> {
-    tenantry::generate::write(std::path::Path::new("."))?;
+//! The `tenantry` binary: `run`, `render`, `generate`, `version`.
+
+use std::{
+    io::{Read as _, Write as _},
+    path::Path,
+    process::ExitCode,
+    time::Duration,
+};
+
+use anyhow::{Context as _, bail};
+use clap::Parser as _;
+use tenantry::{
+    cli::{Cli, Command, GenerateArgs, OutputFormat, RenderArgs, RunArgs},
+    generate, operator, render,
+    runtime::telemetry,
+    tenant,
+};
+
+fn main() -> ExitCode {
+    let result = match Cli::parse().command {
+        Command::Run(args) => run(*args),
+        Command::Render(args) => print_manifests(args),
+        Command::Generate(args) => generate_files(&args),
+        Command::Version => writeln!(std::io::stdout(), "tenantry {}", env!("CARGO_PKG_VERSION")).map_err(Into::into),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // Nothing is left to be done if even that fails.
+            let _ = writeln!(std::io::stderr(), "error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(args: RunArgs) -> anyhow::Result<()> {
+    let settings = args.validate()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("failed to start the runtime")?;
+    runtime.block_on(async {
+        let telemetry = telemetry::init(settings.log_format, &settings.log_level, settings.otlp.as_ref())?;
+        let result = operator::run(settings).await;
+        telemetry.shutdown();
+        result
+    })
+}
+
+fn print_manifests(args: RenderArgs) -> anyhow::Result<()> {
+    let RenderArgs { files, output, served, resources } = args;
+    let mut texts = Vec::new();
+    for file in &files {
+        let name = file.display().to_string();
+        let text = if name == "-" {
+            let mut text = String::new();
+            std::io::stdin().read_to_string(&mut text).map(|_| text)
+        } else {
+            std::fs::read_to_string(file)
+        };
+        texts.push((name.clone(), text.with_context(|| format!("failed to read {name}"))?));
+    }
+    let resources = resources.validate()?;
+    let settings = tenant::Settings {
+        accelerator_resources: resources.accelerators,
+        model_resource: resources.model,
+        status_interval: Duration::ZERO,
+    };
+    let served = match render::served(&served) {
+        Ok(served) => served,
+        Err(name) => bail!("--served: {name:?} is not an optional kind; choose from PodMonitor, ServiceMonitor, PrometheusRule"),
+    };
+    let manifests = render::render(&texts, served, &settings)?;
+    let mut out = std::io::stdout().lock();
+    for manifest in manifests {
+        match output {
+            OutputFormat::Yaml => write!(out, "---\n{}", serde_saphyr::to_string(&manifest)?)?,
+            OutputFormat::Json => writeln!(out, "{manifest}")?,
+        }
+    }
+    Ok(())
+}
+
+fn generate_files(args: &GenerateArgs) -> anyhow::Result<()> {
+    let root = Path::new(".");
+    if !root.join("Cargo.toml").exists() {
+        bail!("generate writes into the source tree; run it in the repository's root");
+    }
+    if args.check {
+        let stale = generate::stale(root)?;
+        if !stale.is_empty() {
+            let list: Vec<_> = stale.iter().map(|path| path.display().to_string()).collect();
+            bail!("these files are out of date, run `cargo run -- generate`: {}", list.join(", "));
+        }
+        return Ok(());
+    }
+    for path in generate::write(root)? {
+        writeln!(std::io::stdout(), "wrote {}", path.display())?;
+    }
     Ok(())
 }

@@ -7,7 +7,7 @@
 use serde_json::{Map, Value, json};
 
 use super::{Object, object::Key};
-use crate::api::names;
+use crate::{api::names, domain::Quantity};
 
 /// Whether `live` needs no write to be as `desired`.
 pub fn is_as_desired(live: &Value, desired: &Object) -> bool {
@@ -65,6 +65,7 @@ fn owners_match(live: &Value, desired: Option<&Value>) -> bool {
 }
 
 fn content_matches(live: &Value, desired: &Object) -> bool {
+    let desired_kind = desired.key.kind;
     match desired.key {
         // The API server owns a Namespace's spec.
         Key { kind: super::Kind::Namespace, .. } => true,
@@ -75,9 +76,30 @@ fn content_matches(live: &Value, desired: &Object) -> bool {
             let foreign = ["apiVersion", "kind", "metadata", "status"];
             let nothing = Map::new();
             let live_fields = live.as_object().unwrap_or(&nothing);
-            desired.content.iter().all(|(field, value)| live_fields.get(field) == Some(value))
+            let same = |live: &Value, desired: &Value| match desired_kind {
+                super::Kind::ResourceQuota | super::Kind::LimitRange => same_amounts(live, desired),
+                _ => live == desired,
+            };
+            desired.content.iter().all(|(field, value)| live_fields.get(field).is_some_and(|live| same(live, value)))
                 && live_fields.keys().all(|field| foreign.contains(&field.as_str()) || desired.content.contains_key(field))
         }
+    }
+}
+
+/// Equality in which `1` and `1000m` are the same: the API server keeps amounts in the form in which they came.
+fn same_amounts(live: &Value, desired: &Value) -> bool {
+    match (live, desired) {
+        (Value::Object(live), Value::Object(desired)) => {
+            live.len() == desired.len()
+                && desired.iter().all(|(key, value)| live.get(key).is_some_and(|live| same_amounts(live, value)))
+        }
+        (Value::Array(live), Value::Array(desired)) => {
+            live.len() == desired.len() && live.iter().zip(desired).all(|(live, desired)| same_amounts(live, desired))
+        }
+        (Value::String(live), Value::String(desired)) if live != desired => {
+            matches!((live.parse::<Quantity>(), desired.parse::<Quantity>()), (Ok(live), Ok(desired)) if live == desired)
+        }
+        (live, desired) => live == desired,
     }
 }
 

@@ -105,10 +105,14 @@ impl Inventory {
         self.read().objects.get(key).map(|entry| entry.live.clone())
     }
 
-    /// Number of objects of a kind.
-    pub fn count(&self, kind: Kind) -> usize {
+    /// Number of managed objects of each kind.
+    pub fn counts(&self) -> BTreeMap<Kind, usize> {
+        let mut counts: BTreeMap<Kind, usize> = Kind::ALL.into_iter().map(|kind| (kind, 0)).collect();
         let state = self.read();
-        state.objects.iter().filter(|(key, entry)| key.kind == kind && entry.live.tenant.is_some()).count()
+        for (key, _) in state.objects.iter().filter(|(_, entry)| entry.live.tenant.is_some()) {
+            *counts.entry(key.kind).or_default() += 1;
+        }
+        counts
     }
 
     /// Wakes `tenant` when the namespace changes, although it is not labelled as the tenant's.

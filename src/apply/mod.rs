@@ -4,6 +4,7 @@
 //! - [`object`]: a desired object.
 //! - [`inventory`]: what the cluster holds, kept by watches and by the answers to our own writes.
 //! - [`drift`]: whether a live object is as desired.
+//! - [`served`]: which optional kinds the cluster has.
 //! - [`writer`]: create, replace, delete, each with a precondition.
 //! - [`watch`]: the watches that feed the inventory and wake tenants.
 //!
@@ -14,6 +15,7 @@ pub mod drift;
 pub mod inventory;
 pub mod kinds;
 pub mod object;
+pub mod served;
 pub mod watch;
 pub mod writer;
 

@@ -81,13 +81,9 @@ async fn follow(
 }
 
 fn read(kind: Kind, object: DynamicObject) -> Option<(Key, Live)> {
-    let mut value = serde_json::to_value(object).ok()?;
+    let value = serde_json::to_value(object).ok()?;
     let text = |field: &str| value["metadata"][field].as_str().map(str::to_owned);
     let key = Key::new(kind, &text("namespace").unwrap_or_default(), &text("name")?);
-    if kind == Kind::Namespace {
-        // A Namespace's status changes as it is deleted and tells us nothing more than its deletionTimestamp.
-        value.as_object_mut()?.remove("status");
-    }
     Live::from_value(value).map(|live| (key, live))
 }
 

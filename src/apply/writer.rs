@@ -1,6 +1,6 @@
 //! Create, replace, delete: each with a precondition, each answer taken into the inventory.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use kube::{
     Api, Client,
@@ -9,13 +9,14 @@ use kube::{
 use serde_json::Value;
 
 use super::{Inventory, Key, Kind, Live, Object, drift};
-use crate::api::names;
+use crate::{api::names, runtime::leader::LeaderHandle};
 
 /// Writes objects and keeps the inventory in step.
 #[derive(Clone)]
 pub struct Writer {
     client: Client,
     inventory: Arc<Inventory>,
+    leader: LeaderHandle,
 }
 
 /// What became of a desired object.
@@ -35,6 +36,10 @@ impl Outcome {
         }
     }
 }
+
+/// Another replica leads.
+#[derive(Clone, Copy, Debug)]
+pub struct NotLeading;
 
 /// A write failed.
 #[derive(Debug, thiserror::Error)]
@@ -61,6 +66,12 @@ pub enum Error {
         /// The object.
         key: Key,
     },
+    /// This process no longer leads: nothing was sent.
+    #[error("{key} was not written: another replica leads now")]
+    NotLeading {
+        /// The object.
+        key: Key,
+    },
     /// An object of that name exists and is not ours to write.
     #[error("{key} exists and does not belong to this tenant")]
     Foreign {
@@ -79,17 +90,29 @@ impl Error {
 }
 
 impl Writer {
-    /// A writer that keeps `inventory` in step.
-    pub fn new(client: Client, inventory: Arc<Inventory>) -> Self {
-        Self { client, inventory }
+    /// A writer that keeps `inventory` in step and writes only while `leader` leads.
+    pub fn new(client: Client, inventory: Arc<Inventory>, leader: LeaderHandle) -> Self {
+        Self { client, inventory, leader }
     }
 
-    fn api(&self, key: &Key) -> Api<DynamicObject> {
+    /// Whether this process may write now.
+    pub fn check_leading(&self) -> Result<(), NotLeading> {
+        if self.leader.is_leading() { Ok(()) } else { Err(NotLeading) }
+    }
+
+    /// Asked right before every write: a process that was frozen past its lease must not finish what it had begun.
+    fn api(&self, key: &Key) -> Result<Api<DynamicObject>, Error> {
+        self.check_leading().map_err(|NotLeading| Error::NotLeading { key: key.clone() })?;
         let resource = key.kind.api_resource();
-        match key.kind {
+        Ok(match key.kind {
             Kind::Namespace => Api::all_with(self.client.clone(), &resource),
             _ => Api::namespaced_with(self.client.clone(), &key.namespace, &resource),
-        }
+        })
+    }
+
+    /// Every live object of a tenant, with what was written just now.
+    pub fn of_tenant(&self, tenant: &str) -> BTreeMap<Key, Arc<Live>> {
+        self.inventory.of_tenant(tenant)
     }
 
     /// Makes `desired` stand: no call if `live` is as desired, a replace if it differs, a create if there is none.
@@ -110,7 +133,7 @@ impl Writer {
     /// An object that the inventory does not hold stands where ours should be.
     async fn meet(&self, desired: &Object) -> Result<Outcome, Error> {
         let key = &desired.key;
-        let found = self.api(key).get(&key.name).await.map_err(|source| failed("get", key, source))?;
+        let found = self.api(key)?.get(&key.name).await.map_err(|source| failed("get", key, source))?;
         let found = Arc::new(read(key, found)?);
         let owner = desired.owner.as_ref().and_then(|owner| owner["uid"].as_str());
         if key.kind == Kind::Namespace && (owner.is_none() || found.owner.as_deref() != owner) {
@@ -124,7 +147,7 @@ impl Writer {
         let key = &desired.key;
         let manifest = object(key, desired.manifest())?;
         let params = PostParams { field_manager: Some(names::TENANT_MANAGER.to_owned()), ..PostParams::default() };
-        let created = self.api(key).create(&params, &manifest).await.map_err(|source| failed("create", key, source))?;
+        let created = self.api(key)?.create(&params, &manifest).await.map_err(|source| failed("create", key, source))?;
         self.keep(key, created)
     }
 
@@ -138,8 +161,19 @@ impl Writer {
         let body = object(key, drift::replacement(live, desired))?;
         let params = PostParams { field_manager: Some(names::TENANT_MANAGER.to_owned()), ..PostParams::default() };
         let replaced =
-            self.api(key).replace(&key.name, &params, &body).await.map_err(|source| failed("replace", key, source))?;
+            self.api(key)?.replace(&key.name, &params, &body).await.map_err(|source| failed("replace", key, source))?;
         self.keep(key, replaced)
+    }
+
+    /// Takes the Tenant's owner reference off an object that is to outlive it.
+    pub async fn orphan(&self, key: &Key, live: &Live) -> Result<(), Error> {
+        let mut body = live.body();
+        body["metadata"]["ownerReferences"] = Value::Null;
+        let params = PostParams { field_manager: Some(names::TENANT_MANAGER.to_owned()), ..PostParams::default() };
+        let api = self.api(key)?;
+        let orphaned =
+            api.replace(&key.name, &params, &object(key, body)?).await.map_err(|source| failed("replace", key, source))?;
+        self.keep(key, orphaned).map(drop)
     }
 
     /// Deletes exactly the object that was seen; one that is gone already is fine.
@@ -153,7 +187,7 @@ impl Writer {
         let resource_version = text("resourceVersion").filter(|_| key.kind != Kind::Namespace);
         let preconditions = Preconditions { uid: text("uid"), resource_version };
         let params = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() };
-        match self.api(key).delete(&key.name, &params).await {
+        match self.api(key)?.delete(&key.name, &params).await {
             Ok(_) => {}
             Err(kube::Error::Api(status)) if status.is_not_found() => {}
             Err(source) => return Err(failed("delete", key, source)),

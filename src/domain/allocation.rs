@@ -21,12 +21,12 @@
 //!
 //! Admission lets a namespace use up to `status.hard`, which the quota controller copies from `spec.hard` at some later
 //! revision. For one resource and namespace i let `count(i)` be the largest of `spec.hard`, `status.hard`, `used` and
-//! `pending`, a value that a write may still bring. Let `free = grant - sum of count`.
+//! `pending`, the values that writes may still bring. Let `free = grant - sum of count`.
 //!
 //! 1. `spec.hard` above the target: write the target. It frees nothing yet.
 //! 2. `spec.hard` below the target and `free >= 0`: write at most `count(i) + gain(i)`, where the gains sum to at most
 //!    `free`.
-//! 3. `free < 0`: nobody's `spec.hard` is raised.
+//! 3. `free < 0`: nobody's `spec.hard` is raised, not even over a lower value that is pending.
 //!
 //! *Claim:* `S = sum of max(spec.hard, status.hard, used, pending)` never rises above the grant; where it already is
 //! above (the grant was lowered), it does not rise. So the same is true of `sum of max(spec.hard, status.hard)`, and of
@@ -36,9 +36,10 @@
 //! `spec.hard` into `status.hard`, or use changes to at most `status.hard`, or falls. So each term stays below the
 //! largest of its `spec.hard`, `status.hard`, `used`, `pending` and the value newly written. For one that shrinks that
 //! is `count(i)`; for one that grows `count(i) + gain(i)`; for all of them together at most `sum of count + free`,
-//! which is the grant. In case 3 it is `sum of count`, what it was. No write depends on another, so every subset and
-//! order of them will do. What a shrink frees is counted by a later plan only, when both `spec.hard` and `status.hard`
-//! are seen at the new value. A namespace that has no quota yet counts 0 and starts with what is free. ∎
+//! which is the grant. In case 3 no written value is above what `spec.hard` may be by now, so no term rises. No write
+//! depends on another, so every subset and order of them will do. What a shrink frees is counted by a later plan only,
+//! when both `spec.hard` and `status.hard` are seen at the new value. A namespace that has no quota yet counts 0 and
+//! starts with what is free. ∎
 //!
 //! The proof asks this of the caller:
 //!
@@ -101,8 +102,8 @@ pub struct Observation {
     pub status_hard: Option<Quantity>,
     /// `status.used` of the quota.
     pub used: Option<Quantity>,
-    /// The largest `spec.hard` that a write may still bring: sent, and neither seen nor surely failed.
-    pub pending: Option<Quantity>,
+    /// Every `spec.hard` that a write may still bring: sent, and neither seen nor surely failed.
+    pub pending: Vec<Quantity>,
 }
 
 impl Observation {
@@ -112,10 +113,18 @@ impl Observation {
 
     /// The most that the namespace may come to use, whatever happens before the next plan.
     fn count(&self) -> i128 {
-        nanos(self.spec_hard)
-            .max(nanos(self.status_hard))
-            .max(nanos(self.pending))
-            .max(self.used())
+        let pending = self.pending.iter().map(|amount| amount.nanos());
+        pending
+            .chain([nanos(self.spec_hard), nanos(self.status_hard)])
+            .fold(self.used(), i128::max)
+    }
+
+    /// The least that `spec.hard` may be by now.
+    fn floor(&self) -> i128 {
+        self.pending
+            .iter()
+            .map(|amount| nanos(Some(*amount)))
+            .fold(nanos(self.spec_hard), i128::min)
     }
 }
 
@@ -143,7 +152,7 @@ pub fn plan(grant: Option<Quantity>, unit: Unit, namespaces: &BTreeMap<String, O
     let Some(grant) = grant else {
         let settled = namespaces
             .values()
-            .all(|seen| seen.spec_hard.is_none() && seen.pending.is_none());
+            .all(|seen| seen.spec_hard.is_none() && seen.pending.is_empty());
         return Plan {
             settled,
             ..Plan::default()
@@ -166,7 +175,8 @@ pub fn plan(grant: Option<Quantity>, unit: Unit, namespaces: &BTreeMap<String, O
         .all(|((seen, next), target)| {
             let next = Some(Quantity::from_nanos(*next, Format::DecimalSi));
             // Above the grant a namespace may stay below its use, as nobody grows.
-            seen.spec_hard == next && seen.status_hard == next && (nanos(next) == *target || excess > 0)
+            let confirmed = seen.spec_hard == next && seen.status_hard == next && seen.pending.is_empty();
+            confirmed && (nanos(next) == *target || excess > 0)
         });
     Plan {
         hard: namespaces
@@ -183,7 +193,7 @@ fn shrink(namespaces: &BTreeMap<String, Observation>, targets: &[i128]) -> Vec<i
     namespaces
         .values()
         .zip(targets)
-        .map(|(seen, target)| nanos(seen.spec_hard).min(*target))
+        .map(|(seen, target)| seen.floor().min(*target))
         .collect()
 }
 
@@ -240,8 +250,8 @@ pub struct QuotaObservation {
     pub status_hard: BTreeMap<String, Quantity>,
     /// `status.used`.
     pub used: BTreeMap<String, Quantity>,
-    /// See [`Observation::pending`].
-    pub pending: BTreeMap<String, Quantity>,
+    /// See [`Observation::pending`]: each a whole `spec.hard`.
+    pub pending: Vec<BTreeMap<String, Quantity>>,
 }
 
 impl QuotaObservation {
@@ -259,7 +269,7 @@ impl QuotaObservation {
             spec_hard: get(spec_hard),
             status_hard: get(status_hard),
             used: get(used),
-            pending: get(pending),
+            pending: pending.iter().filter_map(get).collect(),
         }
     }
 }

@@ -4,6 +4,8 @@
 //! draws no random number. So the operator, the offline `render` command and the tests all decide alike.
 
 pub mod allocation;
+pub mod conditions;
+pub mod effective;
 pub mod quantity;
 
 pub use quantity::{Format, ParseQuantityError, Quantity};

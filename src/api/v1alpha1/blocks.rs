@@ -97,7 +97,7 @@ pub struct MonitoringSpec {
 pub struct SloSpec {
     /// Share of good requests in percent, as text: `"99.9"`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 8), pattern(r"^[0-9]{1,2}(\.[0-9]{1,4})?$"))]
+    #[schemars(schema_with = "schema::percent")]
     pub availability: Option<String>,
     /// Milliseconds that 99 of 100 requests stay under.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -125,15 +125,15 @@ pub struct PlacementSpec {
     /// Regions that the tenant's data may be in. With one region every pod is bound to nodes with that
     /// `topology.kubernetes.io/region`; with several the choice is not made yet: reported NotEnforced.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 16), inner(length(min = 1, max = 63), pattern(r"^[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$")))]
+    #[schemars(schema_with = "schema::regions")]
     pub regions: Vec<String>,
     /// Priority classes that pods may name. Left out: none but the cluster's default.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 16), inner(length(min = 1, max = 253)))]
+    #[schemars(schema_with = "schema::object_names::<16>")]
     pub priority_classes: Vec<String>,
     /// Runtime classes of which every pod must name one. Left out: any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 16), inner(length(min = 1, max = 253)))]
+    #[schemars(schema_with = "schema::runtime_classes")]
     pub runtime_classes: Option<Vec<String>>,
 }
 
@@ -143,17 +143,18 @@ pub struct PlacementSpec {
 #[x_kube(validation = Rule::new("self.operator != 'Exists' || !has(self.value)").message("value must be left out with operator Exists").field_path(".value"))]
 pub struct Toleration {
     /// Key of the taint.
-    #[schemars(length(min = 1, max = 253))]
+    #[schemars(schema_with = "schema::taint_key")]
     pub key: String,
-    /// Exists or Equal.
+    /// Equal compares the value, Exists takes any.
     #[serde(default)]
     pub operator: TolerationOperator,
     /// Value of the taint, with Equal.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 63))]
+    #[schemars(schema_with = "schema::taint_value")]
     pub value: Option<String>,
     /// Effect of the taint. Left out: all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::optional::<TaintEffect>")]
     pub effect: Option<TaintEffect>,
 }
 
@@ -183,7 +184,7 @@ pub enum TaintEffect {
 #[serde(rename_all = "camelCase")]
 pub struct PricingSpec {
     /// Currency, ISO 4217: `EUR`.
-    #[schemars(pattern(r"^[A-Z]{3}$"), length(max = 3))]
+    #[schemars(schema_with = "schema::currency")]
     pub currency: String,
     /// Price of the tier itself, per month.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -211,7 +212,7 @@ pub struct PricingSpec {
 #[derive(Serialize, Deserialize, KubeSchema, Clone, Debug, Default, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct SupportSpec {
-    /// Level.
+    /// How fast and how personal the help is, from Community (other users) to Dedicated (a team of one's own).
     #[serde(default)]
     pub level: SupportLevel,
     /// Minutes until the first answer.
@@ -260,7 +261,7 @@ impl SupportLevel {
 #[derive(Serialize, Deserialize, KubeSchema, Clone, Debug, Default, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct RolloutSpec {
-    /// Strategy.
+    /// AllAtOnce reaches every tenant as soon as possible, Staged goes stage by stage.
     #[serde(default)]
     pub strategy: RolloutStrategy,
     /// Percent of the tenants in one stage.

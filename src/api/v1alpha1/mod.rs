@@ -21,7 +21,7 @@ pub use quotas::{Amounts, Containers, Quotas, VolumeBounds};
 pub use security::{ComplianceSpec, Encryption, Framework, MissingMeans, PodSecurity, SecuritySpec};
 pub use tenant::{
     Branding, DeletionPolicy, NamespaceState, NamespaceStatus, Overrides, Owner, OwnerKind, OwnerRole, QuotaStatus,
-    Tenant, TenantNamespaceEntry, TenantSpec, TenantState, TenantStatus, TemplateRef,
+    TemplateRef, Tenant, TenantNamespaceEntry, TenantSpec, TenantState, TenantStatus,
 };
 pub use tenant_namespace::{TenantNamespace, TenantNamespaceSpec, TenantNamespaceStatus};
 pub use tenant_policy::{TenantPolicy, TenantPolicySpec};

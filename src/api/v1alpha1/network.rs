@@ -35,11 +35,11 @@ pub struct NetworkSpec {
     /// Host names that Ingresses, HTTPRoutes and the like may use: an exact name or `*.` and a domain. `{tenant}`
     /// stands for the tenant's name, for example `*.{tenant}.apps.example.com`. Left out or empty: no host at all.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 32), inner(length(max = 253), pattern(r"^(\*\.)?([a-z0-9{]([-a-z0-9{}]*[a-z0-9}])?\.)+[a-z0-9]([-a-z0-9]*[a-z0-9])?$")))]
+    #[schemars(schema_with = "schema::hosts")]
     pub ingress_hosts: Vec<String>,
     /// Ingress classes that tenants may use. Left out: any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 16), inner(length(min = 1, max = 253)))]
+    #[schemars(schema_with = "schema::object_names::<16>")]
     pub ingress_classes: Option<Vec<String>>,
 }
 
@@ -66,17 +66,14 @@ pub enum Traffic {
 /// One destination that pods may reach.
 #[derive(Serialize, Deserialize, KubeSchema, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(
-    validation = Rule::new("isCIDR(self.cidr)").message("cidr must be an address range, for example 10.20.0.0/16 or 2001:db8::/32").field_path(".cidr"),
-    validation = Rule::new("!isCIDR(self.cidr) || !has(self.except) || self.except.all(e, isCIDR(e) && cidr(self.cidr).containsCIDR(e))").message("except must hold address ranges inside cidr").field_path(".except")
-)]
+#[x_kube(validation = Rule::new("!isCIDR(self.cidr) || !has(self.except) || self.except.all(e, !isCIDR(e) || (cidr(self.cidr).containsCIDR(e) && cidr(e).prefixLength() > cidr(self.cidr).prefixLength()))").message("except must hold ranges inside cidr and smaller than it; to close the whole range, leave the entry out").field_path(".except"))]
 pub struct EgressRule {
     /// The address range, for example `10.20.0.0/16`.
-    #[schemars(length(min = 1, max = 49))]
+    #[schemars(schema_with = "schema::address_range")]
     pub cidr: String,
     /// Ranges inside `cidr` that stay closed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 16), inner(length(max = 49)))]
+    #[schemars(schema_with = "schema::address_ranges::<16>")]
     pub except: Vec<String>,
     /// Ports. Left out: all.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -101,9 +98,9 @@ pub struct IngressPeer {
 /// A port or a range of ports.
 #[derive(Serialize, Deserialize, KubeSchema, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("!has(self.endPort) || self.endPort >= self.port").message("endPort must not be below port").field_path(".endPort"))]
+#[x_kube(validation = Rule::new("!has(self.endPort) || self.endPort >= self.port").message("endPort must not be below port: give the last port of the range, or leave endPort out").field_path(".endPort"))]
 pub struct NetworkPort {
-    /// Protocol.
+    /// Transport protocol.
     #[serde(default)]
     pub protocol: Protocol,
     /// First port.
@@ -115,7 +112,7 @@ pub struct NetworkPort {
     pub end_port: Option<i32>,
 }
 
-/// Transport protocol.
+/// Protocol of a port.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Protocol {
     /// TCP.

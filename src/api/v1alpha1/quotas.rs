@@ -88,11 +88,18 @@ pub struct Amounts {
 #[derive(Serialize, Deserialize, KubeSchema, Clone, Debug, Default, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
-    validation = Rule::new("!has(self.default) || !has(self.max) || ((!has(self.default.cpu) || !has(self.max.cpu) || !quantity(string(self.default.cpu)).isGreaterThan(quantity(string(self.max.cpu)))) && (!has(self.default.memory) || !has(self.max.memory) || !quantity(string(self.default.memory)).isGreaterThan(quantity(string(self.max.memory)))))").message("default is above max: lower containers.default or raise containers.max"),
-    validation = Rule::new("!has(self.defaultRequest) || !has(self.max) || ((!has(self.defaultRequest.cpu) || !has(self.max.cpu) || !quantity(string(self.defaultRequest.cpu)).isGreaterThan(quantity(string(self.max.cpu)))) && (!has(self.defaultRequest.memory) || !has(self.max.memory) || !quantity(string(self.defaultRequest.memory)).isGreaterThan(quantity(string(self.max.memory)))))").message("defaultRequest is above max: lower containers.defaultRequest or raise containers.max"),
-    validation = Rule::new("!has(self.defaultRequest) || !has(self.default) || ((!has(self.defaultRequest.cpu) || !has(self.default.cpu) || !quantity(string(self.defaultRequest.cpu)).isGreaterThan(quantity(string(self.default.cpu)))) && (!has(self.defaultRequest.memory) || !has(self.default.memory) || !quantity(string(self.defaultRequest.memory)).isGreaterThan(quantity(string(self.default.memory)))))").message("defaultRequest is above default: a container would request more than its limit"),
-    validation = Rule::new("!has(self.min) || !has(self.defaultRequest) || ((!has(self.min.cpu) || !has(self.defaultRequest.cpu) || !quantity(string(self.min.cpu)).isGreaterThan(quantity(string(self.defaultRequest.cpu)))) && (!has(self.min.memory) || !has(self.defaultRequest.memory) || !quantity(string(self.min.memory)).isGreaterThan(quantity(string(self.defaultRequest.memory)))))").message("min is above defaultRequest: lower containers.min or raise containers.defaultRequest"),
-    validation = Rule::new("!has(self.min) || !has(self.max) || ((!has(self.min.cpu) || !has(self.max.cpu) || !quantity(string(self.min.cpu)).isGreaterThan(quantity(string(self.max.cpu)))) && (!has(self.min.memory) || !has(self.max.memory) || !quantity(string(self.min.memory)).isGreaterThan(quantity(string(self.max.memory)))))").message("min is above max: lower containers.min or raise containers.max")
+    validation = schema::not_above("default", "max", "cpu"),
+    validation = schema::not_above("default", "max", "memory"),
+    validation = schema::not_above("defaultRequest", "max", "cpu"),
+    validation = schema::not_above("defaultRequest", "max", "memory"),
+    validation = schema::not_above("defaultRequest", "default", "cpu"),
+    validation = schema::not_above("defaultRequest", "default", "memory"),
+    validation = schema::not_above("min", "defaultRequest", "cpu"),
+    validation = schema::not_above("min", "defaultRequest", "memory"),
+    validation = schema::not_above("min", "default", "cpu"),
+    validation = schema::not_above("min", "default", "memory"),
+    validation = schema::not_above("min", "max", "cpu"),
+    validation = schema::not_above("min", "max", "memory")
 )]
 pub struct Containers {
     /// Limits of a container that sets none. A quota refuses containers without limits, so leaving this out means
@@ -116,7 +123,7 @@ pub struct Containers {
 /// Bounds of one PersistentVolumeClaim.
 #[derive(Serialize, Deserialize, KubeSchema, Clone, Debug, Default, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("!has(self.min) || !has(self.max) || !quantity(string(self.min)).isGreaterThan(quantity(string(self.max)))").message("min is above max: lower volumes.min or raise volumes.max"))]
+#[x_kube(validation = Rule::new("!has(self.min) || !has(self.max) || !quantity(string(self.min)).isGreaterThan(quantity(string(self.max)))").message("min is above max: lower min or raise max").field_path(".min"))]
 pub struct VolumeBounds {
     /// The least size of a claim, for example `1Gi`.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -1,13 +1,24 @@
-//! Pieces of CRD schema that schemars cannot derive: amounts, bounded maps, conditions.
+//! Pieces of CRD schema that schemars cannot derive: amounts, conditions, and the last touches to a whole CRD. Strings
+//! with a form of their own, lists of them and labels stand in `text`.
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
     CustomResourceDefinition, JSON, JSONSchemaProps, JSONSchemaPropsOrArray, JSONSchemaPropsOrBool,
 };
-use schemars::{Schema, SchemaGenerator, json_schema};
+use kube::core::Rule;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde_json::json;
 
-/// An amount: a Kubernetes quantity from 0 to `max`, written as a string or an integer.
-fn amount(max: &str, example: &str) -> Schema {
+mod text;
+
+pub use text::{
+    address_range, address_ranges, color, countries, currency, domain, email, hosts, https_url, labels,
+    namespace_labels, namespace_name, object_names, owner_name, percent, regions, registries, runtime_classes,
+    taint_key, taint_value, template_name,
+};
+
+/// An amount: a Kubernetes quantity from 0 to `max`, written as a string or an integer. A decimal such as 0.5 must be
+/// quoted: the API server refuses it as `type number` before any rule of ours can explain it.
+fn amount(max: &str, advice: &str) -> Schema {
     json_schema!({
         "x-kubernetes-int-or-string": true,
         "maxLength": 32,
@@ -15,31 +26,29 @@ fn amount(max: &str, example: &str) -> Schema {
             "rule": format!(
                 "isQuantity(string(self)) && !quantity(string(self)).isLessThan(quantity('0')) && !quantity(string(self)).isGreaterThan(quantity('{max}'))"
             ),
-            "message": format!(
-                "must be a quantity from 0 to {max}, for example {example}; 0 forbids the use, leaving the field out sets no limit"
-            ),
+            "message": format!("must be a quantity from 0 to {max}, for example {advice}"),
         }],
     })
 }
 
 /// A quantity that the operator computed.
 pub fn plain_quantity(_: &mut SchemaGenerator) -> Schema {
-    json_schema!({ "x-kubernetes-int-or-string": true, "maxLength": 32 })
+    json_schema!({ "x-kubernetes-int-or-string": true, "maxLength": 48 })
 }
 
 /// CPU in cores: `500m`, `8`.
 pub fn cpu(_: &mut SchemaGenerator) -> Schema {
-    amount("1M", "500m or 8")
+    amount("1M", "500m or 8; to set no limit, leave the field out")
 }
 
 /// Bytes of memory or disk: `512Mi`, `16Gi`.
 pub fn bytes(_: &mut SchemaGenerator) -> Schema {
-    amount("1Ei", "512Mi or 16Gi")
+    amount("1Ei", "512Mi or 16Gi; to set no limit, leave the field out")
 }
 
 /// Bits per second: `100M`, `2G`.
 pub fn bits_per_second(_: &mut SchemaGenerator) -> Schema {
-    amount("1P", "100M or 2G")
+    amount("1P", "100M or 2G; to set no limit, leave the field out")
 }
 
 /// A price per unit, an exact decimal: `0.045`.
@@ -47,28 +56,22 @@ pub fn price(_: &mut SchemaGenerator) -> Schema {
     amount("1G", "\"0.045\" or 25")
 }
 
-/// Labels: at most 32 pairs, keys and values as Kubernetes takes them.
-pub fn labels(_: &mut SchemaGenerator) -> Schema {
-    json_schema!({
-        "type": "object",
-        "maxProperties": 32,
-        "additionalProperties": { "type": "string", "maxLength": 63, "pattern": "^(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?$" },
-        "x-kubernetes-validations": [{
-            "rule": "self.all(k, size(k) <= 253 && k.matches('^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$'))",
-            "message": "keys must be valid label keys, for example team or example.com/team",
-        }],
-    })
+/// The rule that `self.<low>.<resource>` is not above `self.<high>.<resource>`, where both are there.
+pub fn not_above(low: &str, high: &str, resource: &str) -> Rule {
+    let amount = |bound: &str| format!("quantity(string(self.{bound}.{resource}))");
+    Rule::new(format!(
+        "!has(self.{low}) || !has(self.{low}.{resource}) || !has(self.{high}) || !has(self.{high}.{resource}) || !{}.isGreaterThan({})",
+        amount(low),
+        amount(high)
+    ))
+    .message(format!("{low}.{resource} is above {high}.{resource}: lower {low} or raise {high}").as_str())
+    .field_path(format!(".{low}.{resource}"))
 }
 
-/// Labels for a tenant's namespace: [`labels`] without the keys that decide about protection.
-pub fn namespace_labels(generator: &mut SchemaGenerator) -> Schema {
-    let mut schema = labels(generator);
-    if let Some(rules) = schema.get_mut("x-kubernetes-validations").and_then(serde_json::Value::as_array_mut) {
-        rules.push(json!({
-            "rule": "self.all(k, !k.contains('kubernetes.io/') && !k.contains('k8s.io/') && !k.startsWith('tenantry.dev/') && !k.startsWith('istio') && !k.contains('.istio.io/') && !k.contains('linkerd.io/') && !k.contains('sigstore.dev/') && !k.contains('argoproj.io/') && !k.contains('toolkit.fluxcd.io/') && !k.startsWith('meta.helm.sh/'))",
-            "message": "keys of Kubernetes, Tenantry, service meshes, signing and GitOps tools decide about protection and are not for tenants to set",
-        }));
-    }
+/// A choice that may be left out. Without this the description is that of the type, and what the field says is lost.
+pub fn optional<T: JsonSchema>(generator: &mut SchemaGenerator) -> Schema {
+    let mut schema = T::json_schema(generator);
+    schema.remove("description");
     schema
 }
 
@@ -81,6 +84,7 @@ pub fn conditions(_: &mut SchemaGenerator) -> Schema {
         "x-kubernetes-list-map-keys": ["type"],
         "items": {
             "type": "object",
+            "description": "One thing that is so, or is not, and why.",
             "required": ["type", "status", "reason", "message", "lastTransitionTime"],
             "properties": {
                 "type": { "type": "string", "maxLength": 316, "description": "Name of the condition in CamelCase." },
@@ -100,26 +104,55 @@ pub fn conditions(_: &mut SchemaGenerator) -> Schema {
 /// before the operator has written anything, and the operator saves that write.
 pub fn finish(mut crd: CustomResourceDefinition) -> CustomResourceDefinition {
     for version in &mut crd.spec.versions {
-        let Some(root) = version.schema.as_mut().and_then(|schema| schema.open_api_v3_schema.as_mut()) else { continue };
+        let Some(root) = version
+            .schema
+            .as_mut()
+            .and_then(|schema| schema.open_api_v3_schema.as_mut())
+        else {
+            continue;
+        };
         tidy(root);
-        let Some(status) = root.properties.as_mut().and_then(|properties| properties.get_mut("status")) else { continue };
-        if status.properties.as_ref().is_some_and(|properties| properties.contains_key("observedGeneration")) {
+        let Some(status) = root
+            .properties
+            .as_mut()
+            .and_then(|properties| properties.get_mut("status"))
+        else {
+            continue;
+        };
+        if status
+            .properties
+            .as_ref()
+            .is_some_and(|properties| properties.contains_key("observedGeneration"))
+        {
             status.default = Some(JSON(json!({ "observedGeneration": -1 })));
         }
     }
     crd
 }
 
-/// Drops `title` and formats that the API server does not know, and marks every plain list as atomic.
+/// Drops `title`, `nullable` and formats that the API server does not know, and marks every plain list as atomic.
+///
+/// Without `nullable` the API server treats null as left out, before any rule sees it; with it, null would be stored and
+/// every rule would have to expect it.
 fn tidy(schema: &mut JSONSchemaProps) {
     schema.title = None;
-    if schema.format.as_deref().is_some_and(|format| format.starts_with("uint")) {
+    schema.nullable = None;
+    describe(schema);
+    if schema
+        .format
+        .as_deref()
+        .is_some_and(|format| format.starts_with("uint"))
+    {
         schema.format = None;
     }
     if schema.type_.as_deref() == Some("array") && schema.x_kubernetes_list_type.is_none() {
         schema.x_kubernetes_list_type = Some("atomic".to_owned());
     }
-    for property in schema.properties.iter_mut().flat_map(|properties| properties.values_mut()) {
+    for property in schema
+        .properties
+        .iter_mut()
+        .flat_map(|properties| properties.values_mut())
+    {
         tidy(property);
     }
     match schema.items.as_mut() {
@@ -129,5 +162,32 @@ fn tidy(schema: &mut JSONSchemaProps) {
     }
     if let Some(JSONSchemaPropsOrBool::Schema(values)) = schema.additional_properties.as_mut() {
         tidy(values);
+    }
+}
+
+/// Makes the description read well in `kubectl explain`, which breaks lines by itself and lists the values of an enum
+/// but not those of a list of it.
+fn describe(schema: &mut JSONSchemaProps) {
+    let Some(text) = schema.description.as_mut() else {
+        return;
+    };
+    *text = text
+        .split("\n\n")
+        .map(|paragraph| paragraph.replace('\n', " "))
+        .collect::<Vec<_>>()
+        .join("\n\n");
+    let Some(JSONSchemaPropsOrArray::Schema(items)) = &schema.items else {
+        return;
+    };
+    let values: Vec<_> = items
+        .enum_
+        .iter()
+        .flatten()
+        .filter_map(|value| value.0.as_str())
+        .collect();
+    if !values.is_empty() {
+        text.push_str(" Values: ");
+        text.push_str(&values.join(", "));
+        text.push('.');
     }
 }

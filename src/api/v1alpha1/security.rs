@@ -1,8 +1,14 @@
 //! Security levels, their parts, and compliance frameworks.
+#![allow(
+    clippy::struct_excessive_bools,
+    reason = "each is a field that users write, true or false"
+)]
 
 use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+use super::schema;
 
 /// Security of the tenant. A level is never reported as achieved: `status.controls` of the template lists its parts,
 /// each Enforced, Configured, Attested, NotEnforced or Unknown.
@@ -16,6 +22,7 @@ pub struct SecuritySpec {
     /// classes (list them in `storageClasses`); Maximum and Classified add encryption between pods by a mesh, which is
     /// not set up yet and reported NotEnforced.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::optional::<Encryption>")]
     pub encryption: Option<Encryption>,
     /// Identity for every connection by a mesh. Not set up yet: reported NotEnforced.
     #[serde(default)]
@@ -30,7 +37,7 @@ pub struct SecuritySpec {
     /// Registries that images may come from, a host with an optional path: `registry.example.com/team`. Left out: any.
     /// Enforced by the API server.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 32), inner(length(min = 1, max = 253), pattern(r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?(:[0-9]{1,5})?(/[a-z0-9]([-a-z0-9._/]*[a-z0-9])?)?$")))]
+    #[schemars(schema_with = "schema::registries")]
     pub registries: Option<Vec<String>>,
     /// Images must be named by digest. Enforced by the API server.
     #[serde(default)]
@@ -41,18 +48,17 @@ pub struct SecuritySpec {
     /// Storage classes that volume claims may use; a claim must name one. Left out: any. Enforced by the API server;
     /// whether a class encrypts is the provider's word.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 32), inner(length(min = 1, max = 253)))]
+    #[schemars(schema_with = "schema::object_names::<32>")]
     pub storage_classes: Option<Vec<String>>,
     /// Client addresses that load balancers may serve: each Service of type LoadBalancer must name only ranges inside
     /// these. The rule is enforced by the API server, the filter by the load balancer (state Configured).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 64), inner(length(min = 1, max = 49)))]
-    #[x_kube(validation = Rule::new("self.all(c, isCIDR(c))").message("must hold address ranges, for example 203.0.113.0/24"))]
+    #[schemars(schema_with = "schema::address_ranges::<64>")]
     pub ip_allow_list: Vec<String>,
     /// Countries (ISO 3166-1 alpha-2) that clients may come from. Nothing in Kubernetes knows a client's country:
     /// reported NotEnforced.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 64), inner(pattern(r"^[A-Z]{2}$"), length(max = 2)))]
+    #[schemars(schema_with = "schema::countries")]
     pub allowed_countries: Vec<String>,
     /// Images are scanned for known vulnerabilities. Read from a scanner later; reported NotEnforced.
     #[serde(default)]
@@ -73,6 +79,7 @@ pub struct SecuritySpec {
     /// namespaces stand, fenced), Degrade lets them in and says so. Left out: Deny for Maximum and Classified, else
     /// Degrade.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::optional::<MissingMeans>")]
     pub on_missing_means: Option<MissingMeans>,
 }
 

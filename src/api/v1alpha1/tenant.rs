@@ -74,7 +74,7 @@ pub struct TenantSpec {
 #[serde(rename_all = "camelCase")]
 pub struct TemplateRef {
     /// Name of the TenantTemplate.
-    #[schemars(length(min = 1, max = 63), pattern(r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
+    #[schemars(schema_with = "schema::template_name")]
     pub name: String,
 }
 
@@ -86,12 +86,12 @@ pub struct TemplateRef {
     validation = Rule::new("self.kind != 'ServiceAccount' || self.name.matches('^system:serviceaccount:[a-z0-9]([-a-z0-9]*[a-z0-9])?:[a-z0-9]([-a-z0-9.]*[a-z0-9])?$')").message("a ServiceAccount is named in full: system:serviceaccount:<namespace>:<name>").field_path(".name")
 )]
 pub struct Owner {
-    /// What `name` names.
+    /// What `name` names: a user, a group or a ServiceAccount.
     pub kind: OwnerKind,
     /// The user or group as the API server knows it, or `system:serviceaccount:<namespace>:<name>`.
-    #[schemars(length(min = 1, max = 253), pattern(r"^\S(.*\S)?$"))]
+    #[schemars(schema_with = "schema::owner_name")]
     pub name: String,
-    /// What they may do.
+    /// What they may do: Owner everything inside the fence, Editor workloads and configuration, Viewer reading.
     #[serde(default)]
     pub role: OwnerRole,
 }
@@ -138,9 +138,9 @@ impl OwnerRole {
 #[serde(rename_all = "camelCase")]
 pub struct TenantNamespaceEntry {
     /// Name inside the tenant; the namespace is called `<tenant>-<name>`.
-    #[schemars(length(min = 1, max = 61), pattern(r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
+    #[schemars(schema_with = "schema::namespace_name")]
     pub name: String,
-    /// What it is for.
+    /// What it is for; stands on the namespace as the label `tenantry.dev/environment`.
     #[serde(default)]
     pub environment: Environment,
     /// Labels for the namespace, for tools outside this operator.
@@ -162,14 +162,15 @@ pub struct Overrides {
     pub quotas: Option<Quotas>,
     /// A stricter Pod Security Standard.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::optional::<PodSecurity>")]
     pub pod_security: Option<PodSecurity>,
     /// Fewer registries.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 32), inner(length(min = 1, max = 253), pattern(r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?(:[0-9]{1,5})?(/[a-z0-9]([-a-z0-9._/]*[a-z0-9])?)?$")))]
+    #[schemars(schema_with = "schema::registries")]
     pub registries: Option<Vec<String>>,
     /// Fewer storage classes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 32), inner(length(min = 1, max = 253)))]
+    #[schemars(schema_with = "schema::object_names::<32>")]
     pub storage_classes: Option<Vec<String>>,
     /// Fewer Service types.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -177,10 +178,11 @@ pub struct Overrides {
     pub service_types: Option<Vec<ServiceType>>,
     /// Fewer hosts; each must be one of the template's, `{tenant}` already replaced or not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 32), inner(length(max = 253), pattern(r"^(\*\.)?([a-z0-9{]([-a-z0-9{}]*[a-z0-9}])?\.)+[a-z0-9]([-a-z0-9]*[a-z0-9])?$")))]
+    #[schemars(schema_with = "schema::hosts")]
     pub ingress_hosts: Option<Vec<String>>,
     /// Deny where the template allows.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::optional::<Traffic>")]
     pub internet_egress: Option<Traffic>,
     /// Fewer destinations; each must be one of the template's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -222,19 +224,19 @@ pub struct Branding {
     pub display_name: Option<String>,
     /// Domain of the brand.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 253), pattern(r"^([a-z0-9]([-a-z0-9]*[a-z0-9])?\.)+[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
+    #[schemars(schema_with = "schema::domain")]
     pub domain: Option<String>,
     /// Address of the logo, `https://`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 1024), pattern(r"^https://\S+$"))]
+    #[schemars(schema_with = "schema::https_url")]
     pub logo_url: Option<String>,
     /// Main colour, `#rrggbb`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 7), pattern(r"^#[0-9a-fA-F]{6}$"))]
+    #[schemars(schema_with = "schema::color")]
     pub primary_color: Option<String>,
     /// Mail address of the brand's support.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 253), pattern(r"^[^@\s]+@[^@\s]+$"))]
+    #[schemars(schema_with = "schema::email")]
     pub support_email: Option<String>,
 }
 
@@ -252,6 +254,7 @@ pub struct TenantStatus {
     pub conditions: Vec<Condition>,
     /// Tier of the template.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::optional::<Tier>")]
     pub tier: Option<Tier>,
     /// Ready of listed namespaces, as `2/3`.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -25,7 +25,7 @@ use crate::domain::quantity::Quantity;
     printcolumn(name = "Tier", type_ = "string", json_path = ".spec.tier", description = "Its tier"),
     printcolumn(name = "State", type_ = "string", json_path = ".spec.state", description = "Active or Frozen"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp", description = "Time since creation"),
-    validation = Rule::new("self.metadata.name == 'effective'").message("a TenantPolicy is always named effective")
+    validation = Rule::new("self.metadata.name == 'effective'").message("metadata.name must be effective: a namespace has one TenantPolicy")
 )]
 #[serde(rename_all = "camelCase")]
 pub struct TenantPolicySpec {

@@ -73,7 +73,8 @@ pub struct TenantTemplateSpec {
     /// How a change of this template reaches its tenants.
     #[serde(default)]
     pub rollout: RolloutSpec,
-    /// How owners get further namespaces. Not done yet: reported NotEnforced unless Off.
+    /// How owners get further namespaces. Claim and Direct are
+    /// not done yet: reported NotEnforced.
     #[serde(default)]
     pub self_service: SelfService,
     /// Fields in which a Tenant's `overrides` may also loosen. All others can only be tightened.
@@ -91,7 +92,7 @@ pub enum SelfService {
     Direct,
     /// Only the platform team adds namespaces, in the Tenant.
     #[default]
-    Off,
+    Disabled,
 }
 
 /// A field that a template can open for its tenants.

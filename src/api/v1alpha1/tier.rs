@@ -22,8 +22,14 @@ pub enum Tier {
 
 impl Tier {
     /// Every tier, from the smallest to the largest.
-    pub const ALL: [Self; 6] =
-        [Self::Free, Self::Standard, Self::Premium, Self::Enterprise, Self::EnterprisePlus, Self::WhiteLabel];
+    pub const ALL: [Self; 6] = [
+        Self::Free,
+        Self::Standard,
+        Self::Premium,
+        Self::Enterprise,
+        Self::EnterprisePlus,
+        Self::WhiteLabel,
+    ];
 
     /// The value as written in YAML and on labels.
     pub const fn as_str(self) -> &'static str {

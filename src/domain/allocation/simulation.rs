@@ -47,7 +47,7 @@ impl Namespace {
             spec_hard: spec.map(amount),
             status_hard: status.map(amount),
             used: Some(amount(used)),
-            pending: pending.map(|write| amount(write.value)).max(),
+            pending: pending.map(|write| amount(write.value)).collect(),
         }
     }
 
@@ -128,15 +128,7 @@ impl World {
 
     fn happen(&mut self, event: Event) {
         match event {
-            Event::Plan => {
-                for (name, hard) in self.plan().hard {
-                    let namespace = self.namespaces.get_mut(&name).unwrap();
-                    let value = hard.to_units().unwrap();
-                    if namespace.revisions[namespace.seen].spec != Some(value) {
-                        namespace.writes.push(Write { value, landed: None });
-                    }
-                }
-            }
+            Event::Plan => self.send_plan(),
             Event::Land(i, w) => {
                 if let Some(namespace) = self.pick(i) {
                     let at = namespace.revisions.len();
@@ -218,25 +210,35 @@ impl World {
                     .map(|(name, _)| name.clone());
                 self.namespaces.retain(|key, _| Some(key) != name.as_ref());
             }
-            Event::Crash(fates) => {
-                // The requests on the wire land or do not; then the next allocator lists.
-                for (i, lands) in fates.into_iter().enumerate() {
-                    while self
-                        .pick(i)
-                        .is_some_and(|n| n.writes.iter().any(|write| write.landed.is_none()))
-                    {
-                        let at = self
-                            .pick(i)
-                            .and_then(|n| n.writes.iter().position(|write| write.landed.is_none()));
-                        let at = at.unwrap();
-                        self.happen(if lands { Event::Land(i, at) } else { Event::Fail(i, at) });
-                    }
-                }
-                for namespace in self.namespaces.values_mut() {
-                    namespace.writes.retain(|write| write.landed.is_none());
-                    namespace.seen = namespace.revisions.len() - 1;
-                }
+            Event::Crash(fates) => self.crash(&fates),
+        }
+    }
+
+    fn send_plan(&mut self) {
+        for (name, hard) in self.plan().hard {
+            let namespace = self.namespaces.get_mut(&name).unwrap();
+            let value = hard.to_units().unwrap();
+            if namespace.observe().spec_hard != Some(hard) {
+                namespace.writes.push(Write { value, landed: None });
             }
+        }
+    }
+
+    /// The requests on the wire land or do not, in the order in which they were sent; then the next allocator lists.
+    fn crash(&mut self, fates: &[bool]) {
+        for (namespace, lands) in self.namespaces.values_mut().zip(fates) {
+            for write in namespace
+                .writes
+                .drain(..)
+                .filter(|write| *lands && write.landed.is_none())
+            {
+                let now = namespace.revisions[namespace.revisions.len() - 1];
+                namespace.revisions.push(Revision {
+                    spec: Some(write.value),
+                    ..now
+                });
+            }
+            namespace.seen = namespace.revisions.len() - 1;
         }
     }
 
@@ -291,7 +293,9 @@ proptest! {
     #[test]
     fn from_any_state_three_calm_rounds_settle_the_spread(grant in 0_i128..40, events in events(), fit in any::<bool>()) {
         let mut world = World::new(grant);
-        events.into_iter().for_each(|event| world.happen(event));
+        for event in events {
+            world.happen(event);
+        }
         world.calm();
         let weights: Vec<u32> = world.namespaces.values().filter_map(|n| n.weight).collect();
         let mut shares = split(world.grant, 1, &weights).into_iter();

@@ -12,7 +12,7 @@ fn confirmed(weight: u32, hard: &str, used: &str) -> Observation {
         spec_hard: hard,
         status_hard: hard,
         used: Some(amount(used)),
-        pending: None,
+        pending: Vec::new(),
     }
 }
 
@@ -75,10 +75,37 @@ fn a_new_namespace_waits_until_the_others_have_confirmed_that_they_shrank() {
 #[test]
 fn a_write_that_may_still_land_is_counted() {
     let sent = Observation {
-        pending: Some(amount("20")),
+        pending: vec![amount("20")],
         ..fresh(1)
     };
     assert_eq!(hard(&pods("20", [sent, fresh(1)])), ["10", "0"]);
+}
+
+#[test]
+fn above_the_grant_nobody_is_raised_over_a_lower_value_that_may_have_landed() {
+    let lowered = Observation {
+        pending: vec![amount("0")],
+        ..confirmed(1, "5", "0")
+    };
+    assert_eq!(hard(&pods("3", [lowered, confirmed(4, "18", "0")])), ["0", "2"]);
+}
+
+#[test]
+fn a_spread_that_the_quota_controller_has_not_confirmed_is_not_settled() {
+    let unconfirmed = Observation {
+        status_hard: None,
+        ..confirmed(1, "10", "0")
+    };
+    assert!(!pods("20", [unconfirmed, confirmed(1, "10", "0")]).settled);
+}
+
+#[test]
+fn a_spread_with_a_write_on_the_way_is_not_settled() {
+    let sent = Observation {
+        pending: vec![amount("7")],
+        ..confirmed(1, "10", "0")
+    };
+    assert!(!pods("20", [sent, confirmed(1, "10", "0")]).settled);
 }
 
 #[test]

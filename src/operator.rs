@@ -1,0 +1,429 @@
+//! The operator as a process: everything put together, in the order in which it starts and ends.
+//!
+//! Start: endpoints, leadership, CRDs, caches, controllers. End: controllers drain, the lease is given up, endpoints
+//! close. A process that lost its lease, or of which a part ended, exits with an error.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
+
+use anyhow::{Context as _, bail};
+use futures::StreamExt as _;
+use kube::{
+    Api, Client,
+    core::DeserializeGuard,
+    runtime::{
+        WatchStreamExt as _,
+        events::{Recorder, Reporter},
+        reflector,
+        watcher::{self, watcher},
+    },
+};
+use tokio::{
+    net::TcpListener,
+    sync::{mpsc, watch},
+    task::{AbortHandle, JoinSet},
+};
+
+use crate::{
+    api::v1alpha1::TenantTemplate,
+    apply::{self, Inventory, Kind, served, writer::Writer},
+    cli::Settings,
+    runtime::{
+        admin::{self, Admin},
+        backoff::{Backoff, BackoffConfig},
+        client,
+        clock::{Clock, SystemClock},
+        health::{GateHandle, Gates, Heartbeats},
+        leader::{self, Elector, Ended, KubeLease, LeaderHandle},
+        metrics::Metrics,
+        shutdown,
+    },
+    template,
+    tenant::{self, controller, dereference::Served, memory::Memory, pending::PendingQuotas},
+};
+
+/// How often the gauges are refreshed, and the process says that it lives.
+const TICK: Duration = Duration::from_secs(10);
+
+/// Runs the operator until it is asked to stop.
+pub async fn run(settings: Settings) -> anyhow::Result<()> {
+    let metrics = Arc::new(Metrics::new().context("failed to register the metrics")?);
+    for name in [tenant::CONTROLLER, template::CONTROLLER] {
+        metrics.announce_controller(name);
+    }
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+    let (trigger, shutdown) = shutdown::channel();
+    trigger.on_signals().context("failed to listen for signals")?;
+    let client = client::connect(&settings.cluster, settings.request_timeout, metrics.clone()).await?;
+
+    let gates = Gates::new();
+    let heartbeats = Heartbeats::new(clock.clone());
+    let (admin_stop, admin_stopped) = watch::channel(false);
+    let listener = TcpListener::bind(settings.listen).await.with_context(|| format!("failed to listen on {}", settings.listen))?;
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), listen = %listener.local_addr()?, "tenantry starts");
+    let admin = Admin { gates: gates.clone(), heartbeats: heartbeats.clone(), metrics: metrics.clone() };
+    let admin = tokio::spawn(admin::serve(listener, admin, until_true(admin_stopped)));
+
+    let (elector, leader) = match &settings.lease {
+        None => (None, LeaderHandle::always(clock.clone())),
+        Some(lease) => {
+            let mut rng = fastrand::Rng::new();
+            let identity = leader::identity(&lease.identity, &mut rng);
+            let api = KubeLease::new(client.clone(), &lease.namespace, &lease.name);
+            let (elector, handle) = Elector::new(api, identity.clone(), lease.election.clone(), clock.clone(), rng);
+            tracing::info!(lease = %format!("{}/{}", lease.namespace, lease.name), %identity, "waiting to lead");
+            (Some(elector), handle)
+        }
+    };
+    let (release, released) = watch::channel(false);
+    let mut election = tokio::spawn(async move {
+        match elector {
+            Some(elector) => elector.run(until_true(released)).await,
+            None => {
+                until_true(released).await;
+                Ended::Stopped
+            }
+        }
+    });
+
+    let result = tokio::select! {
+        acquired = leader.clone().acquired() => {
+            if acquired {
+                metrics.set_leader(true);
+                tracing::info!("leading");
+                let lead = lead(settings, client, leader, gates, heartbeats, metrics.clone(), clock, shutdown.clone());
+                tokio::select! {
+                    result = lead => result,
+                    ended = &mut election => lost(ended),
+                }
+            } else {
+                lost((&mut election).await)
+            }
+        }
+        () = shutdown.clone().requested() => Ok(()),
+    };
+    metrics.set_leader(false);
+    // The receivers may be gone already.
+    let _ = release.send(true);
+    if !election.is_finished() {
+        let _ = tokio::time::timeout(Duration::from_secs(5), &mut election).await;
+    }
+    let _ = admin_stop.send(true);
+    let _ = tokio::time::timeout(Duration::from_secs(2), admin).await;
+    tracing::info!(ok = result.is_ok(), "tenantry ends");
+    result
+}
+
+fn lost(ended: Result<Ended, tokio::task::JoinError>) -> anyhow::Result<()> {
+    match ended {
+        Ok(Ended::Stopped) => bail!("the election ended by itself"),
+        Ok(Ended::Lost(loss)) => bail!("leadership was lost: {loss:?}"),
+        Err(error) => Err(error).context("the election's task failed"),
+    }
+}
+
+async fn until_true(mut flag: watch::Receiver<bool>) {
+    // A sender that is gone means the same.
+    let _ = flag.wait_for(|set| *set).await;
+}
+
+/// What a leader does.
+#[expect(clippy::too_many_arguments, reason = "the composition root: each part is handed in once")]
+async fn lead(
+    settings: Settings,
+    client: Client,
+    leader: LeaderHandle,
+    gates: Gates,
+    heartbeats: Heartbeats,
+    metrics: Arc<Metrics>,
+    clock: Arc<dyn Clock>,
+    shutdown: shutdown::Shutdown,
+) -> anyhow::Result<()> {
+    let crds = gates.register("crds");
+    crds.unready("waiting for the CRDs of tenantry.dev to be served");
+    tokio::select! {
+        () = served::until_listed(&client, Kind::TenantPolicy) => crds.ready(),
+        () = shutdown.clone().requested() => return Ok(()),
+    }
+    let tenant_settings = tenant::Settings {
+        accelerator_resources: settings.resources.accelerators.clone(),
+        model_resource: settings.resources.model.clone(),
+        status_interval: settings.status_interval,
+    };
+    let inventory = Arc::new(Inventory::default());
+    let (wake, woken) = mpsc::unbounded_channel();
+    let caches = Caches::start(client.clone(), inventory.clone(), wake, &gates, metrics.clone(), &tenant_settings);
+    let served = tokio::select! {
+        served = caches => served?,
+        () = shutdown.clone().requested() => return Ok(()),
+    };
+
+    let mut tasks: JoinSet<&'static str> = JoinSet::new();
+    let (template_reader, template_writer) = reflector::store();
+    let templates_of_tenants = templates(client.clone(), template_writer).touched_objects();
+    let (own_template_reader, own_template_writer) = reflector::store();
+    let own_templates = templates(client.clone(), own_template_writer).applied_objects();
+    let (tenant_reader, tenant_writer) = reflector::store();
+
+    let (used, used_templates) = mpsc::unbounded_channel::<String>();
+    let context = Arc::new(tenant::Context {
+        client: client.clone(),
+        writer: Writer::new(client.clone(), inventory.clone(), leader.clone()),
+        inventory: inventory.clone(),
+        templates: template_reader.clone(),
+        served: served.receiver.clone(),
+        settings: tenant_settings.clone(),
+        pending: PendingQuotas::default(),
+        memory: Memory::default(),
+        clock: clock.clone(),
+        recorder: Recorder::new(client.clone(), Reporter { controller: "tenantry".to_owned(), instance: None }),
+        metrics: metrics.clone(),
+        backoff: Backoff::new(BackoffConfig::default(), clock.clone(), fastrand::Rng::new()),
+    });
+    let forgetting = context.clone();
+    let tenants = controller::tenants(
+        client.clone(),
+        tenant_writer,
+        move |template| {
+            // A closed channel means that the process is going down.
+            let _ = used.send(template.to_owned());
+        },
+        move |tenant| forgetting.memory.forget(tenant),
+    );
+    // A Tenant must not be judged before its template could be seen.
+    let (polled, templates_of_tenants) = until_ready(templates_of_tenants, template_reader.clone());
+    let triggers = controller::Triggers { woken, templates: templates_of_tenants, served: served.receiver.clone() };
+    let tenant_run = {
+        let (store, context, shutdown) = (tenant_reader.clone(), context.clone(), shutdown.clone());
+        async move {
+            polled.await;
+            controller::run(tenants, store, triggers, settings.concurrency, context, shutdown.requested()).await;
+            "the tenant controller"
+        }
+    };
+    tasks.spawn(tenant_run);
+    let template_context = Arc::new(template::Context {
+        client,
+        tenants: tenant_reader,
+        served: served.receiver.clone(),
+        settings: tenant_settings,
+        leader,
+        clock: clock.clone(),
+        metrics: metrics.clone(),
+        backoff: Backoff::new(BackoffConfig::default(), clock, fastrand::Rng::new()),
+    });
+    let template_shutdown = shutdown.clone().requested();
+    tasks.spawn(async move {
+        template::run_controller(own_templates, own_template_reader, used_templates, 2, template_context, template_shutdown).await;
+        "the template controller"
+    });
+    let beat = heartbeats.register("main", TICK * 6);
+    let ticking = async {
+        loop {
+            tokio::time::sleep(TICK).await;
+            beat.beat();
+            metrics.set_tenants(context.memory.counts());
+            for (kind, count) in inventory.counts() {
+                metrics.set_objects_managed(kind.as_str(), count);
+            }
+        }
+    };
+    let draining = async {
+        let mut first = None;
+        while let Some(ended) = tasks.join_next().await {
+            match ended {
+                Ok(_) if shutdown.is_requested() => {}
+                Ok(name) => first = first.or(Some(anyhow::anyhow!("{name} ended by itself"))),
+                Err(error) => first = first.or(Some(anyhow::anyhow!("a controller's task failed: {error}"))),
+            }
+            if first.is_some() {
+                break;
+            }
+        }
+        first.map_or(Ok(()), Err)
+    };
+    let late = async {
+        shutdown.clone().requested().await;
+        tokio::time::sleep(settings.shutdown_grace).await;
+    };
+    tokio::select! {
+        result = draining => result,
+        () = ticking => Ok(()),
+        () = served.run => bail!("the watches ended by themselves"),
+        () = late => bail!("running work did not end within {:?}", settings.shutdown_grace),
+    }
+}
+
+/// Watches templates into `writer`.
+fn templates(
+    client: Client,
+    writer: reflector::store::Writer<DeserializeGuard<TenantTemplate>>,
+) -> impl futures::Stream<Item = watcher::Result<watcher::Event<DeserializeGuard<TenantTemplate>>>> + Send {
+    let api = Api::<DeserializeGuard<TenantTemplate>>::all(client);
+    watcher(api, watcher::Config::default()).default_backoff().reflect(writer)
+}
+
+/// Splits a stream that fills a store: the future drives it until the store is full, the rest goes on from there.
+fn until_ready<S, K>(stream: S, store: reflector::Store<K>) -> (impl Future<Output = ()> + Send, impl futures::Stream<Item = S::Item> + Send)
+where
+    S: futures::Stream + Send + 'static,
+    S::Item: Send + 'static,
+    K: reflector::Lookup + Clone + Send + Sync + 'static,
+    K::DynamicType: Eq + std::hash::Hash + Clone + Send + Sync + 'static,
+{
+    let (sender, receiver) = mpsc::unbounded_channel();
+    let driver = async move {
+        let mut stream = std::pin::pin!(stream);
+        while let Some(item) = stream.next().await {
+            if sender.send(item).is_err() {
+                return;
+            }
+        }
+    };
+    let ready = async move {
+        tokio::spawn(driver);
+        // Only a store whose writer is gone fails, and then the process is going down.
+        let _ = store.wait_until_ready().await;
+    };
+    (ready, tokio_stream::wrappers::UnboundedReceiverStream::new(receiver))
+}
+
+/// The watches of managed kinds, with what they found.
+struct Caches<F> {
+    receiver: watch::Receiver<Served>,
+    /// Keeps the set of optional watches in step with the CRDs that are there.
+    run: F,
+}
+
+impl Caches<()> {
+    /// Starts every watch and waits until each kind that is served was listed.
+    async fn start(
+        client: Client,
+        inventory: Arc<Inventory>,
+        wake: mpsc::UnboundedSender<Box<str>>,
+        gates: &Gates,
+        metrics: Arc<Metrics>,
+        settings: &tenant::Settings,
+    ) -> anyhow::Result<Caches<impl Future<Output = ()> + Send + use<>>> {
+        let (report, mut reports) = mpsc::unbounded_channel();
+        let watches = Watches { client: client.clone(), inventory, wake, metrics: metrics.clone(), report };
+        let mut waiting = BTreeMap::new();
+        for kind in Kind::ALL.into_iter().filter(|kind| !kind.is_optional()) {
+            let gate = gates.register(format!("watch:{}", kind.as_str()));
+            gate.unready("not listed yet");
+            waiting.insert(kind, gate);
+            watches.start(kind);
+        }
+        let model = settings.model_resource.clone();
+        let mut installed = Box::pin(served::installed(client.clone(), controller::optional_crds(&model)));
+        let first = installed.next().await.context("the watch of CustomResourceDefinitions ended")?;
+        let mut optional: BTreeMap<Kind, AbortHandle> = BTreeMap::new();
+        let mut served = Served { models: first.contains(&model), kinds: BTreeSet::new() };
+        for kind in wanted(&first) {
+            served::until_listed(&client, kind).await;
+            waiting.insert(kind, closed_gate(gates, kind));
+            optional.insert(kind, watches.start(kind));
+            served.kinds.insert(kind);
+        }
+        report_missing(&metrics, &served);
+        while !waiting.is_empty() {
+            let kind = reports.recv().await.context("the watches ended")?;
+            if let Some(gate) = waiting.remove(&kind) {
+                gate.ready();
+            }
+        }
+        let (sender, receiver) = watch::channel(served);
+        let run = async move {
+            loop {
+                tokio::select! {
+                    names = installed.next() => {
+                        let Some(names) = names else { return };
+                        let wanted: BTreeSet<Kind> = wanted(&names).collect();
+                        sender.send_if_modified(|served| {
+                            let changed = served.models != names.contains(&model);
+                            served.models = names.contains(&model);
+                            changed
+                        });
+                        for kind in optional.keys().copied().filter(|kind| !wanted.contains(kind)).collect::<Vec<_>>() {
+                            if let Some(task) = optional.remove(&kind) {
+                                task.abort();
+                            }
+                            sender.send_modify(|served| { served.kinds.remove(&kind); });
+                            apply::watch::forget(kind, &watches.inventory, &watches.wake);
+                            tracing::info!(kind = kind.as_str(), "the cluster no longer serves the kind");
+                        }
+                        for kind in wanted {
+                            optional.entry(kind).or_insert_with(|| watches.start_when_listed(kind));
+                        }
+                        report_missing(&metrics, &sender.borrow());
+                    }
+                    kind = reports.recv() => {
+                        let Some(kind) = kind else { return };
+                        if optional.contains_key(&kind) && sender.send_if_modified(|served| served.kinds.insert(kind)) {
+                            tracing::info!(kind = kind.as_str(), "the cluster serves the kind now");
+                            report_missing(&metrics, &sender.borrow());
+                        }
+                    }
+                }
+            }
+        };
+        Ok(Caches { receiver, run })
+    }
+}
+
+fn closed_gate(gates: &Gates, kind: Kind) -> GateHandle {
+    let gate = gates.register(format!("watch:{}", kind.as_str()));
+    gate.unready("not listed yet");
+    gate
+}
+
+fn wanted(names: &BTreeSet<String>) -> impl Iterator<Item = Kind> {
+    Kind::ALL.into_iter().filter(|kind| kind.optional_crd().is_some_and(|name| names.contains(&name)))
+}
+
+fn report_missing(metrics: &Metrics, served: &Served) {
+    for kind in Kind::ALL.into_iter().filter(|kind| kind.is_optional()) {
+        metrics.set_crd_missing(kind.as_str(), !served.kinds.contains(&kind));
+    }
+}
+
+#[derive(Clone)]
+struct Watches {
+    client: Client,
+    inventory: Arc<Inventory>,
+    wake: mpsc::UnboundedSender<Box<str>>,
+    metrics: Arc<Metrics>,
+    report: mpsc::UnboundedSender<Kind>,
+}
+
+impl Watches {
+    fn start(&self, kind: Kind) -> AbortHandle {
+        let Self { client, inventory, wake, .. } = self.clone();
+        tokio::spawn(apply::watch::watch(client, kind, inventory, wake, Arc::new(self.clone()))).abort_handle()
+    }
+
+    fn start_when_listed(&self, kind: Kind) -> AbortHandle {
+        let this = self.clone();
+        tokio::spawn(async move {
+            served::until_listed(&this.client, kind).await;
+            let Self { client, inventory, wake, .. } = this.clone();
+            apply::watch::watch(client, kind, inventory, wake, Arc::new(this)).await;
+        })
+        .abort_handle()
+    }
+}
+
+impl apply::watch::Observer for Watches {
+    fn synced(&self, kind: Kind) {
+        // A closed channel means that the process is going down.
+        let _ = self.report.send(kind);
+    }
+
+    fn failed(&self, kind: Kind, error: &watcher::Error) {
+        self.metrics.watch_failed(kind.as_str());
+        tracing::warn!(kind = kind.as_str(), %error, "a watch broke; it is started again");
+    }
+}

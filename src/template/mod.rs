@@ -1,0 +1,256 @@
+//! The template controller: who uses a template, and what each part of it honestly comes to on this cluster.
+//!
+//! A changed template wakes its tenants directly (see [`crate::tenant::controller`]); this controller writes only the
+//! template's own status and keeps a template that is in use from going away.
+
+pub mod controls;
+
+use std::{future::Future, sync::Arc, time::Duration};
+
+use futures::{Stream, StreamExt as _};
+use jiff::Timestamp;
+use kube::{
+    Api, Client, ResourceExt as _,
+    api::{Patch, PatchParams},
+    core::DeserializeGuard,
+    runtime::{
+        Controller,
+        controller::{Action, Config, Error as ControllerError},
+        reflector::{ObjectRef, Store},
+        watcher,
+    },
+};
+use serde_json::{Value, json};
+use tokio::sync::mpsc::UnboundedReceiver;
+use tracing::Instrument as _;
+
+use crate::{
+    api::{
+        names,
+        v1alpha1::{ControlState, Tenant, TenantTemplate, TenantTemplateStatus},
+    },
+    domain::conditions::{Statement, conditions},
+    runtime::{backoff::Backoff, clock::Clock, leader::LeaderHandle, metrics},
+    tenant::{
+        Settings,
+        dereference::Served,
+        status::types::{READY, RECONCILING},
+    },
+};
+
+/// Name of the controller in logs and metrics.
+pub const CONTROLLER: &str = "template";
+
+/// Condition: every field that the template sets has an effect today.
+const ALL_FIELDS_EFFECTIVE: &str = "AllFieldsEffective";
+
+/// How long changes of the number of tenants are gathered before the status is written.
+const GATHER: Duration = Duration::from_secs(1);
+
+/// What a reconcile works with.
+pub struct Context {
+    /// The API server.
+    pub client: Client,
+    /// Tenants, to count users.
+    pub tenants: Store<DeserializeGuard<Tenant>>,
+    /// Optional kinds that the cluster serves.
+    pub served: tokio::sync::watch::Receiver<Served>,
+    /// What differs from cluster to cluster.
+    pub settings: Settings,
+    /// Whether this process may write.
+    pub leader: LeaderHandle,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// Metrics.
+    pub metrics: Arc<metrics::Metrics>,
+    /// Delay after failures.
+    pub backoff: Backoff,
+}
+
+/// A write to a template failed.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The status could not be written.
+    #[error("failed to write the TenantTemplate's status: {0}")]
+    Status(Box<kube::Error>),
+    /// The finalizer could not be written.
+    #[error("failed to write the TenantTemplate's finalizers: {0}")]
+    Finalizer(Box<kube::Error>),
+    /// The status has no JSON form; a bug.
+    #[error("failed to serialise the TenantTemplate's status: {0}")]
+    Serialize(serde_json::Error),
+    /// Another replica leads.
+    #[error("another replica leads now")]
+    NotLeading,
+}
+
+impl Error {
+    const fn category(&self) -> &'static str {
+        match self {
+            Self::Status(_) => "status",
+            Self::Finalizer(_) => "finalizer",
+            Self::Serialize(_) => "serialize",
+            Self::NotLeading => "not_leading",
+        }
+    }
+}
+
+/// Writes one template's status.
+pub async fn reconcile(guard: Arc<DeserializeGuard<TenantTemplate>>, context: Arc<Context>) -> Result<Action, Error> {
+    let name = guard.name_any();
+    let span = tracing::info_span!("reconcile", controller = CONTROLLER, template = %name, correlation_id = %format!("{:08x}", fastrand::u32(..)));
+    let started = context.clock.monotonic();
+    let result = match &guard.0 {
+        Ok(template) => run(template, &name, &context).instrument(span).await,
+        Err(invalid) => {
+            span.in_scope(|| tracing::warn!(error = %invalid.error, "the stored TenantTemplate cannot be read; apply it again in its current form"));
+            Ok(metrics::Outcome::Waiting)
+        }
+    };
+    let outcome = match &result {
+        Ok(outcome) => *outcome,
+        Err(error) => {
+            context.metrics.reconcile_failed(CONTROLLER, error.category());
+            metrics::Outcome::Error
+        }
+    };
+    context.metrics.reconciled(CONTROLLER, outcome, context.clock.monotonic().since(started));
+    result.map(|_| {
+        context.backoff.succeeded(&guard.uid().unwrap_or_default());
+        Action::await_change()
+    })
+}
+
+async fn run(template: &TenantTemplate, name: &str, context: &Context) -> Result<metrics::Outcome, Error> {
+    let uses = |tenant: &DeserializeGuard<Tenant>| matches!(&tenant.0, Ok(tenant) if tenant.spec.template_ref.name == name);
+    let users = context.tenants.state_filter(|tenant| uses(tenant)).len();
+    let held = template.finalizers().iter().any(|finalizer| finalizer == names::IN_USE);
+    let deleting = template.metadata.deletion_timestamp.is_some();
+    // While it is deleted nothing can be added; while it is used and not held, hold it; unused and deleted, let it go.
+    let template = match (held, deleting, users) {
+        (true, true, 0) => {
+            write_finalizers(template, name, false, context).await?;
+            tracing::info!("template is gone");
+            return Ok(metrics::Outcome::Changed);
+        }
+        (false, false, 1..) => &write_finalizers(template, name, true, context).await?,
+        _ => template,
+    };
+    let status = status(template, users, &context.served.borrow(), &context.settings, context.clock.now());
+    let previous = template.status.clone().unwrap_or_default();
+    if previous == status {
+        return Ok(metrics::Outcome::Unchanged);
+    }
+    let mut body = serde_json::to_value(&status).map_err(Error::Serialize)?;
+    if let Value::Object(fields) = &mut body {
+        fields.entry("controls").or_insert(Value::Null);
+    }
+    let patch = json!({
+        "metadata": { "uid": template.metadata.uid, "resourceVersion": template.metadata.resource_version },
+        "status": body,
+    });
+    writable(context)?;
+    let api: Api<TenantTemplate> = Api::all(context.client.clone());
+    match api.patch_status(name, &params(), &Patch::Merge(patch)).await {
+        Ok(_) => Ok(metrics::Outcome::Changed),
+        // The watch brings the newer one.
+        Err(kube::Error::Api(answer)) if answer.is_conflict() || answer.is_not_found() => Ok(metrics::Outcome::Waiting),
+        Err(error) => Err(Error::Status(Box::new(error))),
+    }
+}
+
+/// The status of a template: pure.
+fn status(template: &TenantTemplate, users: usize, served: &Served, settings: &Settings, now: Timestamp) -> TenantTemplateStatus {
+    let controls = controls::controls(&template.spec, served, settings);
+    let without_effect: Vec<_> =
+        controls.iter().filter(|control| control.state == ControlState::NotEnforced).map(|control| control.field.as_str()).collect();
+    let mut statements = if template.metadata.deletion_timestamp.is_some() {
+        let message = format!("{users} tenants use it; it goes when none does (kubectl get tenants --field-selector spec.templateRef.name={})", template.name_any());
+        vec![Statement::fails(READY, "InUse", message.clone()), Statement::holds(RECONCILING, "InUse", message)]
+    } else {
+        vec![Statement::holds(READY, "Sound", "the template can be used")]
+    };
+    statements.push(if without_effect.is_empty() {
+        Statement::holds(ALL_FIELDS_EFFECTIVE, "AllEffective", "every field that is set has an effect")
+    } else {
+        Statement::fails(
+            ALL_FIELDS_EFFECTIVE,
+            "NotEnforced",
+            format!("nothing makes these true; see status.controls: {}", without_effect.join(", ")),
+        )
+    });
+    let previous = template.status.as_ref().map_or(&[][..], |status| &status.conditions);
+    TenantTemplateStatus {
+        observed_generation: template.metadata.generation,
+        conditions: conditions(statements, previous, template.metadata.generation, now),
+        tenants: i64::try_from(users).unwrap_or(i64::MAX),
+        controls,
+    }
+}
+
+fn params() -> PatchParams {
+    PatchParams { field_manager: Some(names::TEMPLATE_MANAGER.to_owned()), ..PatchParams::default() }
+}
+
+fn writable(context: &Context) -> Result<(), Error> {
+    if context.leader.is_leading() { Ok(()) } else { Err(Error::NotLeading) }
+}
+
+async fn write_finalizers(template: &TenantTemplate, name: &str, hold: bool, context: &Context) -> Result<TenantTemplate, Error> {
+    let others = template.finalizers().iter().map(String::as_str).filter(|finalizer| *finalizer != names::IN_USE);
+    let finalizers: Vec<_> = others.chain(hold.then_some(names::IN_USE)).collect();
+    let patch = json!({ "metadata": {
+        "uid": template.metadata.uid, "resourceVersion": template.metadata.resource_version, "finalizers": finalizers,
+    } });
+    writable(context)?;
+    let api: Api<TenantTemplate> = Api::all(context.client.clone());
+    api.patch(name, &params(), &Patch::Merge(patch)).await.map_err(|error| Error::Finalizer(Box::new(error)))
+}
+
+/// Runs the controller until `shutdown`. `used` names templates whose number of tenants may have changed.
+pub async fn run_controller<S>(
+    templates: S,
+    store: Store<DeserializeGuard<TenantTemplate>>,
+    used: UnboundedReceiver<String>,
+    concurrency: u16,
+    context: Arc<Context>,
+    shutdown: impl Future<Output = ()> + Send + Sync + 'static,
+) where
+    S: Stream<Item = Result<DeserializeGuard<TenantTemplate>, watcher::Error>> + Send + 'static,
+{
+    let served = tokio_stream::wrappers::WatchStream::from_changes(context.served.clone()).map(drop);
+    Controller::for_stream(templates, store)
+        .with_config(Config::default().concurrency(concurrency))
+        .reconcile_on(gathered(used))
+        .reconcile_all_on(served)
+        .graceful_shutdown_on(shutdown)
+        .run(reconcile, error_policy, context.clone())
+        .for_each(|result| {
+            if let Err(ControllerError::QueueError(error)) = &result {
+                context.metrics.watch_failed("TenantTemplate");
+                tracing::warn!(controller = CONTROLLER, %error, "a watch broke; it is started again");
+            }
+            std::future::ready(())
+        })
+        .await;
+}
+
+/// A thousand new tenants change the number of users once a second, not a thousand times.
+fn gathered(used: UnboundedReceiver<String>) -> impl Stream<Item = ObjectRef<DeserializeGuard<TenantTemplate>>> + Send {
+    let bursts = futures::stream::unfold(used, async |mut used| {
+        let first = used.recv().await?;
+        let mut names = std::collections::BTreeSet::from([first]);
+        tokio::time::sleep(GATHER).await;
+        while let Ok(name) = used.try_recv() {
+            names.insert(name);
+        }
+        Some((futures::stream::iter(names), used))
+    });
+    bursts.flatten().map(|name| ObjectRef::new(&name))
+}
+
+fn error_policy(template: Arc<DeserializeGuard<TenantTemplate>>, error: &Error, context: Arc<Context>) -> Action {
+    let delay = context.backoff.failed(&template.uid().unwrap_or_default());
+    tracing::warn!(controller = CONTROLLER, template = %template.name_any(), %error, retry_in = ?delay, "reconcile failed");
+    Action::requeue(delay)
+}

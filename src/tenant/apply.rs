@@ -1,0 +1,278 @@
+//! Step 4: make the objects stand, guards before rights, and take away what is no longer wanted.
+//!
+//! Order, in every run: rights that nobody should have any more go first; then each namespace gets its Namespace, its
+//! guards, and only when all of them stand and the quota controller has filled the quota's status, its RoleBindings;
+//! then whatever else is not wanted goes. What is as desired costs no call.
+
+use std::{collections::BTreeMap, collections::BTreeSet, sync::Arc};
+
+use futures::{StreamExt as _, future, stream};
+use serde_json::{Map, Value};
+
+use super::{
+    build::NamespaceObjects,
+    dereference::Facts,
+    pending::PendingQuotas,
+    validate::{Leaving, ValidTenant},
+};
+use crate::apply::{
+    Key, Kind, Live, Object,
+    writer::{self, Outcome, Writer},
+};
+
+/// What stands after this run.
+#[derive(Debug, Default)]
+pub struct Applied {
+    /// One entry for each namespace that is to stand, in order of name.
+    pub namespaces: Vec<AppliedNamespace>,
+    /// Our namespaces that are on their way out.
+    pub leaving: Vec<String>,
+    /// Whether any write was made.
+    pub changed: bool,
+    /// What could not be done, in a stable order.
+    pub failures: Vec<writer::Error>,
+}
+
+/// One namespace after this run.
+#[derive(Debug)]
+pub struct AppliedNamespace {
+    /// Full name.
+    pub name: String,
+    /// Whether the Tenant lists it.
+    pub listed: bool,
+    /// How far it came.
+    pub progress: Progress,
+    /// The quota as it stands.
+    pub quota: Option<Arc<Live>>,
+    /// Optional objects that stand, by kind.
+    pub monitors: BTreeSet<Kind>,
+}
+
+/// How far a namespace came.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// Something could not be written; the message is among the failures.
+    Failed,
+    /// It exists and is not ours.
+    Conflict(String),
+    /// Every guard stands but the quota is not counted yet, so nobody has rights.
+    AwaitingQuota,
+    /// Every guard stands and everybody has their rights.
+    Complete,
+}
+
+/// Makes `objects` stand.
+pub async fn apply(
+    writer: &Writer,
+    pending: &PendingQuotas,
+    tenant: &ValidTenant,
+    facts: &Facts,
+    objects: &[NamespaceObjects],
+) -> Applied {
+    let mut applied = Applied::default();
+    let rights = objects.iter().flat_map(|namespace| &namespace.rights);
+    let may_hold = rights.map(|right| (right.key.clone(), subjects(&right.content["subjects"]))).collect();
+    withdraw_rights(writer, tenant.uid.as_deref(), facts, &may_hold, &mut applied).await;
+    // What was withdrawn is not what was seen any more.
+    let facts = &Facts { live: writer.of_tenant(&tenant.name), ..facts.clone() };
+    for Leaving { key, live } in &tenant.leaving {
+        applied.leaving.push(key.name.to_string());
+        if !live.deleting {
+            let result = writer.delete(key, live).await;
+            applied.record(result);
+        }
+    }
+    // Collected first: a lazy iterator of borrowing futures is not Send for every lifetime (rust-lang/rust#102211).
+    let runs: Vec<_> = objects.iter().map(|objects| apply_namespace(writer, pending, tenant, facts, objects)).collect();
+    // A tenant has at most a hundred namespaces; eight at a time keep one tenant from crowding out the others.
+    let runs: Vec<Run> = stream::iter(runs).buffered(8).collect().await;
+    for Run { namespace, changed, failures } in runs {
+        applied.namespaces.push(namespace);
+        applied.changed |= changed;
+        applied.failures.extend(failures);
+    }
+    prune(writer, tenant, facts, objects, &mut applied).await;
+    applied
+}
+
+impl Applied {
+    fn record(&mut self, result: Result<(), writer::Error>) {
+        match result {
+            Ok(()) => self.changed = true,
+            Err(error) => self.failures.push(error),
+        }
+    }
+}
+
+/// Takes away every right that is live and that nobody in `may_hold` has, before anything else and whatever else fails.
+///
+/// `may_hold` gives the subjects that each RoleBinding may still have; one that it does not name goes.
+pub(super) async fn withdraw_rights(
+    writer: &Writer,
+    uid: Option<&str>,
+    facts: &Facts,
+    may_hold: &BTreeMap<Key, Vec<Value>>,
+    applied: &mut Applied,
+) {
+    let bindings = facts.live.iter().filter(|(key, live)| key.kind == Kind::RoleBinding && is_ours(live, uid));
+    for (key, live) in bindings {
+        let body = live.body();
+        let held = body["subjects"].as_array().map_or(&[][..], Vec::as_slice);
+        let may_hold = may_hold.get(key).map_or(&[][..], Vec::as_slice);
+        let remaining: Vec<Value> = held.iter().filter(|subject| may_hold.contains(subject)).cloned().collect();
+        let result = if remaining.is_empty() {
+            writer.delete(key, live).await
+        } else if remaining.len() < held.len() {
+            let restricted = Object {
+                key: key.clone(),
+                labels: Map::new(),
+                annotations: Map::new(),
+                owner: body["metadata"]["ownerReferences"].get(0).cloned(),
+                content: Map::from_iter([
+                    ("roleRef".to_owned(), body["roleRef"].clone()),
+                    ("subjects".to_owned(), Value::Array(remaining)),
+                ]),
+            };
+            writer.ensure(&restricted, Some(live)).await.map(drop)
+        } else {
+            continue;
+        };
+        applied.record(result);
+    }
+}
+
+struct Run {
+    namespace: AppliedNamespace,
+    changed: bool,
+    failures: Vec<writer::Error>,
+}
+
+impl Run {
+    fn note(&mut self, result: Result<Outcome, writer::Error>) -> Option<Arc<Live>> {
+        match result {
+            Ok(Outcome::Unchanged(live)) => Some(live),
+            Ok(Outcome::Changed(live)) => {
+                self.changed = true;
+                Some(live)
+            }
+            Err(error) => {
+                self.failures.push(error);
+                None
+            }
+        }
+    }
+}
+
+async fn apply_namespace(
+    writer: &Writer,
+    pending: &PendingQuotas,
+    tenant: &ValidTenant,
+    facts: &Facts,
+    objects: &NamespaceObjects,
+) -> Run {
+    let NamespaceObjects { namespace, guards, extras, rights } = objects;
+    let name = namespace.key.name.to_string();
+    let listed = tenant.namespaces.iter().any(|valid| valid.listed && valid.name == name);
+    let mut run = Run {
+        namespace: AppliedNamespace { name: name.clone(), listed, progress: Progress::Failed, quota: None, monitors: BTreeSet::new() },
+        changed: false,
+        failures: Vec::new(),
+    };
+    match writer.ensure(namespace, facts.namespaces.get(&name).or_else(|| facts.live.get(&namespace.key))).await {
+        Err(writer::Error::Foreign { .. }) => {
+            run.namespace.progress = Progress::Conflict("it exists and is not this tenant's; choose another name".to_owned());
+            return run;
+        }
+        result => {
+            if run.note(result).is_none() {
+                return run;
+            }
+        }
+    }
+
+    let live = |object: &Object| facts.live.get(&object.key);
+    let ensure = async |object: &Object| {
+        if object.key.kind == Kind::ResourceQuota {
+            pending.write(writer, &tenant.name, object, live(object)).await
+        } else {
+            writer.ensure(object, live(object)).await
+        }
+    };
+    // LimitRange before ResourceQuota: a quota without defaults refuses bare pods.
+    let (ordered, independent): (Vec<_>, Vec<_>) =
+        guards.iter().partition(|object| matches!(object.key.kind, Kind::LimitRange | Kind::ResourceQuota));
+    let ordered = async {
+        let mut results = Vec::new();
+        for object in ordered {
+            results.push((object, ensure(object).await));
+        }
+        results
+    };
+    let independent = future::join_all(independent.into_iter().chain(extras).map(async |object| (object, ensure(object).await)));
+    let (ordered, independent) = future::join(ordered, independent).await;
+
+    let mut guards_stand = true;
+    for (object, result) in ordered.into_iter().chain(independent) {
+        let stands = run.note(result);
+        guards_stand &= stands.is_some() || !object.key.kind.is_guard();
+        match (object.key.kind, stands) {
+            (Kind::ResourceQuota, stands) => run.namespace.quota = stands,
+            (kind, Some(_)) if kind.is_optional() => {
+                run.namespace.monitors.insert(kind);
+            }
+            _ => {}
+        }
+    }
+    if !guards_stand {
+        return run;
+    }
+    let enforced = run.namespace.quota.as_ref().is_some_and(|quota| is_counted(&quota.body()));
+    let new_right = rights.iter().any(|right| live(right).is_none());
+    if new_right && !enforced {
+        run.namespace.progress = Progress::AwaitingQuota;
+        return run;
+    }
+    let results = future::join_all(rights.iter().map(&ensure)).await;
+    let stand = results.into_iter().map(|result| run.note(result)).fold(true, |all, stands| all & stands.is_some());
+    if stand {
+        run.namespace.progress = if enforced { Progress::Complete } else { Progress::AwaitingQuota };
+    }
+    run
+}
+
+/// Whether the quota controller has taken every key of the quota into its status: a quota without enforces nothing.
+fn is_counted(quota: &Value) -> bool {
+    let empty = Map::new();
+    let keys = |path: &str| quota.pointer(path).and_then(Value::as_object).unwrap_or(&empty).keys().collect::<BTreeSet<_>>();
+    keys("/spec/hard").is_subset(&keys("/status/hard")) && keys("/spec/hard").iter().all(|key| quota["status"]["used"].get(key.as_str()).is_some() || is_unknown(key))
+}
+
+/// Resources that no evaluator counts never show up in `used`.
+fn is_unknown(resource: &str) -> bool {
+    resource.starts_with("count/")
+}
+
+/// Takes away what is ours, stands in a namespace that stays, and is not desired.
+async fn prune(writer: &Writer, tenant: &ValidTenant, facts: &Facts, objects: &[NamespaceObjects], applied: &mut Applied) {
+    let desired: BTreeSet<&Key> = objects.iter().flat_map(NamespaceObjects::all).map(|object| &object.key).collect();
+    let stays: BTreeSet<&str> = objects.iter().map(|objects| &*objects.namespace.key.name).collect();
+    let surplus = facts.live.iter().filter(|(key, live)| {
+        !matches!(key.kind, Kind::Namespace | Kind::RoleBinding)
+            && stays.contains(key.home())
+            && !desired.contains(key)
+            && !live.deleting
+            && is_ours(live, tenant.uid.as_deref())
+    });
+    for (key, live) in surplus {
+        let result = writer.delete(key, live).await;
+        applied.record(result);
+    }
+}
+
+fn subjects(subjects: &Value) -> Vec<Value> {
+    subjects.as_array().cloned().unwrap_or_default()
+}
+
+fn is_ours(live: &Live, uid: Option<&str>) -> bool {
+    uid.is_some() && live.owner.as_deref() == uid
+}

@@ -1,0 +1,84 @@
+//! Step 3: [`ValidTenant`] -> every object that it needs. Pure, cannot fail, deterministic.
+//!
+//! The operator, `tenantry render` and the golden tests call the same [`build`].
+
+mod limits;
+mod monitoring;
+mod namespace;
+mod network_policy;
+mod quota;
+mod rights;
+mod tenant_policy;
+
+use serde_json::{Map, Value, json};
+
+use super::validate::{ValidNamespace, ValidTenant};
+use crate::{
+    api::names,
+    apply::{Key, Kind, Object},
+};
+
+/// The objects of one namespace.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NamespaceObjects {
+    /// The Namespace itself, with all its labels.
+    pub namespace: Object,
+    /// What must stand before anybody gets rights, in order of application.
+    pub guards: Vec<Object>,
+    /// What must stand too, but protects nothing.
+    pub extras: Vec<Object>,
+    /// RoleBindings.
+    pub rights: Vec<Object>,
+}
+
+impl NamespaceObjects {
+    /// Every object, in order of application.
+    pub fn all(&self) -> impl Iterator<Item = &Object> {
+        let Self { namespace, guards, extras, rights } = self;
+        std::iter::once(namespace).chain(guards).chain(extras).chain(rights)
+    }
+}
+
+/// Builds every object of the tenant, by namespace.
+pub fn build(tenant: &ValidTenant) -> Vec<NamespaceObjects> {
+    let first = tenant.namespaces.iter().find(|namespace| namespace.listed).map(|namespace| &namespace.name);
+    let objects = |namespace: &ValidNamespace| {
+        let mut extras = vec![limits::config_map(tenant, namespace)];
+        extras.extend(monitoring::objects(tenant, namespace, first == Some(&namespace.name)));
+        NamespaceObjects {
+            namespace: namespace::namespace(tenant, namespace),
+            guards: vec![
+                quota::limit_range(tenant, namespace),
+                quota::resource_quota(tenant, namespace),
+                network_policy::default_deny(tenant, namespace),
+                network_policy::allow(tenant, namespace),
+                tenant_policy::tenant_policy(tenant, namespace),
+            ],
+            extras,
+            rights: rights::role_bindings(tenant, namespace),
+        }
+    };
+    tenant.namespaces.iter().map(objects).collect()
+}
+
+/// An object with what every managed object carries: our labels and the Tenant as its owner.
+fn object(tenant: &ValidTenant, key: Key, content: Value) -> Object {
+    let labels = [(names::MANAGED_BY, names::MANAGED_BY_US), (names::TENANT, &tenant.name)];
+    let owner = tenant.uid.as_ref().map(|uid| {
+        json!({ "apiVersion": "tenantry.dev/v1alpha1", "kind": "Tenant", "name": tenant.name, "uid": uid })
+    });
+    Object {
+        key,
+        labels: labels.map(|(key, value)| (key.to_owned(), json!(value))).into_iter().collect(),
+        annotations: Map::new(),
+        owner,
+        content: match content {
+            Value::Object(content) => content,
+            _ => Map::new(),
+        },
+    }
+}
+
+fn in_namespace(tenant: &ValidTenant, namespace: &ValidNamespace, kind: Kind, name: &str, content: Value) -> Object {
+    object(tenant, Key::new(kind, &namespace.name, name), content)
+}

@@ -1,0 +1,36 @@
+//! The Namespace, born with every label that protects it.
+
+use serde_json::json;
+
+use super::object;
+use crate::{
+    api::names,
+    apply::{Key, Object, drift},
+    tenant::validate::{ValidNamespace, ValidTenant},
+};
+
+/// Pod Security is pinned to the standard as of this Kubernetes minor, so that a cluster upgrade tightens nothing by
+/// itself; API servers older than the pin use their own newest.
+const POD_SECURITY_VERSION: &str = "v1.34";
+
+pub(super) fn namespace(tenant: &ValidTenant, namespace: &ValidNamespace) -> Object {
+    let mut object = object(tenant, Key::namespace(&namespace.name), json!({}));
+    let mut label = |key: &str, value: &str| object.labels.insert(key.to_owned(), json!(value));
+    for (key, value) in &namespace.labels {
+        label(key, value);
+    }
+    label(names::MANAGED_BY, names::MANAGED_BY_US);
+    label(names::TENANT, &tenant.name);
+    label(names::TIER, tenant.tier().as_str());
+    label(names::TEMPLATE, &tenant.template_name);
+    label(names::ENVIRONMENT, namespace.environment.as_str());
+    for mode in names::POD_SECURITY_MODES {
+        label(&format!("{}{mode}", names::POD_SECURITY), tenant.effective.pod_security.label());
+        label(&format!("{}{mode}-version", names::POD_SECURITY), POD_SECURITY_VERSION);
+    }
+    if !namespace.labels.is_empty() {
+        let keys: Vec<_> = namespace.labels.keys().map(String::as_str).collect();
+        object.annotations.insert(drift::OUR_LABELS.to_owned(), json!(keys.join(",")));
+    }
+    object
+}

@@ -1,0 +1,83 @@
+//! The end of a Tenant: rights first, then its namespaces, then the finalizer.
+//!
+//! With `deletionPolicy: Retain` the namespaces stay, with every guard, without owners and without an owner reference, so
+//! that the garbage collector leaves them.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use super::{
+    apply::{self, Applied},
+    build::NamespaceObjects,
+    dereference::Facts,
+};
+use crate::{
+    api::v1alpha1::{DeletionPolicy, Tenant},
+    apply::{Kind, Live, writer::Writer},
+};
+
+/// What is left to do.
+#[derive(Debug, Default)]
+pub struct Remaining {
+    /// Namespaces that still stand, each with what holds it, if the API server says so.
+    pub namespaces: Vec<(String, Option<String>)>,
+    /// What was done and what failed.
+    pub applied: Applied,
+}
+
+impl Remaining {
+    /// Whether the finalizer can go.
+    pub fn is_nothing(&self) -> bool {
+        self.namespaces.is_empty() && self.applied.failures.is_empty()
+    }
+}
+
+/// Takes one step towards the end. `objects` are the tenant's objects without owner, if it could still be built; they
+/// are what stays with Retain.
+pub async fn cleanup(writer: &Writer, tenant: &Tenant, facts: &Facts, objects: Option<&[NamespaceObjects]>) -> Remaining {
+    let uid = tenant.metadata.uid.as_deref();
+    let mut applied = Applied::default();
+    apply::withdraw_rights(writer, uid, facts, &BTreeMap::new(), &mut applied).await;
+    let mut remaining = Remaining { namespaces: Vec::new(), applied };
+    if !remaining.applied.failures.is_empty() {
+        return remaining;
+    }
+    let ours = |live: &Live| uid.is_some() && live.owner.as_deref() == uid;
+    match tenant.spec.deletion_policy {
+        DeletionPolicy::Delete => {
+            for (key, live) in facts.live.iter().filter(|(key, live)| key.kind == Kind::Namespace && ours(live)) {
+                remaining.namespaces.push((key.name.to_string(), held_by(live)));
+                if !live.deleting
+                    && let Err(error) = writer.delete(key, live).await
+                {
+                    remaining.applied.failures.push(error);
+                }
+            }
+        }
+        DeletionPolicy::Retain => {
+            for (key, live) in facts.live.iter().filter(|(key, live)| key.kind != Kind::RoleBinding && ours(live)) {
+                let desired = objects.into_iter().flatten().flat_map(NamespaceObjects::all).find(|object| object.key == *key);
+                let result = match desired {
+                    Some(desired) => writer.ensure(desired, Some(live)).await.map(drop),
+                    None => writer.orphan(key, live).await,
+                };
+                if let Err(error) = result {
+                    remaining.applied.failures.push(error);
+                }
+            }
+        }
+    }
+    remaining
+}
+
+/// What holds a namespace that is being deleted, in the API server's own words.
+fn held_by(live: &Live) -> Option<String> {
+    let body = live.body();
+    let conditions = body.pointer("/status/conditions").and_then(Value::as_array)?;
+    let held = conditions.iter().filter(|condition| {
+        condition["status"] == "True" && condition["type"].as_str().is_some_and(|type_| type_ != "NamespaceDeletionDiscoveryFailure")
+    });
+    let messages: Vec<_> = held.filter_map(|condition| condition["message"].as_str()).collect();
+    (!messages.is_empty()).then(|| messages.join(" "))
+}

@@ -1,0 +1,134 @@
+//! Wiring: what wakes a Tenant. The only file of this folder that knows about watches.
+
+use std::{collections::BTreeSet, future::Future, sync::Arc};
+
+use futures::{Stream, StreamExt as _};
+use kube::{
+    Resource as _, ResourceExt as _,
+    core::DeserializeGuard,
+    runtime::{
+        Controller, WatchStreamExt as _,
+        controller::{Action, Config, Error as ControllerError},
+        reflector::{ObjectRef, Store},
+        watcher::{self, watcher},
+    },
+};
+use tokio::sync::mpsc::UnboundedReceiver;
+use tokio_stream::wrappers::UnboundedReceiverStream;
+
+use super::{CONTROLLER, Context, Error, reconcile};
+use crate::api::v1alpha1::{Tenant, TenantTemplate};
+
+/// What wakes Tenants, besides themselves.
+pub struct Triggers<T> {
+    /// Tenants whose objects changed.
+    pub woken: UnboundedReceiver<Box<str>>,
+    /// Templates that changed, already in the store.
+    pub templates: T,
+    /// The set of served kinds changed.
+    pub served: tokio::sync::watch::Receiver<super::Served>,
+}
+
+/// Runs the controller until `shutdown` and until every running reconcile has ended.
+pub async fn run<S, T>(
+    tenants: S,
+    store: Store<DeserializeGuard<Tenant>>,
+    triggers: Triggers<T>,
+    concurrency: u16,
+    context: Arc<Context>,
+    shutdown: impl Future<Output = ()> + Send + Sync + 'static,
+) where
+    S: Stream<Item = Result<DeserializeGuard<Tenant>, watcher::Error>> + Send + 'static,
+    T: Stream<Item = Result<DeserializeGuard<TenantTemplate>, watcher::Error>> + Send + 'static,
+{
+    let Triggers { woken, templates, served } = triggers;
+    let users = store.clone();
+    let woken = UnboundedReceiverStream::new(woken).map(|name| ObjectRef::new(&name));
+    // The first value is the one that everything starts with.
+    let served = tokio_stream::wrappers::WatchStream::from_changes(served).map(drop);
+    Controller::for_stream(tenants, store)
+        .with_config(Config::default().concurrency(concurrency))
+        .watches_stream(templates, move |template| users_of(&users, &template.name_any()))
+        .reconcile_on(woken)
+        .reconcile_all_on(served)
+        .graceful_shutdown_on(shutdown)
+        .run(reconcile, error_policy, context.clone())
+        .for_each(|result| {
+            log(result, &context);
+            std::future::ready(())
+        })
+        .await;
+}
+
+/// The Tenants that use a template. Never by owner reference or namespace: a Tenant must have one key in the queue.
+fn users_of(tenants: &Store<DeserializeGuard<Tenant>>, template: &str) -> Vec<ObjectRef<DeserializeGuard<Tenant>>> {
+    let uses = |tenant: &DeserializeGuard<Tenant>| matches!(&tenant.0, Ok(tenant) if tenant.spec.template_ref.name == template);
+    tenants.state_filter(|tenant| uses(tenant)).iter().map(|tenant| ObjectRef::new(&tenant.name_any())).collect()
+}
+
+fn error_policy(tenant: Arc<DeserializeGuard<Tenant>>, error: &Error, context: Arc<Context>) -> Action {
+    let delay = context.backoff.failed(&tenant.uid().unwrap_or_default());
+    match error {
+        Error::Outdated | Error::NotLeading => {
+            tracing::debug!(controller = CONTROLLER, tenant = %tenant.name_any(), %error, "trying again");
+        }
+        Error::Apply { .. } | Error::Status(_) | Error::Finalizer(_) | Error::Serialize(_) => {
+            tracing::warn!(controller = CONTROLLER, tenant = %tenant.name_any(), %error, retry_in = ?delay, "reconcile failed");
+        }
+    }
+    context.metrics.set_backing_off(CONTROLLER, context.backoff.len());
+    Action::requeue(delay)
+}
+
+type Outcome = Result<(ObjectRef<DeserializeGuard<Tenant>>, Action), ControllerError<Error, watcher::Error>>;
+
+fn log(result: Outcome, context: &Context) {
+    match result {
+        Ok(_) => context.metrics.set_backing_off(CONTROLLER, context.backoff.len()),
+        // Logged by the error policy.
+        Err(ControllerError::ReconcilerFailed(..)) => {}
+        // Something of a Tenant changed after the Tenant went.
+        Err(ControllerError::ObjectNotFound(tenant)) => {
+            tracing::debug!(controller = CONTROLLER, tenant = %tenant.name, "woken for a Tenant that is gone");
+        }
+        Err(ControllerError::QueueError(error)) => {
+            context.metrics.watch_failed("Tenant");
+            tracing::warn!(controller = CONTROLLER, %error, "a watch broke; it is started again");
+        }
+        Err(ControllerError::RunnerError(error)) => {
+            tracing::error!(controller = CONTROLLER, %error, "the controller's runner failed");
+        }
+    }
+}
+
+/// Watches Tenants into `writer`; tells `gone` of each that vanished and `used` of every template that is named.
+pub fn tenants(
+    client: kube::Client,
+    writer: kube::runtime::reflector::store::Writer<DeserializeGuard<Tenant>>,
+    used: impl Fn(&str) + Send + 'static,
+    gone: impl Fn(&str) + Send + 'static,
+) -> impl Stream<Item = Result<DeserializeGuard<Tenant>, watcher::Error>> + Send {
+    let api = kube::Api::<DeserializeGuard<Tenant>>::all(client);
+    watcher(api, watcher::Config::default())
+        .default_backoff()
+        .modify(|tenant| tenant.meta_mut().managed_fields = None)
+        .inspect(move |event| {
+            if let Ok(watcher::Event::Delete(tenant)) = event {
+                gone(&tenant.name_any());
+            }
+            if let Ok(watcher::Event::Apply(DeserializeGuard(Ok(tenant)))
+                | watcher::Event::InitApply(DeserializeGuard(Ok(tenant)))
+                | watcher::Event::Delete(DeserializeGuard(Ok(tenant)))) = event
+            {
+                used(&tenant.spec.template_ref.name);
+            }
+        })
+        .reflect(writer)
+        .applied_objects()
+}
+
+/// Names of every optional CRD that the operator looks out for.
+pub fn optional_crds(model_resource: &str) -> BTreeSet<String> {
+    let kinds = crate::apply::Kind::ALL.into_iter().filter_map(crate::apply::Kind::optional_crd);
+    kinds.chain([model_resource.to_owned()]).collect()
+}

@@ -1,0 +1,66 @@
+//! Step 1: look up everything that the Tenant refers to. Reads caches only; the cluster is not asked.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use super::pending::Pending;
+use crate::{
+    api::{
+        names,
+        v1alpha1::{Tenant, TenantTemplateSpec},
+    },
+    apply::{Inventory, Key, Kind, Live},
+};
+
+/// What was found.
+#[derive(Clone, Debug, Default)]
+pub struct Facts {
+    /// The template that the Tenant names.
+    pub template: Template,
+    /// Every live object that is labelled as this tenant's.
+    pub live: BTreeMap<Key, Arc<Live>>,
+    /// The live namespace behind each listed name, whoever it belongs to.
+    pub namespaces: BTreeMap<String, Arc<Live>>,
+    /// What the cluster serves of the kinds that it may lack.
+    pub served: Served,
+    /// What was sent to a namespace's quota and may still come to stand; see [`crate::domain::allocation`].
+    pub pending: Pending,
+}
+
+/// The template that a Tenant names.
+#[derive(Clone, Debug, Default)]
+pub enum Template {
+    /// It is there.
+    Found(Arc<TenantTemplateSpec>),
+    /// It is not.
+    #[default]
+    Missing,
+    /// It is there and cannot be read.
+    Undecodable(String),
+}
+
+/// What the cluster serves of the kinds that it may lack.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Served {
+    /// Optional managed kinds.
+    pub kinds: BTreeSet<Kind>,
+    /// Whether the kind that `quotas.mlModelInstances` counts is served.
+    pub models: bool,
+}
+
+/// Looks up what `tenant` refers to.
+pub fn dereference(
+    tenant: &Tenant,
+    name: &str,
+    template: Template,
+    inventory: &Inventory,
+    served: Served,
+    pending: Pending,
+) -> Facts {
+    let listed = tenant.spec.namespaces.iter().map(|entry| names::namespace(name, &entry.name));
+    let namespaces =
+        listed.filter_map(|namespace| inventory.get(&Key::namespace(&namespace)).map(|live| (namespace, live))).collect();
+    Facts { template, live: inventory.of_tenant(name), namespaces, served, pending }
+}

@@ -1,0 +1,86 @@
+//! What this process remembers of each Tenant, to write less and to count. Losing it costs a few writes, nothing more.
+
+use std::{
+    collections::HashMap,
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use super::status::types::{READY, STALLED};
+use crate::{
+    api::v1alpha1::{TenantStatus, Tier},
+    runtime::{clock::Monotonic, metrics::TenantState},
+};
+
+/// Notes on every Tenant, by name.
+#[derive(Debug, Default)]
+pub struct Memory {
+    notes: Mutex<HashMap<String, Note>>,
+}
+
+#[derive(Debug, Default)]
+struct Note {
+    first_seen: Option<Monotonic>,
+    status_written: Option<Monotonic>,
+    tier: Option<Tier>,
+    state: Option<TenantState>,
+    news: &'static str,
+}
+
+impl Memory {
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, Note>> {
+        self.notes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Time since this process first saw the Tenant.
+    pub fn age(&self, tenant: &str, now: Monotonic) -> Duration {
+        now.since(*self.lock().entry(tenant.to_owned()).or_default().first_seen.get_or_insert(now))
+    }
+
+    /// How long to wait before use is written again; `None`: now.
+    pub fn wait_for_status(&self, tenant: &str, now: Monotonic, interval: Duration) -> Option<Duration> {
+        let written = self.lock().get(tenant)?.status_written?;
+        interval.checked_sub(now.since(written)).filter(|wait| !wait.is_zero())
+    }
+
+    /// The status was written.
+    pub fn status_written(&self, tenant: &str, now: Monotonic) {
+        self.lock().entry(tenant.to_owned()).or_default().status_written = Some(now);
+    }
+
+    /// What the status says, for metrics.
+    pub fn note(&self, tenant: &str, status: &TenantStatus) {
+        let is = |type_: &str| status.conditions.iter().any(|condition| condition.type_ == type_ && condition.status == "True");
+        let state = match (is(READY), is(STALLED)) {
+            (true, _) => TenantState::Ready,
+            (false, true) => TenantState::Stalled,
+            (false, false) => TenantState::Reconciling,
+        };
+        let mut notes = self.lock();
+        let note = notes.entry(tenant.to_owned()).or_default();
+        (note.tier, note.state, note.news) = (status.tier, Some(state), "");
+    }
+
+    /// Whether `news` was not told of this Tenant yet.
+    pub fn is_news(&self, tenant: &str, news: &'static str) -> bool {
+        let mut notes = self.lock();
+        let note = notes.entry(tenant.to_owned()).or_default();
+        std::mem::replace(&mut note.news, news) != news
+    }
+
+    /// Forgets a Tenant that is gone.
+    pub fn forget(&self, tenant: &str) {
+        self.lock().remove(tenant);
+    }
+
+    /// Number of Tenants by tier and state; a Tenant without a known tier counts as `None`.
+    pub fn counts(&self) -> Vec<(&'static str, TenantState, usize)> {
+        let mut counts: HashMap<(&'static str, TenantState), usize> = HashMap::new();
+        for note in self.lock().values() {
+            if let Some(state) = note.state {
+                *counts.entry((note.tier.map_or("", Tier::as_str), state)).or_default() += 1;
+            }
+        }
+        counts.into_iter().map(|((tier, state), count)| (tier, state, count)).collect()
+    }
+}

@@ -1,0 +1,153 @@
+//! Quota writes whose outcome is not known: they may still come to stand, so they count in the next plan.
+//!
+//! A write carries the resourceVersion that it was computed from, so it can only land while the quota still has that
+//! version; once the watch shows another, it has landed or never will.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use crate::{
+    api::names,
+    apply::{
+        Inventory, Key, Kind, Live, Object,
+        writer::{self, Outcome, Writer},
+    },
+    domain::Quantity,
+};
+
+/// What may still come to stand, by namespace: each entry a whole `spec.hard`.
+pub type Pending = BTreeMap<String, Vec<BTreeMap<String, Quantity>>>;
+
+/// The open quota writes of every tenant.
+#[derive(Debug, Default)]
+pub struct PendingQuotas {
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    last: u64,
+    by_tenant: HashMap<String, Vec<Write>>,
+}
+
+#[derive(Debug)]
+struct Write {
+    id: u64,
+    namespace: String,
+    /// Version that the quota had, `None` if there was none.
+    base: Option<u64>,
+    hard: BTreeMap<String, Quantity>,
+}
+
+impl PendingQuotas {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Writes a quota, and remembers the write until its outcome is certain.
+    pub async fn write(
+        &self,
+        writer: &Writer,
+        tenant: &str,
+        quota: &Object,
+        live: Option<&Arc<Live>>,
+    ) -> Result<Outcome, writer::Error> {
+        let hard = quota.content["spec"]["hard"].as_object().into_iter().flatten();
+        let hard = hard.filter_map(|(resource, amount)| Some((resource.clone(), amount.as_str()?.parse().ok()?))).collect();
+        let id = self.begin(tenant, &quota.key.namespace, live.map(|live| live.version), hard);
+        let result = writer.ensure(quota, live).await;
+        if result.as_ref().map_or_else(is_certain, |_| true) {
+            self.settle(tenant, id);
+        }
+        result
+    }
+
+    fn begin(&self, tenant: &str, namespace: &str, base: Option<u64>, hard: BTreeMap<String, Quantity>) -> u64 {
+        let mut state = self.lock();
+        state.last += 1;
+        let id = state.last;
+        let write = Write { id, namespace: namespace.to_owned(), base, hard };
+        state.by_tenant.entry(tenant.to_owned()).or_default().push(write);
+        id
+    }
+
+    fn settle(&self, tenant: &str, id: u64) {
+        self.lock().retain(tenant, |write| write.id != id);
+    }
+
+    /// What may still come to stand in each namespace of the tenant.
+    pub fn of_tenant(&self, tenant: &str, inventory: &Inventory) -> Pending {
+        let mut state = self.lock();
+        state.retain(tenant, |write| {
+            let live = inventory.get(&Key::new(Kind::ResourceQuota, &write.namespace, names::OBJECT));
+            live.map(|live| live.version) == write.base
+        });
+        let mut pending = Pending::new();
+        for write in state.by_tenant.get(tenant).into_iter().flatten() {
+            pending.entry(write.namespace.clone()).or_default().push(write.hard.clone());
+        }
+        pending
+    }
+
+    /// Forgets a tenant that is gone.
+    pub fn forget(&self, tenant: &str) {
+        self.lock().by_tenant.remove(tenant);
+    }
+}
+
+impl State {
+    fn retain(&mut self, tenant: &str, keep: impl FnMut(&Write) -> bool) {
+        if let Some(writes) = self.by_tenant.get_mut(tenant) {
+            writes.retain(keep);
+            if writes.is_empty() {
+                self.by_tenant.remove(tenant);
+            }
+        }
+    }
+}
+
+/// Whether a failed write surely left nothing behind: the API server said no, or it was never sent.
+fn is_certain(error: &writer::Error) -> bool {
+    match error {
+        writer::Error::Api { source, .. } => match &**source {
+            kube::Error::Api(status) => (400..500).contains(&status.code),
+            _ => false,
+        },
+        writer::Error::Outdated { .. } | writer::Error::Foreign { .. } | writer::Error::NotLeading { .. } => true,
+        writer::Error::Malformed { .. } => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn quota(version: u64) -> Live {
+        Live::from_value(json!({ "metadata": { "uid": "u", "resourceVersion": version.to_string() } })).unwrap()
+    }
+
+    #[test]
+    fn a_write_counts_until_the_quota_is_seen_at_another_version() {
+        let (pending, inventory) = (PendingQuotas::default(), Inventory::default());
+        let key = Key::new(Kind::ResourceQuota, "acme-dev", names::OBJECT);
+        inventory.upsert(key.clone(), quota(5));
+        let hard = BTreeMap::from([("pods".to_owned(), "7".parse().unwrap())]);
+        pending.begin("acme", "acme-dev", Some(5), hard.clone());
+        assert_eq!(pending.of_tenant("acme", &inventory)["acme-dev"], [hard]);
+        inventory.upsert(key, quota(6));
+        assert!(pending.of_tenant("acme", &inventory).is_empty());
+    }
+
+    #[test]
+    fn a_settled_write_leaves_the_others() {
+        let (pending, inventory) = (PendingQuotas::default(), Inventory::default());
+        let first = pending.begin("acme", "acme-dev", None, BTreeMap::new());
+        pending.begin("acme", "acme-prod", None, BTreeMap::new());
+        pending.settle("acme", first);
+        assert_eq!(pending.of_tenant("acme", &inventory).into_keys().collect::<Vec<_>>(), ["acme-prod"]);
+    }
+}

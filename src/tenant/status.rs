@@ -1,0 +1,305 @@
+//! Step 5: what stands -> what the Tenant's status says. Pure and deterministic: the same objects give the same bytes,
+//! but for transition times.
+//!
+//! The contract is kstatus: Ready tells whether all that was promised stands; Reconciling is there only while something
+//! is under way, Stalled only while somebody must help.
+
+use jiff::Timestamp;
+use serde_json::Value;
+
+use super::{
+    apply::{Applied, AppliedNamespace, Progress},
+    validate::{Invalid, Rights, ValidTenant},
+};
+use crate::{
+    api::v1alpha1::{NamespaceState, NamespaceStatus, QuotaStatus, Tenant, TenantState, TenantStatus},
+    apply::{Kind, writer},
+    domain::{
+        conditions::{Statement, conditions},
+        quantity::Quantity,
+    },
+};
+
+/// Condition types.
+pub mod types {
+    /// Everything that was promised stands.
+    pub const READY: &str = "Ready";
+    /// Something is under way.
+    pub const RECONCILING: &str = "Reconciling";
+    /// Somebody must help.
+    pub const STALLED: &str = "Stalled";
+    /// Every listed namespace stands.
+    pub const NAMESPACES_READY: &str = "NamespacesReady";
+    /// Every quota is in force and all together are within the grant.
+    pub const QUOTA_ENFORCED: &str = "QuotaEnforced";
+    /// Every guard but the quota stands.
+    pub const POLICIES_ENFORCED: &str = "PoliciesEnforced";
+    /// Owners have their rights.
+    pub const ACCESS_GRANTED: &str = "AccessGranted";
+    /// Monitoring objects stand; absent if the template asks for none.
+    pub const MONITORING_READY: &str = "MonitoringReady";
+    /// Writes of the tenant are refused; absent otherwise.
+    pub const FROZEN: &str = "Frozen";
+    /// The Tenant is being deleted and something holds it.
+    pub const DELETION_BLOCKED: &str = "DeletionBlocked";
+}
+use types::{
+    ACCESS_GRANTED, DELETION_BLOCKED, FROZEN, MONITORING_READY, NAMESPACES_READY, POLICIES_ENFORCED, QUOTA_ENFORCED, READY,
+    RECONCILING, STALLED,
+};
+
+/// Status of a Tenant that cannot be built: what stood before stays, and the reason is said.
+pub fn of_invalid(tenant: &Tenant, invalid: &Invalid, now: Timestamp) -> TenantStatus {
+    let previous = tenant.status.clone().unwrap_or_default();
+    let Invalid { reason, message } = invalid;
+    let mut statements = vec![
+        Statement::fails(READY, reason.as_str(), message.clone()),
+        Statement::holds(STALLED, reason.as_str(), message.clone()),
+    ];
+    // What stood before still stands; its own conditions go on telling so.
+    let kept = previous.conditions.iter().filter(|condition| {
+        [NAMESPACES_READY, QUOTA_ENFORCED, POLICIES_ENFORCED, ACCESS_GRANTED, MONITORING_READY, FROZEN].contains(&&*condition.type_)
+    });
+    let mut all = conditions(std::mem::take(&mut statements), &previous.conditions, tenant.metadata.generation, now);
+    all.extend(kept.cloned());
+    TenantStatus { observed_generation: tenant.metadata.generation, conditions: all, ..previous }
+}
+
+/// Status of a Tenant that is being deleted.
+pub fn of_deleting(tenant: &Tenant, remaining: &[(String, Option<String>)], now: Timestamp) -> TenantStatus {
+    let previous = tenant.status.clone().unwrap_or_default();
+    let names: Vec<_> = remaining.iter().map(|(name, _)| name.as_str()).collect();
+    let message = format!("owners have no rights any more; waiting for namespaces to go: {}", names.join(", "));
+    let mut statements = vec![
+        Statement::fails(READY, "Terminating", message.clone()),
+        Statement::holds(RECONCILING, "Terminating", message),
+    ];
+    let held: Vec<_> = remaining.iter().filter_map(|(name, held)| held.as_ref().map(|held| format!("{name}: {held}"))).collect();
+    if !held.is_empty() {
+        statements.push(Statement::holds(DELETION_BLOCKED, "ContentRemains", held.join("; ")));
+    }
+    let namespace = |(name, held): &(String, Option<String>)| NamespaceStatus {
+        name: name.clone(),
+        state: NamespaceState::Terminating,
+        message: held.clone(),
+    };
+    TenantStatus {
+        observed_generation: tenant.metadata.generation,
+        conditions: conditions(statements, &previous.conditions, tenant.metadata.generation, now),
+        namespaces: remaining.iter().map(namespace).collect(),
+        namespaces_ready: Some(format!("0/{}", tenant.spec.namespaces.len())),
+        ..previous
+    }
+}
+
+/// Status of a Tenant whose objects were applied.
+pub fn of_applied(tenant: &Tenant, valid: &ValidTenant, applied: &Applied, now: Timestamp) -> TenantStatus {
+    let previous = tenant.status.as_ref().map_or(&[][..], |status| &status.conditions);
+    let generation = tenant.metadata.generation;
+    let quota = quota(valid, applied);
+    let ready = applied.namespaces.iter().filter(|namespace| namespace.listed && namespace.progress == Progress::Complete).count();
+    TenantStatus {
+        observed_generation: generation,
+        conditions: conditions(statements(valid, applied), previous, generation, now),
+        tier: Some(valid.tier()),
+        namespaces_ready: Some(format!("{ready}/{}", tenant.spec.namespaces.len())),
+        fullest: fullest(&quota),
+        namespaces: namespaces(valid, applied),
+        quota,
+    }
+}
+
+fn statements(valid: &ValidTenant, applied: &Applied) -> Vec<Statement> {
+    let Applied { namespaces, leaving, changed: _, failures } = applied;
+    let conflicts: Vec<String> = conflicts(valid, namespaces).map(|(name, message)| format!("namespace {name}: {message}")).collect();
+    let failures: Vec<String> = failures.iter().map(failure).collect();
+    let waiting: Vec<&str> =
+        namespaces.iter().filter(|namespace| namespace.progress == Progress::AwaitingQuota).map(|namespace| &*namespace.name).collect();
+    let above: Vec<String> =
+        valid.quota.plans.above_grant.iter().map(|(resource, excess)| format!("{resource} by {excess}")).collect();
+
+    // Ready says the first of these that holds; each carries whether it heals by itself.
+    let troubles = [
+        (!conflicts.is_empty()).then(|| (true, "ConflictingOwner", conflicts.join("; "))),
+        match &valid.rights {
+            Rights::Granted => None,
+            Rights::Withheld(missing) => Some((
+                true,
+                "MeansAbsent",
+                format!("namespaces stand, owners are kept out: {missing}; provide it, or set security.onMissingMeans to Degrade"),
+            )),
+        },
+        (!failures.is_empty()).then(|| (false, "ApplyFailed", failures.join("; "))),
+        (!above.is_empty()).then(|| {
+            let message = format!("use is above the grant: {}; delete workloads or choose a larger template", above.join(", "));
+            (true, "QuotaAboveGrant", message)
+        }),
+        (!waiting.is_empty()).then(|| {
+            (false, "AwaitingQuota", format!("waiting for the quota controller to count {}", waiting.join(", ")))
+        }),
+        (!valid.quota.plans.settled && above.is_empty()).then(|| {
+            (false, "QuotaMoving", "shares move between namespaces: what one gives up is confirmed before another gets it".to_owned())
+        }),
+        (!leaving.is_empty()).then(|| (false, "NamespacesTerminating", format!("waiting for namespaces to go: {}", leaving.join(", ")))),
+    ];
+    let mut statements = match troubles.into_iter().flatten().next() {
+        None => vec![Statement::holds(READY, "AllStands", "everything that the template promises stands")],
+        Some((stalled, reason, message)) => vec![
+            Statement::fails(READY, reason, message.clone()),
+            Statement::holds(if stalled { STALLED } else { RECONCILING }, reason, message),
+        ],
+    };
+
+    let incomplete: Vec<&str> =
+        namespaces.iter().filter(|namespace| namespace.progress == Progress::Failed).map(|namespace| &*namespace.name).collect();
+    statements.push(match (conflicts.is_empty(), incomplete.is_empty()) {
+        (false, _) => Statement::fails(NAMESPACES_READY, "ConflictingOwner", conflicts.join("; ")),
+        (true, false) => Statement::fails(NAMESPACES_READY, "ApplyFailed", format!("incomplete: {}", incomplete.join(", "))),
+        (true, true) => Statement::holds(NAMESPACES_READY, "AllStand", format!("{} namespaces stand", namespaces.len())),
+    });
+    statements.push(if !above.is_empty() {
+        Statement::fails(QUOTA_ENFORCED, "QuotaAboveGrant", format!("use is above the grant: {}; nothing new is admitted", above.join(", ")))
+    } else if !waiting.is_empty() || !incomplete.is_empty() {
+        Statement::fails(QUOTA_ENFORCED, "AwaitingQuota", "not every quota is counted yet; owners wait until it is")
+    } else {
+        Statement::holds(QUOTA_ENFORCED, "WithinGrant", "Enforced: the API server refuses what is above a namespace's quota, and the quotas sum to no more than the grant")
+    });
+    statements.push(if incomplete.is_empty() {
+        Statement::holds(
+            POLICIES_ENFORCED,
+            "GuardsStand",
+            "Enforced: Pod Security, limits and admission rules; Configured: network policies, on which the network plugin must act",
+        )
+    } else {
+        Statement::fails(POLICIES_ENFORCED, "ApplyFailed", failures.join("; "))
+    });
+    statements.push(access(valid, namespaces));
+    statements.extend(monitoring(valid, namespaces));
+    if valid.state == TenantState::Frozen {
+        statements.push(Statement::holds(FROZEN, "FrozenBySpec", "writes of the tenant are refused; what runs goes on"));
+    }
+    statements
+}
+
+fn access(valid: &ValidTenant, namespaces: &[AppliedNamespace]) -> Statement {
+    let members: usize = valid.members.values().map(Vec::len).sum();
+    let all = namespaces.iter().all(|namespace| namespace.progress == Progress::Complete);
+    match &valid.rights {
+        Rights::Withheld(missing) => Statement::fails(ACCESS_GRANTED, "MeansAbsent", missing.clone()),
+        Rights::Granted if members == 0 => Statement::fails(ACCESS_GRANTED, "NoOwners", "spec.owners is empty: nobody has rights"),
+        Rights::Granted if !all => Statement::fails(ACCESS_GRANTED, "AwaitingGuards", "owners get their rights when every guard stands"),
+        Rights::Granted => Statement::holds(ACCESS_GRANTED, "Granted", format!("{members} owners, editors and viewers")),
+    }
+}
+
+fn monitoring(valid: &ValidTenant, namespaces: &[AppliedNamespace]) -> Option<Statement> {
+    let spec = &valid.template.monitoring;
+    let metrics = if spec.metrics { &[Kind::PodMonitor, Kind::ServiceMonitor][..] } else { &[] };
+    let alerts = if spec.alerts { &[Kind::PrometheusRule][..] } else { &[] };
+    let wanted: Vec<Kind> = metrics.iter().chain(alerts).copied().collect();
+    if wanted.is_empty() {
+        return None;
+    }
+    let missing: Vec<_> = wanted.iter().filter(|kind| !valid.served.contains(kind)).map(|kind| kind.as_str()).collect();
+    let stand = namespaces.iter().all(|namespace| wanted.iter().all(|kind| namespace.monitors.contains(kind)));
+    Some(if !missing.is_empty() {
+        Statement::fails(
+            MONITORING_READY,
+            "CRDNotInstalled",
+            format!("the cluster does not serve {}; install the prometheus-operator's CRDs, nothing else is needed", missing.join(", ")),
+        )
+    } else if stand {
+        Statement::holds(MONITORING_READY, "ObjectsStand", "Configured: monitors and rules stand; a Prometheus must select them")
+    } else {
+        Statement::fails(MONITORING_READY, "ApplyFailed", "not every monitor and rule stands yet")
+    })
+}
+
+/// What of a failure is stable: the same trouble must give the same bytes.
+fn failure(error: &writer::Error) -> String {
+    match error {
+        writer::Error::Api { verb, key, source } => match &**source {
+            kube::Error::Api(status) => format!("failed to {verb} {key}: {} ({})", status.message, status.code),
+            _ => format!("failed to {verb} {key}: the API server could not be reached"),
+        },
+        writer::Error::Outdated { .. }
+        | writer::Error::Malformed { .. }
+        | writer::Error::NotLeading { .. }
+        | writer::Error::Foreign { .. } => error.to_string(),
+    }
+}
+
+fn conflicts<'a>(valid: &'a ValidTenant, namespaces: &'a [AppliedNamespace]) -> impl Iterator<Item = (&'a str, &'a str)> {
+    let met = namespaces.iter().filter_map(|namespace| match &namespace.progress {
+        Progress::Conflict(message) => Some((&*namespace.name, &**message)),
+        Progress::Failed | Progress::AwaitingQuota | Progress::Complete => None,
+    });
+    valid.conflicts.iter().map(|conflict| (&*conflict.namespace, &*conflict.message)).chain(met)
+}
+
+fn namespaces(valid: &ValidTenant, applied: &Applied) -> Vec<NamespaceStatus> {
+    let entry = |name: &str, state, message: Option<&str>| NamespaceStatus {
+        name: name.to_owned(),
+        state,
+        message: message.map(str::to_owned),
+    };
+    let mut all: Vec<_> = applied
+        .namespaces
+        .iter()
+        .filter_map(|namespace| {
+            Some(match (&namespace.progress, namespace.listed) {
+                (Progress::Conflict(_), _) => return None,
+                (Progress::Failed, _) => entry(&namespace.name, NamespaceState::Pending, None),
+                (Progress::AwaitingQuota | Progress::Complete, false) => entry(&namespace.name, NamespaceState::Retained, None),
+                (Progress::AwaitingQuota, true) => entry(&namespace.name, NamespaceState::Fenced, Some("the quota is not counted yet")),
+                (Progress::Complete, true) if valid.members.is_empty() || valid.rights != Rights::Granted => {
+                    entry(&namespace.name, NamespaceState::Fenced, None)
+                }
+                (Progress::Complete, true) => entry(&namespace.name, NamespaceState::Active, None),
+            })
+        })
+        .collect();
+    all.extend(conflicts(valid, &applied.namespaces).map(|(name, message)| entry(name, NamespaceState::Conflict, Some(message))));
+    all.extend(applied.leaving.iter().map(|name| entry(name, NamespaceState::Terminating, None)));
+    all.sort_by(|a, b| a.name.cmp(&b.name));
+    all.dedup_by(|a, b| a.name == b.name);
+    all
+}
+
+fn quota(valid: &ValidTenant, applied: &Applied) -> Vec<QuotaStatus> {
+    let bodies: Vec<Value> =
+        applied.namespaces.iter().filter_map(|namespace| namespace.quota.as_ref().map(|quota| quota.body())).collect();
+    let sum = |path: &str, resource: &str, grant: Quantity| {
+        let amounts = bodies.iter().filter_map(|body| body.pointer(path)?.get(resource)?.as_str()?.parse::<Quantity>().ok());
+        amounts.fold(Quantity::from_nanos(0, grant.format()), Quantity::saturating_add).with_format(grant.format())
+    };
+    let entry = |(resource, grant): (&String, &Quantity)| QuotaStatus {
+        resource: resource.clone(),
+        grant: *grant,
+        allocated: sum("/spec/hard", resource, *grant),
+        used: sum("/status/used", resource, *grant),
+    };
+    valid.quota.grants.iter().map(entry).collect()
+}
+
+/// The resource with the largest share in use, in whole percent.
+fn fullest(quota: &[QuotaStatus]) -> Option<String> {
+    let percent = |entry: &QuotaStatus| (entry.grant.nanos() > 0).then(|| entry.used.nanos().saturating_mul(100) / entry.grant.nanos());
+    let fullest = quota.iter().filter_map(|entry| percent(entry).map(|percent| (percent, entry)));
+    // The first of equals, so that the answer is stable.
+    let (percent, entry) = fullest.reduce(|best, next| if next.0 > best.0 { next } else { best })?;
+    Some(format!("{} {percent}%", entry.resource))
+}
+
+/// Whether two statuses differ in nothing but what moves with every pod: use, and what follows from it.
+pub fn differ_in_use_only(old: &TenantStatus, new: &TenantStatus) -> bool {
+    let without_use = |status: &TenantStatus| {
+        let mut status = status.clone();
+        status.fullest = None;
+        for entry in &mut status.quota {
+            entry.used = Quantity::ZERO;
+        }
+        status
+    };
+    old != new && without_use(old) == without_use(new)
+}

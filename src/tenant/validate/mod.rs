@@ -1,0 +1,372 @@
+//! Step 2: Tenant + facts -> [`ValidTenant`], or everything that is wrong with it. Pure.
+//!
+//! After this step nothing is left to unwrap: names are valid, the template is resolved, each namespace is known to be
+//! ours, free or foreign, and the quota of each is decided.
+
+mod namespaces;
+mod quota;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use serde_json::{Value, json};
+
+use self::namespaces::{Placed, place};
+pub use self::quota::QuotaPlan;
+use super::{
+    Settings,
+    dereference::{Facts, Template},
+};
+use crate::{
+    api::{
+        names,
+        v1alpha1::{
+            Branding, Encryption, Environment, MissingMeans, Owner, OwnerKind, OwnerRole, Tenant, TenantSpec, TenantState,
+            TenantTemplateSpec, Tier,
+        },
+    },
+    apply::{Key, Kind, Live},
+    domain::effective::{Effective, resolve},
+};
+
+/// A Tenant that can be built as it is.
+#[derive(Clone, Debug)]
+pub struct ValidTenant {
+    /// metadata.name.
+    pub name: String,
+    /// metadata.uid; `None` offline.
+    pub uid: Option<String>,
+    /// Name of the template.
+    pub template_name: String,
+    /// The template.
+    pub template: Arc<TenantTemplateSpec>,
+    /// The template's fields that overrides may replace, resolved.
+    pub effective: Effective,
+    /// Active or Frozen.
+    pub state: TenantState,
+    /// Brand; only for WhiteLabel.
+    pub branding: Option<Branding>,
+    /// Namespaces that are to stand, in order of name.
+    pub namespaces: Vec<ValidNamespace>,
+    /// Namespaces in the way.
+    pub conflicts: Vec<Conflict>,
+    /// Our namespaces that are to go.
+    pub leaving: Vec<Leaving>,
+    /// Who has which role.
+    pub members: BTreeMap<OwnerRole, Vec<Member>>,
+    /// Whether owners may have their rights.
+    pub rights: Rights,
+    /// The next ResourceQuota of each namespace.
+    pub quota: QuotaPlan,
+    /// Optional kinds that the cluster serves.
+    pub served: BTreeSet<Kind>,
+}
+
+impl ValidTenant {
+    /// The tier.
+    pub fn tier(&self) -> Tier {
+        self.template.tier
+    }
+}
+
+/// A namespace that is to stand.
+#[derive(Clone, Debug)]
+pub struct ValidNamespace {
+    /// Full name.
+    pub name: String,
+    /// What it is for.
+    pub environment: Environment,
+    /// Labels from the Tenant.
+    pub labels: BTreeMap<String, String>,
+    /// Whether it is listed, or stays without owners.
+    pub listed: bool,
+}
+
+/// A namespace that exists and is not ours.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Conflict {
+    /// Full name.
+    pub namespace: String,
+    /// Why it is not ours and what to do.
+    pub message: String,
+}
+
+/// A namespace of ours that is to go, or is going.
+#[derive(Clone, Debug)]
+pub struct Leaving {
+    /// Its key.
+    pub key: Key,
+    /// As it is.
+    pub live: Arc<Live>,
+}
+
+/// A subject with a role.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Member {
+    /// A user.
+    User(String),
+    /// A group.
+    Group(String),
+    /// A ServiceAccount.
+    ServiceAccount {
+        /// Its namespace.
+        namespace: String,
+        /// Its name.
+        name: String,
+    },
+}
+
+impl Member {
+    /// As it stands in a RoleBinding.
+    pub fn subject(&self) -> Value {
+        const RBAC: &str = "rbac.authorization.k8s.io";
+        match self {
+            Self::User(name) => json!({ "apiGroup": RBAC, "kind": "User", "name": name }),
+            Self::Group(name) => json!({ "apiGroup": RBAC, "kind": "Group", "name": name }),
+            Self::ServiceAccount { namespace, name } => {
+                json!({ "kind": "ServiceAccount", "namespace": namespace, "name": name })
+            }
+        }
+    }
+}
+
+/// Whether owners may have their rights.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Rights {
+    /// They may.
+    Granted,
+    /// The template forbids it while these means are missing.
+    Withheld(String),
+}
+
+/// Why a Tenant cannot be built.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Invalid {
+    /// Reason of the condition.
+    pub reason: Reason,
+    /// What is wrong, in which field, and what to do.
+    pub message: String,
+}
+
+/// Reason why a Tenant cannot be built.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Reason {
+    /// spec.templateRef names nothing.
+    TemplateNotFound,
+    /// The template cannot be read.
+    TemplateUndecodable,
+    /// An override loosens a closed field.
+    OverrideNotAllowed,
+    /// More namespaces than the template grants.
+    TooManyNamespaces,
+    /// branding without tier WhiteLabel.
+    BrandingNotAllowed,
+    /// A name is no DNS label, is too long, or stands twice.
+    InvalidName,
+    /// An owner is not one.
+    InvalidOwner,
+}
+
+impl Reason {
+    /// As written in conditions and events.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::TemplateNotFound => "TemplateNotFound",
+            Self::TemplateUndecodable => "TemplateUndecodable",
+            Self::OverrideNotAllowed => "OverrideNotAllowed",
+            Self::TooManyNamespaces => "TooManyNamespaces",
+            Self::BrandingNotAllowed => "BrandingNotAllowed",
+            Self::InvalidName => "InvalidName",
+            Self::InvalidOwner => "InvalidOwner",
+        }
+    }
+}
+
+fn invalid<T>(reason: Reason, message: impl Into<String>) -> Result<T, Invalid> {
+    Err(Invalid { reason, message: message.into() })
+}
+
+/// Checks `tenant` against what was found.
+pub fn validate(tenant: &Tenant, facts: &Facts, settings: &Settings) -> Result<ValidTenant, Invalid> {
+    let TenantSpec {
+        template_ref,
+        owners,
+        namespaces,
+        overrides,
+        state,
+        deletion_policy,
+        // Read by the admission policy on delete.
+        deletion_protection: _,
+        branding,
+    } = &tenant.spec;
+    let name = tenant.metadata.name.clone().unwrap_or_default();
+    if !is_label(&name) || name.len() > 40 {
+        return invalid(
+            Reason::InvalidName,
+            format!("metadata.name: {name:?} must be a DNS label of at most 40 characters; create the Tenant under another name"),
+        );
+    }
+    let template = match &facts.template {
+        Template::Found(template) => template.clone(),
+        Template::Missing => {
+            return invalid(
+                Reason::TemplateNotFound,
+                format!(
+                    "spec.templateRef.name: there is no TenantTemplate {:?}; create it or name another (kubectl get tenanttemplates)",
+                    template_ref.name
+                ),
+            );
+        }
+        Template::Undecodable(error) => {
+            return invalid(
+                Reason::TemplateUndecodable,
+                format!("TenantTemplate {:?} cannot be read: {error}; apply it again in its current form", template_ref.name),
+            );
+        }
+    };
+    let overrides = overrides.clone().unwrap_or_default();
+    let effective = resolve(&name, &template, &overrides).map_err(|loosened| Invalid {
+        reason: Reason::OverrideNotAllowed,
+        message: loosened.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "),
+    })?;
+    if branding.is_some() && template.tier != Tier::WhiteLabel {
+        return invalid(
+            Reason::BrandingNotAllowed,
+            format!("spec.branding: only for tier WhiteLabel, and the template is {}; remove it", template.tier.as_str()),
+        );
+    }
+    let limit = effective.quotas.namespaces.unwrap_or(i64::MAX);
+    if i64::try_from(namespaces.len()).is_ok_and(|count| count > limit) {
+        return invalid(
+            Reason::TooManyNamespaces,
+            format!(
+                "spec.namespaces: {} are listed and the template grants {limit}; remove some or choose a larger template",
+                namespaces.len()
+            ),
+        );
+    }
+
+    let listed = listed_namespaces(&name, tenant)?;
+    let Placed { standing, conflicts, leaving } = place(tenant, &name, listed, *deletion_policy, facts);
+    let quota = quota::plan(&effective, &standing, &leaving, tenant, facts, settings);
+    Ok(ValidTenant {
+        uid: tenant.metadata.uid.clone(),
+        template_name: template_ref.name.clone(),
+        rights: rights(&template),
+        effective,
+        template,
+        state: *state,
+        branding: branding.clone(),
+        namespaces: standing,
+        conflicts,
+        leaving,
+        members: members(owners)?,
+        quota,
+        served: facts.served.kinds.clone(),
+        name,
+    })
+}
+
+/// RFC 1123 label.
+fn is_label(text: &str) -> bool {
+    let inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    (1..=63).contains(&text.len()) && text.bytes().all(inner) && !text.starts_with('-') && !text.ends_with('-')
+}
+
+fn listed_namespaces(tenant_name: &str, tenant: &Tenant) -> Result<BTreeMap<String, ValidNamespace>, Invalid> {
+    let mut listed = BTreeMap::new();
+    for (index, entry) in tenant.spec.namespaces.iter().enumerate() {
+        let name = names::namespace(tenant_name, &entry.name);
+        if !is_label(&name) || !is_label(&entry.name) {
+            return invalid(
+                Reason::InvalidName,
+                format!(
+                    "spec.namespaces[{index}].name: {name:?} is no valid namespace name (a-z, 0-9, -; at most 63 characters); choose another"
+                ),
+            );
+        }
+        let namespace =
+            ValidNamespace { name: name.clone(), environment: entry.environment, labels: entry.labels.clone(), listed: true };
+        if listed.insert(name, namespace).is_some() {
+            return invalid(
+                Reason::InvalidName,
+                format!("spec.namespaces[{index}].name: {:?} is listed twice; remove one", entry.name),
+            );
+        }
+    }
+    Ok(listed)
+}
+
+fn members(owners: &[Owner]) -> Result<BTreeMap<OwnerRole, Vec<Member>>, Invalid> {
+    let mut members: BTreeMap<OwnerRole, BTreeSet<Member>> = BTreeMap::new();
+    for (index, Owner { kind, name, role }) in owners.iter().enumerate() {
+        let wrong = |problem: &str| {
+            invalid(Reason::InvalidOwner, format!("spec.owners[{index}].name: {name:?} {problem}"))
+        };
+        let member = match kind {
+            OwnerKind::User | OwnerKind::Group if name.trim().is_empty() => return wrong("is empty; name the user or group"),
+            OwnerKind::User | OwnerKind::Group if name.starts_with("system:") => {
+                return wrong("belongs to Kubernetes; name a user or group of your own, or use kind ServiceAccount");
+            }
+            OwnerKind::User => Member::User(name.clone()),
+            OwnerKind::Group => Member::Group(name.clone()),
+            OwnerKind::ServiceAccount => {
+                let parts = name.strip_prefix("system:serviceaccount:").and_then(|rest| rest.split_once(':'));
+                match parts.filter(|(namespace, account)| is_label(namespace) && !account.is_empty()) {
+                    Some((namespace, account)) => {
+                        Member::ServiceAccount { namespace: namespace.to_owned(), name: account.to_owned() }
+                    }
+                    None => return wrong("must be system:serviceaccount:<namespace>:<name>"),
+                }
+            }
+        };
+        members.entry(*role).or_default().insert(member);
+    }
+    Ok(members.into_iter().map(|(role, members)| (role, members.into_iter().collect())).collect())
+}
+
+/// The subjects that each live RoleBinding may still have by the Tenant's owners alone, whatever else is wrong with it.
+pub fn subjects_by_binding(tenant: &Tenant, facts: &Facts) -> BTreeMap<Key, Vec<Value>> {
+    let name = tenant.metadata.name.as_deref().unwrap_or_default();
+    let listed: BTreeSet<_> = tenant.spec.namespaces.iter().map(|entry| names::namespace(name, &entry.name)).collect();
+    let members = members(&tenant.spec.owners).unwrap_or_default();
+    let subjects = |key: &Key| {
+        let role = OwnerRole::ALL.into_iter().find(|role| role.cluster_role() == &*key.name)?;
+        listed.contains(&*key.namespace).then(|| members.get(&role).into_iter().flatten().map(Member::subject).collect())
+    };
+    let bindings = facts.live.keys().filter(|key| key.kind == Kind::RoleBinding);
+    bindings.filter_map(|key| Some((key.clone(), subjects(key)?))).collect()
+}
+
+/// Owners stay out while the template asks for means that are missing and says Deny.
+fn rights(template: &TenantTemplateSpec) -> Rights {
+    let security = &template.security;
+    let mut missing = Vec::new();
+    if security.encryption >= Some(Encryption::Maximum) {
+        missing.push("security.encryption: encryption between pods needs a mesh");
+    }
+    if security.end_to_end_encryption {
+        missing.push("security.endToEndEncryption needs a mesh");
+    }
+    if security.zero_trust {
+        missing.push("security.zeroTrust needs a mesh");
+    }
+    if security.image_signatures {
+        missing.push("security.imageSignatures needs a signature verifier");
+    }
+    if security.hardware_keys {
+        missing.push("security.hardwareKeys needs an attestation");
+    }
+    let deny_by_level = security.encryption >= Some(Encryption::Maximum);
+    let deny = match security.on_missing_means {
+        Some(MissingMeans::Deny) => true,
+        Some(MissingMeans::Degrade) => false,
+        None => deny_by_level,
+    };
+    if deny && !missing.is_empty() { Rights::Withheld(missing.join("; ")) } else { Rights::Granted }
+}
+

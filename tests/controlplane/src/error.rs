@@ -1,0 +1,104 @@
+//! What can go wrong, each with its remedy.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::tool::Component;
+
+/// Why a control plane could not be found, built, started or steered.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A file or folder could not be read or written.
+    #[error("failed to {action} {}: {source}", path.display())]
+    Io {
+        /// What was tried, such as `write`.
+        action: &'static str,
+        /// On which file.
+        path: PathBuf,
+        /// What the system answered.
+        source: io::Error,
+    },
+    /// A program could not be started.
+    #[error("failed to start `{program}`: {source}{remedy}")]
+    Spawn {
+        /// Name or path of the program.
+        program: String,
+        /// What the system answered.
+        source: io::Error,
+        /// What to do about it; empty, or starts with `; `.
+        remedy: &'static str,
+    },
+    /// A program ran and failed.
+    #[error("failed to {action}: `{command}` ended with {status}\n{output}")]
+    Command {
+        /// What it was to do.
+        action: String,
+        /// The command line.
+        command: String,
+        /// Its exit status.
+        status: String,
+        /// The end of what it printed.
+        output: String,
+    },
+    /// A component ended by itself.
+    #[error("failed to run {component}: it ended with {status}; the end of {}:\n{tail}", log.display())]
+    Exited {
+        /// Which one.
+        component: Component,
+        /// Its exit status.
+        status: String,
+        /// Its log.
+        log: PathBuf,
+        /// The last lines of its log.
+        tail: String,
+    },
+    /// A component did not become ready in time.
+    #[error("failed to see {component} ready within {seconds} s: {why}; the end of {}:\n{tail}", log.display())]
+    NotReady {
+        /// Which one.
+        component: Component,
+        /// How long it was waited for.
+        seconds: u64,
+        /// The last answer.
+        why: String,
+        /// Its log.
+        log: PathBuf,
+        /// The last lines of its log.
+        tail: String,
+    },
+    /// No free port was found.
+    #[error("failed to find {0} free loopback ports; set net.ipv4.ip_local_port_range or end other servers")]
+    Ports(usize),
+    /// The cluster was given by `TENANTRY_TEST_KUBECONFIG` and is not ours to steer.
+    #[error("failed to steer {0}: the cluster is given by TENANTRY_TEST_KUBECONFIG; unset it to start one of our own")]
+    Attached(Component),
+    /// A component that should run does not.
+    #[error("failed to signal {0}: it is not running; start it first")]
+    NotRunning(Component),
+    /// Input that is not what it should be.
+    #[error("failed to read {what}: {why}")]
+    Malformed {
+        /// What was read.
+        what: String,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// A detached control plane could not be brought up or down.
+    #[error("failed to bring the control plane in {} {direction}: {why}", dir.display())]
+    Detached {
+        /// Its folder.
+        dir: PathBuf,
+        /// `up` or `down`.
+        direction: &'static str,
+        /// What is wrong.
+        why: String,
+    },
+}
+
+impl Error {
+    /// For `map_err` on file operations.
+    pub(crate) fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
+        let path = path.to_path_buf();
+        move |source| Self::Io { action, path, source }
+    }
+}
