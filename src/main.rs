@@ -20,7 +20,7 @@ fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Run(args) => run(*args),
         Command::Render(args) => print_manifests(args),
-        Command::Generate(args) => generate_files(&args),
+        Command::Generate(args) => generate_files(args),
         Command::Version => writeln!(std::io::stdout(), "tenantry {}", env!("CARGO_PKG_VERSION")).map_err(Into::into),
     };
     match result {
@@ -77,7 +77,7 @@ fn print_manifests(args: RenderArgs) -> anyhow::Result<()> {
             bail!("--served: {name:?} is not an optional kind; choose from PodMonitor, ServiceMonitor, PrometheusRule")
         }
     };
-    let manifests = render::render(&texts, served, &settings)?;
+    let manifests = render::render(&texts, &served, &settings)?;
     let mut out = std::io::stdout().lock();
     for manifest in manifests {
         match output {
@@ -88,7 +88,7 @@ fn print_manifests(args: RenderArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn generate_files(args: &GenerateArgs) -> anyhow::Result<()> {
+fn generate_files(args: GenerateArgs) -> anyhow::Result<()> {
     let root = Path::new(".");
     if !root.join("Cargo.toml").exists() {
         bail!("generate writes into the source tree; run it in the repository's root");

@@ -79,19 +79,18 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
             let mut rng = fastrand::Rng::new();
             let identity = leader::identity(&lease.identity, &mut rng);
             let api = KubeLease::new(client.clone(), &lease.namespace, &lease.name);
-            let (elector, handle) = Elector::new(api, identity.clone(), lease.election.clone(), clock.clone(), rng);
+            let (elector, handle) = Elector::new(api, identity.clone(), lease.election, clock.clone(), rng);
             tracing::info!(lease = %format!("{}/{}", lease.namespace, lease.name), %identity, "waiting to lead");
             (Some(elector), handle)
         }
     };
     let (release, released) = watch::channel(false);
     let mut election = tokio::spawn(async move {
-        match elector {
-            Some(elector) => elector.run(until_true(released)).await,
-            None => {
-                until_true(released).await;
-                Ended::Stopped
-            }
+        if let Some(elector) = elector {
+            elector.run(until_true(released)).await
+        } else {
+            until_true(released).await;
+            Ended::Stopped
         }
     });
 

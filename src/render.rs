@@ -64,7 +64,7 @@ pub enum Error {
 }
 
 /// The manifests of every Tenant in `files` (name and text), in order of application.
-pub fn render(files: &[(String, String)], served: Served, settings: &Settings) -> Result<Vec<Value>, Error> {
+pub fn render(files: &[(String, String)], served: &Served, settings: &Settings) -> Result<Vec<Value>, Error> {
     let mut templates: BTreeMap<String, TenantTemplate> = BTreeMap::new();
     let mut tenants: Vec<Tenant> = Vec::new();
     for (file, text) in files {

@@ -47,7 +47,7 @@ pub fn installed(client: Client, wanted: BTreeSet<String>) -> impl Stream<Item =
                     present.remove(&crd.metadata.name.unwrap_or_default());
                 }
                 Err(error) => {
-                    tracing::warn!(%error, "the watch of CustomResourceDefinitions broke; it is started again")
+                    tracing::warn!(%error, "the watch of CustomResourceDefinitions broke; it is started again");
                 }
             }
             if listed || present != before {

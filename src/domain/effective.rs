@@ -80,12 +80,7 @@ pub fn resolve(tenant: &str, template: &TenantTemplateSpec, overrides: &Override
     let effective = Effective {
         quotas: check.quotas(&template.quotas, quotas.as_ref()),
         pod_security: check.pod_security(template.security.pod_security, *pod_security),
-        registries: check.list(
-            OverridableField::Registries,
-            "registries",
-            template_registries.as_deref(),
-            registries.as_deref(),
-        ),
+        registries: check.registries(template_registries.as_deref(), registries.as_deref()),
         storage_classes: check.list(
             OverridableField::StorageClasses,
             "storageClasses",
@@ -156,6 +151,26 @@ impl Check<'_> {
             && let Some(extra) = wanted.iter().find(|item| !template.contains(item))
         {
             self.refuse_unless_open(opens, field, || format!("{extra:?} is not in the template's list"));
+        }
+        Some(wanted.to_vec())
+    }
+
+    /// A path below a listed registry is tighter than the registry.
+    fn registries(&mut self, template: Option<&[String]>, wanted: Option<&[String]>) -> Option<Vec<String>> {
+        let below = |inner: &str, outer: &str| {
+            inner == outer || inner.strip_prefix(outer).is_some_and(|rest| rest.starts_with('/'))
+        };
+        let Some(wanted) = wanted else {
+            return template.map(<[String]>::to_vec);
+        };
+        if let Some(template) = template
+            && let Some(extra) = wanted
+                .iter()
+                .find(|inner| !template.iter().any(|outer| below(inner, outer)))
+        {
+            self.refuse_unless_open(OverridableField::Registries, "registries", || {
+                format!("{extra:?} is not in the template's list")
+            });
         }
         Some(wanted.to_vec())
     }

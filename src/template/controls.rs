@@ -4,7 +4,7 @@
 
 use crate::{
     api::v1alpha1::{
-        AiSpec, ComplianceSpec, Control, ControlState, Encryption, Framework, MonitoringSpec, NetworkSpec,
+        AiSpec, ComplianceSpec, Containers, Control, ControlState, Encryption, Framework, MonitoringSpec, NetworkSpec,
         PlacementSpec, Quotas, RolloutSpec, RolloutStrategy, SecuritySpec, SelfService, SupportSpec,
         TenantTemplateSpec, Traffic,
     },
@@ -55,7 +55,12 @@ pub fn controls(spec: &TenantTemplateSpec, served: &Served, settings: &Settings)
     } = spec;
     let mut list = List(Vec::new());
     of_quotas(&mut list, quotas, served, settings);
-    list.add(*containers != Default::default(), "containers", Enforced, "LimitRange");
+    list.add(
+        *containers != Containers::default(),
+        "containers",
+        Enforced,
+        "LimitRange",
+    );
     of_network(&mut list, network);
     of_security(&mut list, security);
     let ComplianceSpec { frameworks } = compliance;

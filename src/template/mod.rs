@@ -124,13 +124,13 @@ pub async fn reconcile(guard: Arc<DeserializeGuard<TenantTemplate>>, context: Ar
 }
 
 async fn run(template: &TenantTemplate, name: &str, context: &Context) -> Result<metrics::Outcome, Error> {
-    let uses =
+    let refers =
         |tenant: &DeserializeGuard<Tenant>| matches!(&tenant.0, Ok(tenant) if tenant.spec.template_ref.name == name);
-    let users = context.tenants.state_filter(|tenant| uses(tenant)).len();
+    let tenants = context.tenants.state_filter(|tenant| refers(tenant)).len();
     let held = template.finalizers().iter().any(|finalizer| finalizer == names::IN_USE);
     let deleting = template.metadata.deletion_timestamp.is_some();
     // While it is deleted nothing can be added; while it is used and not held, hold it; unused and deleted, let it go.
-    let template = match (held, deleting, users) {
+    let template = match (held, deleting, tenants) {
         (true, true, 0) => {
             write_finalizers(template, name, false, context).await?;
             tracing::info!("template is gone");
@@ -141,7 +141,7 @@ async fn run(template: &TenantTemplate, name: &str, context: &Context) -> Result
     };
     let status = status(
         template,
-        users,
+        tenants,
         &context.served.borrow(),
         &context.settings,
         context.clock.now(),

@@ -191,7 +191,10 @@ async fn run(tenant: &Tenant, name: &str, context: &Context) -> Result<(metrics:
     let under_way = applied.failures.is_empty() && reason(&status) == "AwaitingQuota";
     let age = context.memory.age(name, context.clock.monotonic());
     if under_way && age < QUIET_START && tenant.status.as_ref().is_none_or(|status| status.conditions.is_empty()) {
-        return Ok((metrics::Outcome::Changed, Action::requeue(QUIET_START - age)));
+        return Ok((
+            metrics::Outcome::Changed,
+            Action::requeue(QUIET_START.saturating_sub(age)),
+        ));
     }
     let wait = write_status(tenant, name, &status, context).await?;
     let Applied {
