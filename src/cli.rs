@@ -16,7 +16,9 @@ use crate::runtime::leader::{ElectionConfig, ElectionConfigError};
 #[command(
     name = "tenantry",
     version,
-    about = "Turns tenant templates into fenced, metered and watched namespaces"
+    about = "Turns tenant templates into fenced, metered and watched namespaces",
+    // A Deployment's extraArgs come last and win.
+    args_override_self = true
 )]
 pub struct Cli {
     /// What to do.

@@ -1,0 +1,29 @@
+//! What the API server refuses at the door, and what it lets in: data in `tests/cases` and `tests/policies`.
+
+use std::path::PathBuf;
+
+use crate::{cases::run_cases, common};
+
+fn files(folder: &str) -> Vec<PathBuf> {
+    let mut files: Vec<PathBuf> = std::fs::read_dir(common::root().join(folder))
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "yaml"))
+        .collect();
+    files.sort();
+    assert!(!files.is_empty(), "no cases in {folder}");
+    files
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_schema_refuses_bad_input_with_field_and_remedy() {
+    let admin = common::shared().await.admin().await.unwrap();
+    let files = files("tests/cases/schema");
+    let paths: Vec<_> = files.iter().map(PathBuf::as_path).collect();
+    let failures = run_cases(admin, &paths).await;
+    assert!(
+        failures.is_empty(),
+        "{}",
+        failures.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+    );
+}

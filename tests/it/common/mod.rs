@@ -1,0 +1,122 @@
+//! The shared lab and fluent builders.
+
+pub mod builders;
+
+use std::{path::Path, time::Duration};
+
+use kube::{Api, Client, ResourceExt as _, api::PostParams};
+pub use lab::{Lab, eventually};
+use lab::{Operator, OperatorOptions};
+use tenantry::api::v1alpha1::{Tenant, TenantTemplate};
+use tokio::sync::OnceCell;
+
+/// How long anything may take before a test fails: the machine is shared and slow, the limit is no measurement.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The repository.
+pub fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// The operator under test.
+pub fn binary() -> OperatorOptions {
+    OperatorOptions::new(env!("CARGO_BIN_EXE_tenantry")).arg("--status-interval=1s")
+}
+
+struct Shared {
+    lab: Lab,
+    /// Lives as long as the process.
+    _operator: Operator,
+}
+
+static SHARED: OnceCell<Shared> = OnceCell::const_new();
+
+/// The lab that all tests share, with the chart installed, the shipped templates, and one operator running.
+pub async fn shared() -> &'static Lab {
+    let shared = SHARED.get_or_init(|| async {
+        let lab = Lab::shared(root()).expect("the shared control plane");
+        install(&lab).await;
+        let operator = lab.operator(binary()).await.expect("the operator");
+        Shared {
+            lab,
+            _operator: operator,
+        }
+    });
+    &shared.await.lab
+}
+
+/// Installs the chart with the shipped templates.
+pub async fn install(lab: &Lab) {
+    lab.install(&[]).expect("the chart installs");
+    // Helm checks every object against the API server before it creates the CRDs, so templates come with an upgrade.
+    lab.install(&["templates.install=true"]).expect("the chart upgrades");
+}
+
+/// A name that no other test has.
+pub fn name(prefix: &str) -> String {
+    format!("{prefix}-{:06x}", fastrand::u32(..0x100_0000))
+}
+
+/// Creates a Tenant.
+pub async fn create(client: &Client, tenant: &Tenant) -> Tenant {
+    let api: Api<Tenant> = Api::all(client.clone());
+    api.create(&PostParams::default(), tenant)
+        .await
+        .unwrap_or_else(|error| panic!("create {}: {error}", tenant.name_any()))
+}
+
+/// Creates a TenantTemplate.
+pub async fn create_template(client: &Client, template: &TenantTemplate) {
+    let api: Api<TenantTemplate> = Api::all(client.clone());
+    api.create(&PostParams::default(), template)
+        .await
+        .unwrap_or_else(|error| panic!("create {}: {error}", template.name_any()));
+}
+
+/// Waits until a condition of a Tenant has this status and, if given, this reason, at the current generation.
+pub async fn condition(client: &Client, tenant: &str, type_: &str, status: &str, reason: Option<&str>) -> Tenant {
+    let api: Api<Tenant> = Api::all(client.clone());
+    eventually(
+        &format!("{tenant} to have {type_}={status} {}", reason.unwrap_or_default()),
+        PATIENCE,
+        || {
+            let api = api.clone();
+            async move {
+                let tenant = api.get(tenant).await.map_err(|error| error.to_string())?;
+                let conditions = tenant.status.as_ref().map_or(&[][..], |status| &status.conditions);
+                let holds = conditions.iter().any(|condition| {
+                    condition.type_ == type_
+                        && condition.status == status
+                        && reason.is_none_or(|reason| condition.reason == reason)
+                        && condition.observed_generation == tenant.metadata.generation
+                });
+                if holds {
+                    Ok(tenant)
+                } else {
+                    Err(format!("{conditions:#?}"))
+                }
+            }
+        },
+    )
+    .await
+}
+
+/// Waits until a Tenant is Ready.
+pub async fn ready(client: &Client, tenant: &str) -> Tenant {
+    condition(client, tenant, "Ready", "True", None).await
+}
+
+/// Waits until an object is gone.
+pub async fn gone<K>(api: &Api<K>, name: &str)
+where
+    K: kube::Resource + Clone + std::fmt::Debug + serde::de::DeserializeOwned,
+{
+    eventually(&format!("{name} to be gone"), PATIENCE, || async move {
+        match api.get_opt(name).await {
+            Ok(None) => Ok(()),
+            Ok(Some(object)) => Err(format!("{object:?}")),
+            Err(error) => Err(error.to_string()),
+        }
+    })
+    .await;
+}
