@@ -420,7 +420,7 @@ async fn fan_out(client: &Client, operator: &Operator, tenants: usize, namespace
             )
             .await
             .map_err(|error| error.to_string())?;
-        let wanted = (29 + namespaces - 1) / namespaces;
+        let wanted = 29_usize.div_ceil(namespaces);
         let followed = all.iter().filter(|quota| {
             let pods = |hard: Option<&BTreeMap<String, _>>| {
                 hard.and_then(|hard| hard.get("pods")).map(
