@@ -20,7 +20,7 @@ fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Run(args) => run(*args),
         Command::Render(args) => print_manifests(args),
-        Command::Generate(args) => generate_files(&args),
+        Command::Generate(args) => generate_files(args),
         Command::Version => writeln!(std::io::stdout(), "tenantry {}", env!("CARGO_PKG_VERSION")).map_err(Into::into),
     };
     match result {
@@ -35,7 +35,10 @@ fn main() -> ExitCode {
 
 fn run(args: RunArgs) -> anyhow::Result<()> {
     let settings = args.validate()?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("failed to start the runtime")?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("failed to start the runtime")?;
     runtime.block_on(async {
         let telemetry = telemetry::init(settings.log_format, &settings.log_level, settings.otlp.as_ref())?;
         let result = operator::run(settings).await;
@@ -45,7 +48,12 @@ fn run(args: RunArgs) -> anyhow::Result<()> {
 }
 
 fn print_manifests(args: RenderArgs) -> anyhow::Result<()> {
-    let RenderArgs { files, output, served, resources } = args;
+    let RenderArgs {
+        files,
+        output,
+        served,
+        resources,
+    } = args;
     let mut texts = Vec::new();
     for file in &files {
         let name = file.display().to_string();
@@ -65,9 +73,11 @@ fn print_manifests(args: RenderArgs) -> anyhow::Result<()> {
     };
     let served = match render::served(&served) {
         Ok(served) => served,
-        Err(name) => bail!("--served: {name:?} is not an optional kind; choose from PodMonitor, ServiceMonitor, PrometheusRule"),
+        Err(name) => {
+            bail!("--served: {name:?} is not an optional kind; choose from PodMonitor, ServiceMonitor, PrometheusRule")
+        }
     };
-    let manifests = render::render(&texts, served, &settings)?;
+    let manifests = render::render(&texts, &served, &settings)?;
     let mut out = std::io::stdout().lock();
     for manifest in manifests {
         match output {
@@ -78,7 +88,7 @@ fn print_manifests(args: RenderArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn generate_files(args: &GenerateArgs) -> anyhow::Result<()> {
+fn generate_files(args: GenerateArgs) -> anyhow::Result<()> {
     let root = Path::new(".");
     if !root.join("Cargo.toml").exists() {
         bail!("generate writes into the source tree; run it in the repository's root");
@@ -87,7 +97,10 @@ fn generate_files(args: &GenerateArgs) -> anyhow::Result<()> {
         let stale = generate::stale(root)?;
         if !stale.is_empty() {
             let list: Vec<_> = stale.iter().map(|path| path.display().to_string()).collect();
-            bail!("these files are out of date, run `cargo run -- generate`: {}", list.join(", "));
+            bail!(
+                "these files are out of date, run `cargo run -- generate`: {}",
+                list.join(", ")
+            );
         }
         return Ok(());
     }

@@ -62,9 +62,15 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
     let gates = Gates::new();
     let heartbeats = Heartbeats::new(clock.clone());
     let (admin_stop, admin_stopped) = watch::channel(false);
-    let listener = TcpListener::bind(settings.listen).await.with_context(|| format!("failed to listen on {}", settings.listen))?;
+    let listener = TcpListener::bind(settings.listen)
+        .await
+        .with_context(|| format!("failed to listen on {}", settings.listen))?;
     tracing::info!(version = env!("CARGO_PKG_VERSION"), listen = %listener.local_addr()?, "tenantry starts");
-    let admin = Admin { gates: gates.clone(), heartbeats: heartbeats.clone(), metrics: metrics.clone() };
+    let admin = Admin {
+        gates: gates.clone(),
+        heartbeats: heartbeats.clone(),
+        metrics: metrics.clone(),
+    };
     let admin = tokio::spawn(admin::serve(listener, admin, until_true(admin_stopped)));
 
     let (elector, leader) = match &settings.lease {
@@ -73,19 +79,18 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
             let mut rng = fastrand::Rng::new();
             let identity = leader::identity(&lease.identity, &mut rng);
             let api = KubeLease::new(client.clone(), &lease.namespace, &lease.name);
-            let (elector, handle) = Elector::new(api, identity.clone(), lease.election.clone(), clock.clone(), rng);
+            let (elector, handle) = Elector::new(api, identity.clone(), lease.election, clock.clone(), rng);
             tracing::info!(lease = %format!("{}/{}", lease.namespace, lease.name), %identity, "waiting to lead");
             (Some(elector), handle)
         }
     };
     let (release, released) = watch::channel(false);
     let mut election = tokio::spawn(async move {
-        match elector {
-            Some(elector) => elector.run(until_true(released)).await,
-            None => {
-                until_true(released).await;
-                Ended::Stopped
-            }
+        if let Some(elector) = elector {
+            elector.run(until_true(released)).await
+        } else {
+            until_true(released).await;
+            Ended::Stopped
         }
     });
 
@@ -131,7 +136,10 @@ async fn until_true(mut flag: watch::Receiver<bool>) {
 }
 
 /// What a leader does.
-#[expect(clippy::too_many_arguments, reason = "the composition root: each part is handed in once")]
+#[expect(
+    clippy::too_many_arguments,
+    reason = "the composition root: each part is handed in once"
+)]
 async fn lead(
     settings: Settings,
     client: Client,
@@ -155,7 +163,14 @@ async fn lead(
     };
     let inventory = Arc::new(Inventory::default());
     let (wake, woken) = mpsc::unbounded_channel();
-    let caches = Caches::start(client.clone(), inventory.clone(), wake, &gates, metrics.clone(), &tenant_settings);
+    let caches = Caches::start(
+        client.clone(),
+        inventory.clone(),
+        wake,
+        &gates,
+        metrics.clone(),
+        &tenant_settings,
+    );
     let served = tokio::select! {
         served = caches => served?,
         () = shutdown.clone().requested() => return Ok(()),
@@ -179,7 +194,13 @@ async fn lead(
         pending: PendingQuotas::default(),
         memory: Memory::default(),
         clock: clock.clone(),
-        recorder: Recorder::new(client.clone(), Reporter { controller: "tenantry".to_owned(), instance: None }),
+        recorder: Recorder::new(
+            client.clone(),
+            Reporter {
+                controller: "tenantry".to_owned(),
+                instance: None,
+            },
+        ),
         metrics: metrics.clone(),
         backoff: Backoff::new(BackoffConfig::default(), clock.clone(), fastrand::Rng::new()),
     });
@@ -195,12 +216,24 @@ async fn lead(
     );
     // A Tenant must not be judged before its template could be seen.
     let (polled, templates_of_tenants) = until_ready(templates_of_tenants, template_reader.clone());
-    let triggers = controller::Triggers { woken, templates: templates_of_tenants, served: served.receiver.clone() };
+    let triggers = controller::Triggers {
+        woken,
+        templates: templates_of_tenants,
+        served: served.receiver.clone(),
+    };
     let tenant_run = {
         let (store, context, shutdown) = (tenant_reader.clone(), context.clone(), shutdown.clone());
         async move {
             polled.await;
-            controller::run(tenants, store, triggers, settings.concurrency, context, shutdown.requested()).await;
+            controller::run(
+                tenants,
+                store,
+                triggers,
+                settings.concurrency,
+                context,
+                shutdown.requested(),
+            )
+            .await;
             "the tenant controller"
         }
     };
@@ -217,7 +250,18 @@ async fn lead(
     });
     let template_shutdown = shutdown.clone().requested();
     tasks.spawn(async move {
-        template::run_controller(own_templates, own_template_reader, used_templates, 2, template_context, template_shutdown).await;
+        // Users are counted only when all Tenants are known, or a restart would count them anew one by one.
+        // Only a store whose writer is gone fails, and then the process is going down.
+        let _ = template_context.tenants.wait_until_ready().await;
+        template::run_controller(
+            own_templates,
+            own_template_reader,
+            used_templates,
+            2,
+            template_context,
+            template_shutdown,
+        )
+        .await;
         "the template controller"
     });
     let beat = heartbeats.register("main", TICK * 6);
@@ -263,11 +307,19 @@ fn templates(
     writer: reflector::store::Writer<DeserializeGuard<TenantTemplate>>,
 ) -> impl futures::Stream<Item = watcher::Result<watcher::Event<DeserializeGuard<TenantTemplate>>>> + Send {
     let api = Api::<DeserializeGuard<TenantTemplate>>::all(client);
-    watcher(api, watcher::Config::default()).default_backoff().reflect(writer)
+    watcher(api, watcher::Config::default())
+        .default_backoff()
+        .reflect(writer)
 }
 
 /// Splits a stream that fills a store: the future drives it until the store is full, the rest goes on from there.
-fn until_ready<S, K>(stream: S, store: reflector::Store<K>) -> (impl Future<Output = ()> + Send, impl futures::Stream<Item = S::Item> + Send)
+fn until_ready<S, K>(
+    stream: S,
+    store: reflector::Store<K>,
+) -> (
+    impl Future<Output = ()> + Send,
+    impl futures::Stream<Item = S::Item> + Send,
+)
 where
     S: futures::Stream + Send + 'static,
     S::Item: Send + 'static,
@@ -309,7 +361,13 @@ impl Caches<()> {
         settings: &tenant::Settings,
     ) -> anyhow::Result<Caches<impl Future<Output = ()> + Send + use<>>> {
         let (report, mut reports) = mpsc::unbounded_channel();
-        let watches = Watches { client: client.clone(), inventory, wake, metrics: metrics.clone(), report };
+        let watches = Watches {
+            client: client.clone(),
+            inventory,
+            wake,
+            metrics: metrics.clone(),
+            report,
+        };
         let mut waiting = BTreeMap::new();
         for kind in Kind::ALL.into_iter().filter(|kind| !kind.is_optional()) {
             let gate = gates.register(format!("watch:{}", kind.as_str()));
@@ -319,9 +377,15 @@ impl Caches<()> {
         }
         let model = settings.model_resource.clone();
         let mut installed = Box::pin(served::installed(client.clone(), controller::optional_crds(&model)));
-        let first = installed.next().await.context("the watch of CustomResourceDefinitions ended")?;
+        let first = installed
+            .next()
+            .await
+            .context("the watch of CustomResourceDefinitions ended")?;
         let mut optional: BTreeMap<Kind, AbortHandle> = BTreeMap::new();
-        let mut served = Served { models: first.contains(&model), kinds: BTreeSet::new() };
+        let mut served = Served {
+            models: first.contains(&model),
+            kinds: BTreeSet::new(),
+        };
         for kind in wanted(&first) {
             served::until_listed(&client, kind).await;
             waiting.insert(kind, closed_gate(gates, kind));
@@ -381,7 +445,9 @@ fn closed_gate(gates: &Gates, kind: Kind) -> GateHandle {
 }
 
 fn wanted(names: &BTreeSet<String>) -> impl Iterator<Item = Kind> {
-    Kind::ALL.into_iter().filter(|kind| kind.optional_crd().is_some_and(|name| names.contains(&name)))
+    Kind::ALL
+        .into_iter()
+        .filter(|kind| kind.optional_crd().is_some_and(|name| names.contains(&name)))
 }
 
 fn report_missing(metrics: &Metrics, served: &Served) {
@@ -401,15 +467,32 @@ struct Watches {
 
 impl Watches {
     fn start(&self, kind: Kind) -> AbortHandle {
-        let Self { client, inventory, wake, .. } = self.clone();
-        tokio::spawn(apply::watch::watch(client, kind, inventory, wake, Arc::new(self.clone()))).abort_handle()
+        let Self {
+            client,
+            inventory,
+            wake,
+            ..
+        } = self.clone();
+        tokio::spawn(apply::watch::watch(
+            client,
+            kind,
+            inventory,
+            wake,
+            Arc::new(self.clone()),
+        ))
+        .abort_handle()
     }
 
     fn start_when_listed(&self, kind: Kind) -> AbortHandle {
         let this = self.clone();
         tokio::spawn(async move {
             served::until_listed(&this.client, kind).await;
-            let Self { client, inventory, wake, .. } = this.clone();
+            let Self {
+                client,
+                inventory,
+                wake,
+                ..
+            } = this.clone();
             apply::watch::watch(client, kind, inventory, wake, Arc::new(this)).await;
         })
         .abort_handle()

@@ -64,22 +64,40 @@ pub enum Error {
 }
 
 /// The manifests of every Tenant in `files` (name and text), in order of application.
-pub fn render(files: &[(String, String)], served: Served, settings: &Settings) -> Result<Vec<Value>, Error> {
+pub fn render(files: &[(String, String)], served: &Served, settings: &Settings) -> Result<Vec<Value>, Error> {
     let mut templates: BTreeMap<String, TenantTemplate> = BTreeMap::new();
     let mut tenants: Vec<Tenant> = Vec::new();
     for (file, text) in files {
-        let documents: Vec<Value> =
-            serde_saphyr::from_multiple(text).map_err(|source| Error::Yaml { file: file.clone(), source: Box::new(source) })?;
+        let documents: Vec<Value> = serde_saphyr::from_multiple(text).map_err(|source| Error::Yaml {
+            file: file.clone(),
+            source: Box::new(source),
+        })?;
         for document in documents.into_iter().filter(|document| !document.is_null()) {
-            let text = |pointer: &str| document.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
+            let text = |pointer: &str| {
+                document
+                    .pointer(pointer)
+                    .and_then(Value::as_str)
+                    .unwrap_or_default()
+                    .to_owned()
+            };
             let (api, kind, name) = (text("/apiVersion"), text("/kind"), text("/metadata/name"));
-            let shape = |source| Error::Shape { file: file.clone(), kind: kind.clone(), name: name.clone(), source };
+            let shape = |source| Error::Shape {
+                file: file.clone(),
+                kind: kind.clone(),
+                name: name.clone(),
+                source,
+            };
             match (api.as_str(), kind.as_str()) {
                 ("tenantry.dev/v1alpha1", "TenantTemplate") => {
                     templates.insert(name.clone(), serde_json::from_value(document).map_err(shape)?);
                 }
                 ("tenantry.dev/v1alpha1", "Tenant") => tenants.push(serde_json::from_value(document).map_err(shape)?),
-                _ => return Err(Error::Kind { file: file.clone(), found: format!("{api} {kind}") }),
+                _ => {
+                    return Err(Error::Kind {
+                        file: file.clone(),
+                        found: format!("{api} {kind}"),
+                    });
+                }
             }
         }
     }
@@ -89,15 +107,26 @@ pub fn render(files: &[(String, String)], served: Served, settings: &Settings) -
     let mut manifests = Vec::new();
     for tenant in &tenants {
         let template = templates.get(&tenant.spec.template_ref.name);
-        let template = template.map_or(Template::Missing, |template| Template::Found(Arc::new(template.spec.clone())));
-        let facts = Facts { template, served: served.clone(), ..Facts::default() };
+        let template = template.map_or(Template::Missing, |template| {
+            Template::Found(Arc::new(template.spec.clone()))
+        });
+        let facts = Facts {
+            template,
+            served: served.clone(),
+            ..Facts::default()
+        };
         let valid = validate(tenant, &facts, settings).map_err(|invalid| Error::Invalid {
             tenant: tenant.metadata.name.clone().unwrap_or_default(),
             reason: invalid.reason.as_str(),
             message: invalid.message,
         })?;
         let objects = build(&valid);
-        manifests.extend(objects.iter().flat_map(NamespaceObjects::all).map(crate::apply::Object::manifest));
+        manifests.extend(
+            objects
+                .iter()
+                .flat_map(NamespaceObjects::all)
+                .map(crate::apply::Object::manifest),
+        );
     }
     Ok(manifests)
 }
@@ -106,7 +135,9 @@ pub fn render(files: &[(String, String)], served: Served, settings: &Settings) -
 pub fn served(names: &[String]) -> Result<Served, String> {
     let mut served = Served::default();
     for name in names {
-        let kind = Kind::ALL.into_iter().find(|kind| kind.is_optional() && kind.as_str().eq_ignore_ascii_case(name));
+        let kind = Kind::ALL
+            .into_iter()
+            .find(|kind| kind.is_optional() && kind.as_str().eq_ignore_ascii_case(name));
         match kind {
             Some(kind) => drop(served.kinds.insert(kind)),
             None => return Err(name.clone()),

@@ -12,8 +12,14 @@ use crate::{api::names, domain::Quantity};
 /// Whether `live` needs no write to be as `desired`.
 pub fn is_as_desired(live: &Value, desired: &Object) -> bool {
     let metadata = &live["metadata"];
-    let labelled = desired.labels.iter().all(|(key, value)| metadata["labels"].get(key) == Some(value));
-    let annotated = desired.annotations.iter().all(|(key, value)| metadata["annotations"].get(key) == Some(value));
+    let labelled = desired
+        .labels
+        .iter()
+        .all(|(key, value)| metadata["labels"].get(key) == Some(value));
+    let annotated = desired
+        .annotations
+        .iter()
+        .all(|(key, value)| metadata["annotations"].get(key) == Some(value));
     labelled
         && annotated
         && stale_labels(metadata, desired).next().is_none()
@@ -49,7 +55,10 @@ pub const OUR_LABELS: &str = "tenantry.dev/labels";
 
 /// Labels that we set once, as the live annotation tells, and want no more.
 fn stale_labels<'a>(metadata: &'a Value, desired: &'a Object) -> impl Iterator<Item = &'a str> {
-    let ours = metadata["annotations"].get(OUR_LABELS).and_then(Value::as_str).unwrap_or_default();
+    let ours = metadata["annotations"]
+        .get(OUR_LABELS)
+        .and_then(Value::as_str)
+        .unwrap_or_default();
     ours.split(',').filter(move |key| {
         !key.is_empty() && !desired.labels.contains_key(*key) && metadata["labels"].get(*key).is_some()
     })
@@ -60,7 +69,11 @@ fn owners_match(live: &Value, desired: Option<&Value>) -> bool {
     let live = live.as_array().map_or(&[][..], Vec::as_slice);
     match desired {
         Some(owner) => live.len() == 1 && live[0]["uid"] == owner["uid"],
-        None => !live.iter().any(|owner| owner["apiVersion"].as_str().is_some_and(|api| api.starts_with(names::GROUP))),
+        None => !live.iter().any(|owner| {
+            owner["apiVersion"]
+                .as_str()
+                .is_some_and(|api| api.starts_with(names::GROUP))
+        }),
     }
 }
 
@@ -68,10 +81,14 @@ fn content_matches(live: &Value, desired: &Object) -> bool {
     let desired_kind = desired.key.kind;
     match desired.key {
         // The API server owns a Namespace's spec.
-        Key { kind: super::Kind::Namespace, .. } => true,
-        Key { kind, .. } if kind.is_optional() => {
-            desired.content.iter().all(|(field, value)| contains(&live[field], value))
-        }
+        Key {
+            kind: super::Kind::Namespace,
+            ..
+        } => true,
+        Key { kind, .. } if kind.is_optional() => desired
+            .content
+            .iter()
+            .all(|(field, value)| contains(&live[field], value)),
         _ => {
             let foreign = ["apiVersion", "kind", "metadata", "status"];
             let nothing = Map::new();
@@ -80,8 +97,13 @@ fn content_matches(live: &Value, desired: &Object) -> bool {
                 super::Kind::ResourceQuota | super::Kind::LimitRange => same_amounts(live, desired),
                 _ => live == desired,
             };
-            desired.content.iter().all(|(field, value)| live_fields.get(field).is_some_and(|live| same(live, value)))
-                && live_fields.keys().all(|field| foreign.contains(&field.as_str()) || desired.content.contains_key(field))
+            desired
+                .content
+                .iter()
+                .all(|(field, value)| live_fields.get(field).is_some_and(|live| same(live, value)))
+                && live_fields
+                    .keys()
+                    .all(|field| foreign.contains(&field.as_str()) || desired.content.contains_key(field))
         }
     }
 }
@@ -91,10 +113,16 @@ fn same_amounts(live: &Value, desired: &Value) -> bool {
     match (live, desired) {
         (Value::Object(live), Value::Object(desired)) => {
             live.len() == desired.len()
-                && desired.iter().all(|(key, value)| live.get(key).is_some_and(|live| same_amounts(live, value)))
+                && desired
+                    .iter()
+                    .all(|(key, value)| live.get(key).is_some_and(|live| same_amounts(live, value)))
         }
         (Value::Array(live), Value::Array(desired)) => {
-            live.len() == desired.len() && live.iter().zip(desired).all(|(live, desired)| same_amounts(live, desired))
+            live.len() == desired.len()
+                && live
+                    .iter()
+                    .zip(desired)
+                    .all(|(live, desired)| same_amounts(live, desired))
         }
         (Value::String(live), Value::String(desired)) if live != desired => {
             matches!((live.parse::<Quantity>(), desired.parse::<Quantity>()), (Ok(live), Ok(desired)) if live == desired)
@@ -106,9 +134,9 @@ fn same_amounts(live: &Value, desired: &Value) -> bool {
 /// Whether `live` has everything that `desired` says; it may have more fields, but not more list items.
 fn contains(live: &Value, desired: &Value) -> bool {
     match (live, desired) {
-        (Value::Object(live), Value::Object(desired)) => {
-            desired.iter().all(|(key, value)| live.get(key).is_some_and(|live| contains(live, value)))
-        }
+        (Value::Object(live), Value::Object(desired)) => desired
+            .iter()
+            .all(|(key, value)| live.get(key).is_some_and(|live| contains(live, value))),
         (Value::Array(live), Value::Array(desired)) => {
             live.len() == desired.len() && live.iter().zip(desired).all(|(live, desired)| contains(live, desired))
         }
@@ -122,7 +150,9 @@ mod tests {
     use crate::apply::Kind;
 
     fn object(kind: Kind, content: Value) -> Object {
-        let Value::Object(content) = content else { panic!("content must be a map") };
+        let Value::Object(content) = content else {
+            panic!("content must be a map")
+        };
         Object {
             key: Key::new(kind, "acme-dev", "fence"),
             labels: Map::from_iter([("tenantry.dev/tenant".to_owned(), json!("acme"))]),
@@ -183,7 +213,10 @@ mod tests {
 
     #[test]
     fn defaults_of_a_foreign_crd_are_no_drift() {
-        let object = object(Kind::PodMonitor, json!({ "spec": { "podMetricsEndpoints": [{ "port": "metrics" }] } }));
+        let object = object(
+            Kind::PodMonitor,
+            json!({ "spec": { "podMetricsEndpoints": [{ "port": "metrics" }] } }),
+        );
         let mut live = live(&object);
         live["spec"]["podMetricsEndpoints"][0]["scheme"] = json!("http");
         assert!(is_as_desired(&live, &object));
@@ -208,6 +241,9 @@ mod tests {
     fn a_replace_carries_the_version_that_it_was_computed_from() {
         let object = object(Kind::ResourceQuota, json!({ "spec": { "hard": { "pods": "1" } } }));
         let body = replacement(&live(&object), &object);
-        assert_eq!((&body["metadata"]["uid"], &body["metadata"]["resourceVersion"]), (&json!("o1"), &json!("7")));
+        assert_eq!(
+            (&body["metadata"]["uid"], &body["metadata"]["resourceVersion"]),
+            (&json!("o1"), &json!("7"))
+        );
     }
 }

@@ -41,16 +41,40 @@ impl Live {
         let uid = text("uid")?.into();
         let version = text("resourceVersion")?.parse().ok()?;
         let deleting = text("deletionTimestamp").is_some();
-        let label = |key: &str| metadata.get("labels").and_then(|labels| labels.get(key)).and_then(Value::as_str);
-        let tenant = (label(names::MANAGED_BY) == Some(names::MANAGED_BY_US)).then(|| label(names::TENANT)).flatten();
+        let label = |key: &str| {
+            metadata
+                .get("labels")
+                .and_then(|labels| labels.get(key))
+                .and_then(Value::as_str)
+        };
+        let tenant = (label(names::MANAGED_BY) == Some(names::MANAGED_BY_US))
+            .then(|| label(names::TENANT))
+            .flatten();
         let tenant = tenant.map(Into::into);
-        let owner = metadata.get("ownerReferences").and_then(Value::as_array).and_then(|owners| {
-            let ours = |owner: &&Value| {
-                owner["kind"] == "Tenant" && owner["apiVersion"].as_str().is_some_and(|api| api.starts_with(names::GROUP))
-            };
-            owners.iter().find(ours).and_then(|owner| owner["uid"].as_str()).map(Into::into)
-        });
-        Some(Self { uid, version, deleting, owner, tenant, body: object.to_string().into() })
+        let owner = metadata
+            .get("ownerReferences")
+            .and_then(Value::as_array)
+            .and_then(|owners| {
+                let ours = |owner: &&Value| {
+                    owner["kind"] == "Tenant"
+                        && owner["apiVersion"]
+                            .as_str()
+                            .is_some_and(|api| api.starts_with(names::GROUP))
+                };
+                owners
+                    .iter()
+                    .find(ours)
+                    .and_then(|owner| owner["uid"].as_str())
+                    .map(Into::into)
+            });
+        Some(Self {
+            uid,
+            version,
+            deleting,
+            owner,
+            tenant,
+            body: object.to_string().into(),
+        })
     }
 
     /// The whole object.
@@ -97,7 +121,8 @@ impl Inventory {
     pub fn of_tenant(&self, tenant: &str) -> BTreeMap<Key, Arc<Live>> {
         let state = self.read();
         let keys = state.by_tenant.get(tenant).into_iter().flatten();
-        keys.filter_map(|key| state.objects.get(key).map(|entry| (key.clone(), entry.live.clone()))).collect()
+        keys.filter_map(|key| state.objects.get(key).map(|entry| (key.clone(), entry.live.clone())))
+            .collect()
     }
 
     /// One object.
@@ -117,7 +142,11 @@ impl Inventory {
 
     /// Wakes `tenant` when the namespace changes, although it is not labelled as the tenant's.
     pub fn wait_for_namespace(&self, namespace: &str, tenant: &str) {
-        self.write().waiting.entry(namespace.into()).or_default().insert(tenant.into());
+        self.write()
+            .waiting
+            .entry(namespace.into())
+            .or_default()
+            .insert(tenant.into());
     }
 
     /// Takes over a newer version of an object; gives the tenants that it concerns, none if it is not newer.
@@ -141,7 +170,10 @@ impl Inventory {
         }
         let tenant = live.tenant.clone();
         let previous = state.objects.insert(key.clone(), Entry { live, seen });
-        if let Some(previous) = previous.and_then(|entry| entry.live.tenant.clone()).filter(|old| Some(old) != tenant.as_ref()) {
+        if let Some(previous) = previous
+            .and_then(|entry| entry.live.tenant.clone())
+            .filter(|old| Some(old) != tenant.as_ref())
+        {
             state.unindex(&previous, &key);
             concerned.push(previous);
         }
@@ -179,7 +211,9 @@ impl Inventory {
 
 impl State {
     fn forget(&mut self, key: &Key) -> Vec<Box<str>> {
-        let Some(entry) = self.objects.remove(key) else { return Vec::new() };
+        let Some(entry) = self.objects.remove(key) else {
+            return Vec::new();
+        };
         let mut concerned = Vec::new();
         if let Some(tenant) = &entry.live.tenant {
             self.unindex(tenant, key);
@@ -208,7 +242,10 @@ mod tests {
     use super::*;
 
     fn live(version: u64, tenant: Option<&str>) -> Live {
-        let labels = tenant.map_or(json!({}), |tenant| json!({ (names::MANAGED_BY): "tenantry", (names::TENANT): tenant }));
+        let labels = tenant.map_or(
+            json!({}),
+            |tenant| json!({ (names::MANAGED_BY): "tenantry", (names::TENANT): tenant }),
+        );
         Live::from_value(json!({ "metadata": {
             "uid": "u", "resourceVersion": version.to_string(), "labels": labels, "managedFields": [{}],
             "ownerReferences": [{ "apiVersion": "tenantry.dev/v1alpha1", "kind": "Tenant", "uid": "t1" }],
@@ -254,7 +291,10 @@ mod tests {
     fn an_object_that_changes_tenant_concerns_both() {
         let inventory = Inventory::default();
         inventory.upsert(key(), live(1, Some("acme")));
-        assert_eq!(inventory.upsert(key(), live(2, Some("zebra"))), ["zebra".into(), "acme".into()]);
+        assert_eq!(
+            inventory.upsert(key(), live(2, Some("zebra"))),
+            ["zebra".into(), "acme".into()]
+        );
         assert!(inventory.of_tenant("acme").is_empty());
     }
 

@@ -78,7 +78,11 @@ impl Kind {
     /// `apiVersion` of a manifest.
     pub fn api_version(self) -> String {
         let (group, version, _, _) = self.parts();
-        if group.is_empty() { version.to_owned() } else { format!("{group}/{version}") }
+        if group.is_empty() {
+            version.to_owned()
+        } else {
+            format!("{group}/{version}")
+        }
     }
 
     /// Name of the CRD, for kinds that a cluster may lack.
@@ -96,7 +100,9 @@ impl Kind {
     pub const fn is_guard(self) -> bool {
         match self {
             Self::Namespace | Self::LimitRange | Self::ResourceQuota | Self::NetworkPolicy | Self::TenantPolicy => true,
-            Self::ConfigMap | Self::PodMonitor | Self::ServiceMonitor | Self::PrometheusRule | Self::RoleBinding => false,
+            Self::ConfigMap | Self::PodMonitor | Self::ServiceMonitor | Self::PrometheusRule | Self::RoleBinding => {
+                false
+            }
         }
     }
 }
@@ -108,7 +114,12 @@ mod tests {
     #[test]
     fn guards_come_before_rights() {
         assert!(Kind::ALL.is_sorted());
-        assert!(Kind::ALL.iter().filter(|kind| kind.is_guard()).all(|guard| *guard < Kind::RoleBinding));
+        assert!(
+            Kind::ALL
+                .iter()
+                .filter(|kind| kind.is_guard())
+                .all(|guard| *guard < Kind::RoleBinding)
+        );
         assert!(Kind::LimitRange < Kind::ResourceQuota);
     }
 
@@ -117,7 +128,11 @@ mod tests {
         let optional: Vec<_> = Kind::ALL.into_iter().filter_map(Kind::optional_crd).collect();
         assert_eq!(
             optional,
-            ["podmonitors.monitoring.coreos.com", "servicemonitors.monitoring.coreos.com", "prometheusrules.monitoring.coreos.com"]
+            [
+                "podmonitors.monitoring.coreos.com",
+                "servicemonitors.monitoring.coreos.com",
+                "prometheusrules.monitoring.coreos.com"
+            ]
         );
     }
 }

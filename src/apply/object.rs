@@ -18,7 +18,11 @@ pub struct Key {
 impl Key {
     /// Key of an object in a namespace.
     pub fn new(kind: Kind, namespace: &str, name: &str) -> Self {
-        Self { kind, namespace: namespace.into(), name: name.into() }
+        Self {
+            kind,
+            namespace: namespace.into(),
+            name: name.into(),
+        }
     }
 
     /// Key of a Namespace.
@@ -28,7 +32,11 @@ impl Key {
 
     /// The namespace that the object is in or is.
     pub fn home(&self) -> &str {
-        if self.kind == Kind::Namespace { &self.name } else { &self.namespace }
+        if self.kind == Kind::Namespace {
+            &self.name
+        } else {
+            &self.namespace
+        }
     }
 }
 
@@ -59,7 +67,13 @@ pub struct Object {
 impl Object {
     /// The manifest, as created on the cluster and printed by `render`.
     pub fn manifest(&self) -> Value {
-        let Self { key, labels, annotations, owner, content } = self;
+        let Self {
+            key,
+            labels,
+            annotations,
+            owner,
+            content,
+        } = self;
         let mut metadata = Map::from_iter([("name".to_owned(), json!(key.name))]);
         if !key.namespace.is_empty() {
             metadata.insert("namespace".to_owned(), json!(key.namespace));

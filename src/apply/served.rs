@@ -37,12 +37,18 @@ pub fn installed(client: Client, wanted: BTreeSet<String>) -> impl Stream<Item =
                     listed = true;
                 }
                 Ok(Event::Apply(crd)) => {
-                    present.extend(crd.metadata.name.filter(|name| wanted.contains(name) && crd.metadata.deletion_timestamp.is_none()));
+                    present.extend(
+                        crd.metadata
+                            .name
+                            .filter(|name| wanted.contains(name) && crd.metadata.deletion_timestamp.is_none()),
+                    );
                 }
                 Ok(Event::Delete(crd)) => {
                     present.remove(&crd.metadata.name.unwrap_or_default());
                 }
-                Err(error) => tracing::warn!(%error, "the watch of CustomResourceDefinitions broke; it is started again"),
+                Err(error) => {
+                    tracing::warn!(%error, "the watch of CustomResourceDefinitions broke; it is started again");
+                }
             }
             if listed || present != before {
                 return Some((present.clone(), (events, present, listing, wanted)));

@@ -16,10 +16,7 @@ use kube::{
 };
 use tokio::sync::mpsc::UnboundedSender;
 
-use super::{
-    Inventory, Key, Kind, Live,
-    inventory::Listing,
-};
+use super::{Inventory, Key, Kind, Live, inventory::Listing};
 use crate::api::names;
 
 /// Hears what the watch of one kind goes through.
@@ -31,14 +28,27 @@ pub trait Observer: Send + Sync {
 }
 
 /// Watches one kind for ever and wakes the tenants that a change concerns.
-pub async fn watch(client: Client, kind: Kind, inventory: Arc<Inventory>, wake: UnboundedSender<Box<str>>, observer: Arc<dyn Observer>) {
+pub async fn watch(
+    client: Client,
+    kind: Kind,
+    inventory: Arc<Inventory>,
+    wake: UnboundedSender<Box<str>>,
+    observer: Arc<dyn Observer>,
+) {
     let api: Api<DynamicObject> = Api::all_with(client, &kind.api_resource());
     let selector = format!("{}={}", names::MANAGED_BY, names::MANAGED_BY_US);
     let config = match kind {
         Kind::Namespace => watcher::Config::default(),
         _ => watcher::Config::default().labels(&selector),
     };
-    follow(watcher::watcher(api, config).default_backoff(), kind, &inventory, &wake, &*observer).await;
+    follow(
+        watcher::watcher(api, config).default_backoff(),
+        kind,
+        &inventory,
+        &wake,
+        &*observer,
+    )
+    .await;
 }
 
 /// Takes every event of a watch stream into the inventory.
@@ -64,7 +74,9 @@ async fn follow(
                 read(kind, object).map_or_else(Vec::new, |(key, live)| inventory.remove(&key, live.version))
             }
             Ok(Event::InitDone) => {
-                let gone = listing.take().map_or_else(Vec::new, |listing| inventory.finish_list(kind, listing));
+                let gone = listing
+                    .take()
+                    .map_or_else(Vec::new, |listing| inventory.finish_list(kind, listing));
                 observer.synced(kind);
                 gone
             }
@@ -144,10 +156,16 @@ mod tests {
             Ok(Event::InitDone),
             Ok(Event::Delete(quota("one", 4))),
         ]);
-        follow(events, Kind::ResourceQuota, &inventory, &wake, &heard).now_or_never().unwrap();
+        follow(events, Kind::ResourceQuota, &inventory, &wake, &heard)
+            .now_or_never()
+            .unwrap();
         drop(wake);
         let woken: Vec<_> = std::iter::from_fn(|| woken.try_recv().ok()).collect();
-        assert_eq!(woken.len(), 5, "two created, one changed, one gone at the relist, one deleted");
+        assert_eq!(
+            woken.len(),
+            5,
+            "two created, one changed, one gone at the relist, one deleted"
+        );
         assert_eq!(*heard.0.lock().unwrap(), ["synced", "synced"]);
         assert!(inventory.of_tenant("acme").is_empty());
     }

@@ -92,17 +92,26 @@ impl Error {
 impl Writer {
     /// A writer that keeps `inventory` in step and writes only while `leader` leads.
     pub fn new(client: Client, inventory: Arc<Inventory>, leader: LeaderHandle) -> Self {
-        Self { client, inventory, leader }
+        Self {
+            client,
+            inventory,
+            leader,
+        }
     }
 
     /// Whether this process may write now.
     pub fn check_leading(&self) -> Result<(), NotLeading> {
-        if self.leader.is_leading() { Ok(()) } else { Err(NotLeading) }
+        if self.leader.is_leading() {
+            Ok(())
+        } else {
+            Err(NotLeading)
+        }
     }
 
     /// Asked right before every write: a process that was frozen past its lease must not finish what it had begun.
     fn api(&self, key: &Key) -> Result<Api<DynamicObject>, Error> {
-        self.check_leading().map_err(|NotLeading| Error::NotLeading { key: key.clone() })?;
+        self.check_leading()
+            .map_err(|NotLeading| Error::NotLeading { key: key.clone() })?;
         let resource = key.kind.api_resource();
         Ok(match key.kind {
             Kind::Namespace => Api::all_with(self.client.clone(), &resource),
@@ -133,12 +142,19 @@ impl Writer {
     /// An object that the inventory does not hold stands where ours should be.
     async fn meet(&self, desired: &Object) -> Result<Outcome, Error> {
         let key = &desired.key;
-        let found = self.api(key)?.get(&key.name).await.map_err(|source| failed("get", key, source))?;
+        let found = self
+            .api(key)?
+            .get(&key.name)
+            .await
+            .map_err(|source| failed("get", key, source))?;
         let found = Arc::new(read(key, found)?);
         let owner = desired.owner.as_ref().and_then(|owner| owner["uid"].as_str());
         if key.kind == Kind::Namespace && (owner.is_none() || found.owner.as_deref() != owner) {
             self.inventory.upsert(key.clone(), found.clone());
-            return Err(Error::Foreign { key: key.clone(), live: found });
+            return Err(Error::Foreign {
+                key: key.clone(),
+                live: found,
+            });
         }
         self.replace(desired, &found.body()).await.map(Outcome::Changed)
     }
@@ -146,8 +162,15 @@ impl Writer {
     async fn create(&self, desired: &Object) -> Result<Arc<Live>, Error> {
         let key = &desired.key;
         let manifest = object(key, desired.manifest())?;
-        let params = PostParams { field_manager: Some(names::TENANT_MANAGER.to_owned()), ..PostParams::default() };
-        let created = self.api(key)?.create(&params, &manifest).await.map_err(|source| failed("create", key, source))?;
+        let params = PostParams {
+            field_manager: Some(names::TENANT_MANAGER.to_owned()),
+            ..PostParams::default()
+        };
+        let created = self
+            .api(key)?
+            .create(&params, &manifest)
+            .await
+            .map_err(|source| failed("create", key, source))?;
         self.keep(key, created)
     }
 
@@ -159,9 +182,15 @@ impl Writer {
             return self.create(desired).await;
         }
         let body = object(key, drift::replacement(live, desired))?;
-        let params = PostParams { field_manager: Some(names::TENANT_MANAGER.to_owned()), ..PostParams::default() };
-        let replaced =
-            self.api(key)?.replace(&key.name, &params, &body).await.map_err(|source| failed("replace", key, source))?;
+        let params = PostParams {
+            field_manager: Some(names::TENANT_MANAGER.to_owned()),
+            ..PostParams::default()
+        };
+        let replaced = self
+            .api(key)?
+            .replace(&key.name, &params, &body)
+            .await
+            .map_err(|source| failed("replace", key, source))?;
         self.keep(key, replaced)
     }
 
@@ -169,10 +198,15 @@ impl Writer {
     pub async fn orphan(&self, key: &Key, live: &Live) -> Result<(), Error> {
         let mut body = live.body();
         body["metadata"]["ownerReferences"] = Value::Null;
-        let params = PostParams { field_manager: Some(names::TENANT_MANAGER.to_owned()), ..PostParams::default() };
+        let params = PostParams {
+            field_manager: Some(names::TENANT_MANAGER.to_owned()),
+            ..PostParams::default()
+        };
         let api = self.api(key)?;
-        let orphaned =
-            api.replace(&key.name, &params, &object(key, body)?).await.map_err(|source| failed("replace", key, source))?;
+        let orphaned = api
+            .replace(&key.name, &params, &object(key, body)?)
+            .await
+            .map_err(|source| failed("replace", key, source))?;
         self.keep(key, orphaned).map(drop)
     }
 
@@ -185,15 +219,26 @@ impl Writer {
         let text = |field: &str| live["metadata"][field].as_str().map(str::to_owned);
         // A Namespace's version moves with every annotation; its uid is what must not have changed.
         let resource_version = text("resourceVersion").filter(|_| key.kind != Kind::Namespace);
-        let preconditions = Preconditions { uid: text("uid"), resource_version };
-        let params = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() };
+        let preconditions = Preconditions {
+            uid: text("uid"),
+            resource_version,
+        };
+        let params = DeleteParams {
+            preconditions: Some(preconditions),
+            ..DeleteParams::default()
+        };
         match self.api(key)?.delete(&key.name, &params).await {
             Ok(_) => {}
             Err(kube::Error::Api(status)) if status.is_not_found() => {}
             Err(source) => return Err(failed("delete", key, source)),
         }
         if key.kind != Kind::Namespace {
-            self.inventory.remove(key, text("resourceVersion").and_then(|version| version.parse().ok()).unwrap_or(u64::MAX));
+            self.inventory.remove(
+                key,
+                text("resourceVersion")
+                    .and_then(|version| version.parse().ok())
+                    .unwrap_or(u64::MAX),
+            );
         }
         Ok(())
     }
@@ -211,14 +256,22 @@ fn object(key: &Key, manifest: Value) -> Result<DynamicObject, Error> {
 
 fn read(key: &Key, object: DynamicObject) -> Result<Live, Error> {
     let value = serde_json::to_value(object).ok();
-    value.and_then(Live::from_value).ok_or_else(|| Error::Malformed { key: key.clone() })
+    value
+        .and_then(Live::from_value)
+        .ok_or_else(|| Error::Malformed { key: key.clone() })
 }
 
 fn failed(verb: &'static str, key: &Key, source: kube::Error) -> Error {
     match &source {
-        kube::Error::Api(status) if status.is_conflict() && !status.is_already_exists() => Error::Outdated { key: key.clone() },
+        kube::Error::Api(status) if status.is_conflict() && !status.is_already_exists() => {
+            Error::Outdated { key: key.clone() }
+        }
         kube::Error::Api(status) if status.is_not_found() && verb == "replace" => Error::Outdated { key: key.clone() },
-        _ => Error::Api { verb, key: key.clone(), source: Box::new(source) },
+        _ => Error::Api {
+            verb,
+            key: key.clone(),
+            source: Box::new(source),
+        },
     }
 }
 

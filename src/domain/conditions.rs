@@ -22,24 +22,46 @@ pub struct Statement {
 impl Statement {
     /// A condition that holds.
     pub fn holds(type_: &'static str, reason: &'static str, message: impl Into<String>) -> Self {
-        Self { type_, status: Some(true), reason, message: message.into() }
+        Self {
+            type_,
+            status: Some(true),
+            reason,
+            message: message.into(),
+        }
     }
 
     /// A condition that does not.
     pub fn fails(type_: &'static str, reason: &'static str, message: impl Into<String>) -> Self {
-        Self { type_, status: Some(false), reason, message: message.into() }
+        Self {
+            type_,
+            status: Some(false),
+            reason,
+            message: message.into(),
+        }
     }
 }
 
 /// Turns statements into conditions; a transition time moves only when the status changes.
-pub fn conditions(statements: Vec<Statement>, previous: &[Condition], generation: Option<i64>, now: Timestamp) -> Vec<Condition> {
-    let condition = |Statement { type_, status, reason, message }: Statement| {
+pub fn conditions(
+    statements: Vec<Statement>,
+    previous: &[Condition],
+    generation: Option<i64>,
+    now: Timestamp,
+) -> Vec<Condition> {
+    let condition = |Statement {
+                         type_,
+                         status,
+                         reason,
+                         message,
+                     }: Statement| {
         let status = match status {
             Some(true) => "True",
             Some(false) => "False",
             None => "Unknown",
         };
-        let same = previous.iter().find(|condition| condition.type_ == type_ && condition.status == status);
+        let same = previous
+            .iter()
+            .find(|condition| condition.type_ == type_ && condition.status == status);
         Condition {
             type_: type_.to_owned(),
             status: status.to_owned(),
@@ -75,16 +97,29 @@ mod tests {
     #[test]
     fn the_transition_time_moves_only_with_the_status() {
         let first = conditions(vec![Statement::holds("Ready", "Ok", "all stands")], &[], Some(1), at(1));
-        let same = conditions(vec![Statement::holds("Ready", "Other", "still")], &first, Some(2), at(2));
+        let same = conditions(
+            vec![Statement::holds("Ready", "Other", "still")],
+            &first,
+            Some(2),
+            at(2),
+        );
         assert_eq!(same[0].last_transition_time.0, at(1));
-        assert_eq!((same[0].reason.as_str(), same[0].observed_generation), ("Other", Some(2)));
+        assert_eq!(
+            (same[0].reason.as_str(), same[0].observed_generation),
+            ("Other", Some(2))
+        );
         let changed = conditions(vec![Statement::fails("Ready", "Gone", "gone")], &same, Some(2), at(3));
         assert_eq!(changed[0].last_transition_time.0, at(3));
     }
 
     #[test]
     fn a_long_message_is_cut_on_a_character() {
-        let long = conditions(vec![Statement::holds("Ready", "Ok", "ü".repeat(4000))], &[], None, at(1));
+        let long = conditions(
+            vec![Statement::holds("Ready", "Ok", "ü".repeat(4000))],
+            &[],
+            None,
+            at(1),
+        );
         assert!(long[0].message.len() <= MAX_MESSAGE + 4 && long[0].message.ends_with("ü ..."));
     }
 }

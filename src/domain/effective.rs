@@ -58,17 +58,29 @@ pub fn resolve(tenant: &str, template: &TenantTemplateSpec, overrides: &Override
         egress,
         node_selector,
     } = overrides;
-    let NetworkSpec { service_types: template_types, ingress_hosts: template_hosts, .. } = &template.network;
-    let SecuritySpec { registries: template_registries, storage_classes: template_classes, .. } = &template.security;
-    let mut check = Check { open: &template.overridable, loosened: Vec::new() };
+    let NetworkSpec {
+        service_types: template_types,
+        ingress_hosts: template_hosts,
+        ..
+    } = &template.network;
+    let SecuritySpec {
+        registries: template_registries,
+        storage_classes: template_classes,
+        ..
+    } = &template.security;
+    let mut check = Check {
+        open: &template.overridable,
+        loosened: Vec::new(),
+    };
 
-    let expand = |hosts: &[String]| -> Vec<String> { hosts.iter().map(|host| host.replace("{tenant}", tenant)).collect() };
+    let expand =
+        |hosts: &[String]| -> Vec<String> { hosts.iter().map(|host| host.replace("{tenant}", tenant)).collect() };
     let template_types = template_types.clone().unwrap_or_else(|| vec![ServiceType::ClusterIp]);
     let template_hosts = expand(template_hosts);
     let effective = Effective {
         quotas: check.quotas(&template.quotas, quotas.as_ref()),
         pod_security: check.pod_security(template.security.pod_security, *pod_security),
-        registries: check.list(OverridableField::Registries, "registries", template_registries.as_deref(), registries.as_deref()),
+        registries: check.registries(template_registries.as_deref(), registries.as_deref()),
         storage_classes: check.list(
             OverridableField::StorageClasses,
             "storageClasses",
@@ -76,7 +88,12 @@ pub fn resolve(tenant: &str, template: &TenantTemplateSpec, overrides: &Override
             storage_classes.as_deref(),
         ),
         service_types: check
-            .list(OverridableField::ServiceTypes, "serviceTypes", Some(&template_types), service_types.as_deref())
+            .list(
+                OverridableField::ServiceTypes,
+                "serviceTypes",
+                Some(&template_types),
+                service_types.as_deref(),
+            )
             .unwrap_or_default(),
         ingress_hosts: check
             .list(
@@ -88,11 +105,20 @@ pub fn resolve(tenant: &str, template: &TenantTemplateSpec, overrides: &Override
             .unwrap_or_default(),
         internet_egress: check.internet_egress(template.network.internet_egress, *internet_egress),
         egress: check
-            .list(OverridableField::Egress, "egress", Some(&template.network.egress), egress.as_deref())
+            .list(
+                OverridableField::Egress,
+                "egress",
+                Some(&template.network.egress),
+                egress.as_deref(),
+            )
             .unwrap_or_default(),
         node_selector: check.node_selector(&template.placement.node_selector, node_selector.as_ref()),
     };
-    if check.loosened.is_empty() { Ok(effective) } else { Err(check.loosened) }
+    if check.loosened.is_empty() {
+        Ok(effective)
+    } else {
+        Err(check.loosened)
+    }
 }
 
 struct Check<'a> {
@@ -103,7 +129,11 @@ struct Check<'a> {
 impl Check<'_> {
     fn refuse_unless_open(&mut self, opens: OverridableField, field: &str, problem: impl FnOnce() -> String) {
         if !self.open.contains(&opens) {
-            self.loosened.push(Loosened { field: field.to_owned(), problem: problem(), opens });
+            self.loosened.push(Loosened {
+                field: field.to_owned(),
+                problem: problem(),
+                opens,
+            });
         }
     }
 
@@ -114,11 +144,33 @@ impl Check<'_> {
         template: Option<&[T]>,
         wanted: Option<&[T]>,
     ) -> Option<Vec<T>> {
-        let Some(wanted) = wanted else { return template.map(<[T]>::to_vec) };
+        let Some(wanted) = wanted else {
+            return template.map(<[T]>::to_vec);
+        };
         if let Some(template) = template
             && let Some(extra) = wanted.iter().find(|item| !template.contains(item))
         {
             self.refuse_unless_open(opens, field, || format!("{extra:?} is not in the template's list"));
+        }
+        Some(wanted.to_vec())
+    }
+
+    /// A path below a listed registry is tighter than the registry.
+    fn registries(&mut self, template: Option<&[String]>, wanted: Option<&[String]>) -> Option<Vec<String>> {
+        let below = |inner: &str, outer: &str| {
+            inner == outer || inner.strip_prefix(outer).is_some_and(|rest| rest.starts_with('/'))
+        };
+        let Some(wanted) = wanted else {
+            return template.map(<[String]>::to_vec);
+        };
+        if let Some(template) = template
+            && let Some(extra) = wanted
+                .iter()
+                .find(|inner| !template.iter().any(|outer| below(inner, outer)))
+        {
+            self.refuse_unless_open(OverridableField::Registries, "registries", || {
+                format!("{extra:?} is not in the template's list")
+            });
         }
         Some(wanted.to_vec())
     }
@@ -150,7 +202,10 @@ impl Check<'_> {
     ) -> BTreeMap<String, String> {
         let mut labels = template.clone();
         for (key, value) in wanted.into_iter().flatten() {
-            if let Some(previous) = labels.insert(key.clone(), value.clone()).filter(|previous| previous != value) {
+            if let Some(previous) = labels
+                .insert(key.clone(), value.clone())
+                .filter(|previous| previous != value)
+            {
                 self.refuse_unless_open(OverridableField::NodeSelector, "nodeSelector", || {
                     format!("{key} is {previous} in the template, not {value}")
                 });
@@ -181,7 +236,11 @@ impl Check<'_> {
             storage: self.amount("quotas.storage", template.storage, *storage),
             namespaces: self.count("quotas.namespaces", template.namespaces, *namespaces),
             pods: self.count("quotas.pods", template.pods, *pods),
-            network_bandwidth: self.amount("quotas.networkBandwidth", template.network_bandwidth, *network_bandwidth),
+            network_bandwidth: self.amount(
+                "quotas.networkBandwidth",
+                template.network_bandwidth,
+                *network_bandwidth,
+            ),
             concurrent_connections: self.count(
                 "quotas.concurrentConnections",
                 template.concurrent_connections,
@@ -198,7 +257,11 @@ impl Check<'_> {
                 *database_connections,
             ),
             cache: self.amount("quotas.cache", template.cache, *cache),
-            ml_model_instances: self.count("quotas.mlModelInstances", template.ml_model_instances, *ml_model_instances),
+            ml_model_instances: self.count(
+                "quotas.mlModelInstances",
+                template.ml_model_instances,
+                *ml_model_instances,
+            ),
             ai_processing_units: self.count(
                 "quotas.aiProcessingUnits",
                 template.ai_processing_units,
@@ -232,7 +295,9 @@ mod tests {
 
     fn resolve_json(template: &Value, overrides: Value) -> Result<Effective, Vec<String>> {
         let mut spec = json!({ "tier": "Premium" });
-        spec.as_object_mut().unwrap().extend(template.as_object().unwrap().clone());
+        spec.as_object_mut()
+            .unwrap()
+            .extend(template.as_object().unwrap().clone());
         let template = serde_json::from_value(spec).unwrap();
         let overrides = serde_json::from_value(overrides).unwrap();
         resolve("acme", &template, &overrides).map_err(|loosened| loosened.iter().map(ToString::to_string).collect())
@@ -240,7 +305,8 @@ mod tests {
 
     #[test]
     fn without_overrides_the_template_holds() {
-        let template = json!({ "quotas": { "cpu": "8", "pods": 100 }, "network": { "ingressHosts": ["*.{tenant}.example.com"] } });
+        let template =
+            json!({ "quotas": { "cpu": "8", "pods": 100 }, "network": { "ingressHosts": ["*.{tenant}.example.com"] } });
         let effective = resolve_json(&template, json!({})).unwrap();
         assert_eq!(effective.quotas.cpu.unwrap().to_string(), "8");
         assert_eq!(effective.quotas.pods, Some(100));

@@ -4,8 +4,9 @@
 
 use crate::{
     api::v1alpha1::{
-        AiSpec, ComplianceSpec, Control, ControlState, Encryption, Framework, MonitoringSpec, NetworkSpec, PlacementSpec, Quotas,
-        RolloutSpec, RolloutStrategy, SecuritySpec, SelfService, SupportSpec, TenantTemplateSpec, Traffic,
+        AiSpec, ComplianceSpec, Containers, Control, ControlState, Encryption, Framework, MonitoringSpec, NetworkSpec,
+        PlacementSpec, Quotas, RolloutSpec, RolloutStrategy, SecuritySpec, SelfService, SupportSpec,
+        TenantTemplateSpec, Traffic,
     },
     apply::Kind,
     tenant::{Settings, dereference::Served},
@@ -23,7 +24,11 @@ struct List(Vec<Control>);
 impl List {
     fn add(&mut self, is_set: bool, field: &str, state: ControlState, message: impl Into<String>) {
         if is_set {
-            self.0.push(Control { field: field.to_owned(), state, message: message.into() });
+            self.0.push(Control {
+                field: field.to_owned(),
+                state,
+                message: message.into(),
+            });
         }
     }
 }
@@ -50,22 +55,60 @@ pub fn controls(spec: &TenantTemplateSpec, served: &Served, settings: &Settings)
     } = spec;
     let mut list = List(Vec::new());
     of_quotas(&mut list, quotas, served, settings);
-    list.add(*containers != Default::default(), "containers", Enforced, "LimitRange");
+    list.add(
+        *containers != Containers::default(),
+        "containers",
+        Enforced,
+        "LimitRange",
+    );
     of_network(&mut list, network);
     of_security(&mut list, security);
     let ComplianceSpec { frameworks } = compliance;
     let frameworks: Vec<_> = frameworks.iter().copied().map(Framework::as_str).collect();
-    list.add(!frameworks.is_empty(), "compliance.frameworks", NotEnforced, format!("no evidence is collected yet for {}", frameworks.join(", ")));
+    list.add(
+        !frameworks.is_empty(),
+        "compliance.frameworks",
+        NotEnforced,
+        format!("no evidence is collected yet for {}", frameworks.join(", ")),
+    );
     let AiSpec { level: _, models } = ai;
     list.add(!models.is_empty(), "ai.models", NotEnforced, HANDED);
     of_monitoring(&mut list, monitoring, served);
     of_placement(&mut list, placement);
-    list.add(pricing.is_some(), "pricing", NotEnforced, "cost reports do not exist yet");
-    let SupportSpec { level: _, response_minutes, contact: _ } = support;
-    list.add(response_minutes.is_some(), "support.responseMinutes", NotEnforced, HANDED);
-    let RolloutSpec { strategy, batch_percent: _, pause_seconds: _ } = rollout;
-    list.add(*strategy == RolloutStrategy::Staged, "rollout", NotEnforced, "a change reaches every tenant at once; stages do not exist yet");
-    list.add(*self_service != SelfService::Disabled, "selfService", NotEnforced, "namespaces are added by the platform team, in the Tenant");
+    list.add(
+        pricing.is_some(),
+        "pricing",
+        NotEnforced,
+        "cost reports do not exist yet",
+    );
+    let SupportSpec {
+        level: _,
+        response_minutes,
+        contact: _,
+    } = support;
+    list.add(
+        response_minutes.is_some(),
+        "support.responseMinutes",
+        NotEnforced,
+        HANDED,
+    );
+    let RolloutSpec {
+        strategy,
+        batch_percent: _,
+        pause_seconds: _,
+    } = rollout;
+    list.add(
+        *strategy == RolloutStrategy::Staged,
+        "rollout",
+        NotEnforced,
+        "a change reaches every tenant at once; stages do not exist yet",
+    );
+    list.add(
+        *self_service != SelfService::Disabled,
+        "selfService",
+        NotEnforced,
+        "namespaces are added by the platform team, in the Tenant",
+    );
     list.0
 }
 
@@ -87,7 +130,12 @@ fn of_quotas(list: &mut List, quotas: &Quotas, served: &Served, settings: &Setti
     list.add(cpu.is_some(), "quotas.cpu", Enforced, QUOTA);
     list.add(memory.is_some(), "quotas.memory", Enforced, QUOTA);
     list.add(storage.is_some(), "quotas.storage", Enforced, QUOTA);
-    list.add(namespaces.is_some(), "quotas.namespaces", Enforced, "a Tenant that lists more is not carried out");
+    list.add(
+        namespaces.is_some(),
+        "quotas.namespaces",
+        Enforced,
+        "a Tenant that lists more is not carried out",
+    );
     list.add(pods.is_some(), "quotas.pods", Enforced, QUOTA);
     list.add(
         network_bandwidth.is_some(),
@@ -95,28 +143,67 @@ fn of_quotas(list: &mut List, quotas: &Quotas, served: &Served, settings: &Setti
         Configured,
         "annotation on each pod by MutatingAdmissionPolicy (Kubernetes 1.36); the network plugin must act on it",
     );
-    list.add(concurrent_connections.is_some(), "quotas.concurrentConnections", NotEnforced, HANDED);
-    list.add(api_requests_per_minute.is_some(), "quotas.apiRequestsPerMinute", NotEnforced, HANDED);
-    list.add(database_connections.is_some(), "quotas.databaseConnections", NotEnforced, HANDED);
+    list.add(
+        concurrent_connections.is_some(),
+        "quotas.concurrentConnections",
+        NotEnforced,
+        HANDED,
+    );
+    list.add(
+        api_requests_per_minute.is_some(),
+        "quotas.apiRequestsPerMinute",
+        NotEnforced,
+        HANDED,
+    );
+    list.add(
+        database_connections.is_some(),
+        "quotas.databaseConnections",
+        NotEnforced,
+        HANDED,
+    );
     list.add(cache.is_some(), "quotas.cache", NotEnforced, HANDED);
     let (state, message) = if served.models {
         (Enforced, format!("ResourceQuota count/{}", settings.model_resource))
     } else {
-        (NotEnforced, format!("the cluster does not serve {}; {HANDED}", settings.model_resource))
+        (
+            NotEnforced,
+            format!("the cluster does not serve {}; {HANDED}", settings.model_resource),
+        )
     };
     list.add(ml_model_instances.is_some(), "quotas.mlModelInstances", state, message);
     list.add(
         ai_processing_units.is_some(),
         "quotas.aiProcessingUnits",
         Enforced,
-        format!("ResourceQuota requests.{}", settings.accelerator_resources.join(", requests.")),
+        format!(
+            "ResourceQuota requests.{}",
+            settings.accelerator_resources.join(", requests.")
+        ),
     );
 }
 
 fn of_network(list: &mut List, network: &NetworkSpec) {
-    let NetworkSpec { isolation, internet_egress, egress, ingress_from, service_types: _, ingress_hosts: _, ingress_classes } = network;
-    list.add(true, "network.isolation", Configured, format!("{isolation:?}: {NETWORK}"));
-    list.add(*internet_egress == Traffic::Deny, "network.internetEgress", Configured, NETWORK);
+    let NetworkSpec {
+        isolation,
+        internet_egress,
+        egress,
+        ingress_from,
+        service_types: _,
+        ingress_hosts: _,
+        ingress_classes,
+    } = network;
+    list.add(
+        true,
+        "network.isolation",
+        Configured,
+        format!("{isolation:?}: {NETWORK}"),
+    );
+    list.add(
+        *internet_egress == Traffic::Deny,
+        "network.internetEgress",
+        Configured,
+        NETWORK,
+    );
     list.add(!egress.is_empty(), "network.egress", Configured, NETWORK);
     list.add(!ingress_from.is_empty(), "network.ingressFrom", Configured, NETWORK);
     list.add(true, "network.serviceTypes", Enforced, POLICY);
@@ -144,57 +231,195 @@ fn of_security(list: &mut List, security: &SecuritySpec) {
         hardware_keys,
         on_missing_means: _,
     } = security;
-    list.add(true, "security.podSecurity", Enforced, format!("Pod Security labels: {}", pod_security.label()));
-    list.add(encryption.is_some(), "security.encryption: TLS on exposed hosts", Enforced, POLICY);
-    let at_rest = (*encryption >= Some(Encryption::Enhanced), "security.encryption: volumes at rest");
+    list.add(
+        true,
+        "security.podSecurity",
+        Enforced,
+        format!("Pod Security labels: {}", pod_security.label()),
+    );
+    list.add(
+        encryption.is_some(),
+        "security.encryption: TLS on exposed hosts",
+        Enforced,
+        POLICY,
+    );
+    let at_rest = (
+        *encryption >= Some(Encryption::Enhanced),
+        "security.encryption: volumes at rest",
+    );
     if storage_classes.is_some() {
-        list.add(at_rest.0, at_rest.1, Enforced, "ValidatingAdmissionPolicy: only the listed storage classes; that they encrypt is the provider's word");
+        list.add(
+            at_rest.0,
+            at_rest.1,
+            Enforced,
+            "ValidatingAdmissionPolicy: only the listed storage classes; that they encrypt is the provider's word",
+        );
     } else {
-        list.add(at_rest.0, at_rest.1, NotEnforced, "list encrypted classes in security.storageClasses");
+        list.add(
+            at_rest.0,
+            at_rest.1,
+            NotEnforced,
+            "list encrypted classes in security.storageClasses",
+        );
     }
-    list.add(at_rest.0, "security.encryption: API data at rest", NotEnforced, "set in the API server's own configuration; not read yet");
-    list.add(*encryption >= Some(Encryption::Maximum), "security.encryption: between pods", NotEnforced, MESH);
-    list.add(*encryption >= Some(Encryption::Classified), "security.encryption: keys in hardware", NotEnforced, "not expressible in Kubernetes; attestations do not exist yet");
+    list.add(
+        at_rest.0,
+        "security.encryption: API data at rest",
+        NotEnforced,
+        "set in the API server's own configuration; not read yet",
+    );
+    list.add(
+        *encryption >= Some(Encryption::Maximum),
+        "security.encryption: between pods",
+        NotEnforced,
+        MESH,
+    );
+    list.add(
+        *encryption >= Some(Encryption::Classified),
+        "security.encryption: keys in hardware",
+        NotEnforced,
+        "not expressible in Kubernetes; attestations do not exist yet",
+    );
     list.add(*zero_trust, "security.zeroTrust", NotEnforced, MESH);
     list.add(*end_to_end_encryption, "security.endToEndEncryption", NotEnforced, MESH);
-    list.add(*mfa_for_writes, "security.mfaForWrites", Enforced, "ValidatingAdmissionPolicy, for writes, exec and attach; reads are never checked by admission");
+    list.add(
+        *mfa_for_writes,
+        "security.mfaForWrites",
+        Enforced,
+        "ValidatingAdmissionPolicy, for writes, exec and attach; reads are never checked by admission",
+    );
     list.add(registries.is_some(), "security.registries", Enforced, POLICY);
     list.add(*image_digests, "security.imageDigests", Enforced, POLICY);
-    list.add(*image_signatures, "security.imageSignatures", NotEnforced, "needs a signature verifier, which this version does not set up");
+    list.add(
+        *image_signatures,
+        "security.imageSignatures",
+        NotEnforced,
+        "needs a signature verifier, which this version does not set up",
+    );
     list.add(storage_classes.is_some(), "security.storageClasses", Enforced, POLICY);
-    list.add(!ip_allow_list.is_empty(), "security.ipAllowList", Configured, "ValidatingAdmissionPolicy on load balancers; the load balancer must filter");
-    list.add(!allowed_countries.is_empty(), "security.allowedCountries", NotEnforced, "nothing in Kubernetes knows a client's country; filter in front of the cluster");
-    list.add(*vulnerability_scanning, "security.vulnerabilityScanning", NotEnforced, "no scanner is read yet");
-    list.add(*penetration_testing, "security.penetrationTesting", NotEnforced, "only a person can attest it; attestations do not exist yet");
-    list.add(*audit_logging, "security.auditLogging", NotEnforced, "set in the API server's own configuration; not read yet");
+    list.add(
+        !ip_allow_list.is_empty(),
+        "security.ipAllowList",
+        Configured,
+        "ValidatingAdmissionPolicy on load balancers; the load balancer must filter",
+    );
+    list.add(
+        !allowed_countries.is_empty(),
+        "security.allowedCountries",
+        NotEnforced,
+        "nothing in Kubernetes knows a client's country; filter in front of the cluster",
+    );
+    list.add(
+        *vulnerability_scanning,
+        "security.vulnerabilityScanning",
+        NotEnforced,
+        "no scanner is read yet",
+    );
+    list.add(
+        *penetration_testing,
+        "security.penetrationTesting",
+        NotEnforced,
+        "only a person can attest it; attestations do not exist yet",
+    );
+    list.add(
+        *audit_logging,
+        "security.auditLogging",
+        NotEnforced,
+        "set in the API server's own configuration; not read yet",
+    );
     list.add(*backups, "security.backups", NotEnforced, "no backup tool is read yet");
-    list.add(*hardware_keys, "security.hardwareKeys", NotEnforced, "only a person can attest it; attestations do not exist yet");
+    list.add(
+        *hardware_keys,
+        "security.hardwareKeys",
+        NotEnforced,
+        "only a person can attest it; attestations do not exist yet",
+    );
 }
 
 fn of_monitoring(list: &mut List, monitoring: &MonitoringSpec, served: &Served) {
-    let MonitoringSpec { metrics, scrape_interval_seconds: _, sample_limit, target_limit, alerts, dashboard, labels: _, slo } = monitoring;
+    let MonitoringSpec {
+        metrics,
+        scrape_interval_seconds: _,
+        sample_limit,
+        target_limit,
+        alerts,
+        dashboard,
+        labels: _,
+        slo,
+    } = monitoring;
     let missing = "the prometheus-operator's CRDs are not installed";
     let by_crd = |kinds: &[Kind], there: &str| {
         let all = kinds.iter().all(|kind| served.kinds.contains(kind));
-        if all { (Configured, there.to_owned()) } else { (NotEnforced, missing.to_owned()) }
+        if all {
+            (Configured, there.to_owned())
+        } else {
+            (NotEnforced, missing.to_owned())
+        }
     };
-    let (state, message) = by_crd(&[Kind::PodMonitor, Kind::ServiceMonitor], "PodMonitor and ServiceMonitor; a Prometheus must select them");
+    let (state, message) = by_crd(
+        &[Kind::PodMonitor, Kind::ServiceMonitor],
+        "PodMonitor and ServiceMonitor; a Prometheus must select them",
+    );
     list.add(*metrics, "monitoring.metrics", state, message.clone());
-    list.add(sample_limit.is_some() || target_limit.is_some(), "monitoring limits", state, message);
-    let (state, message) = by_crd(&[Kind::PrometheusRule], "PrometheusRule; a Prometheus with kube-state-metrics must select it");
+    list.add(
+        sample_limit.is_some() || target_limit.is_some(),
+        "monitoring limits",
+        state,
+        message,
+    );
+    let (state, message) = by_crd(
+        &[Kind::PrometheusRule],
+        "PrometheusRule; a Prometheus with kube-state-metrics must select it",
+    );
     list.add(*alerts, "monitoring.alerts", state, message);
-    list.add(*dashboard, "monitoring.dashboard", Configured, "ConfigMap with the label grafana_dashboard; a Grafana sidecar must load it");
-    list.add(slo.is_some(), "monitoring.slo", NotEnforced, "no burn-rate rules are made yet");
+    list.add(
+        *dashboard,
+        "monitoring.dashboard",
+        Configured,
+        "ConfigMap with the label grafana_dashboard; a Grafana sidecar must load it",
+    );
+    list.add(
+        slo.is_some(),
+        "monitoring.slo",
+        NotEnforced,
+        "no burn-rate rules are made yet",
+    );
 }
 
 fn of_placement(list: &mut List, placement: &PlacementSpec) {
-    let PlacementSpec { node_selector, tolerations, regions, priority_classes: _, runtime_classes } = placement;
-    list.add(!node_selector.is_empty(), "placement.nodeSelector", Enforced, "ValidatingAdmissionPolicy on every pod's spec");
-    list.add(!tolerations.is_empty(), "placement.tolerations", Enforced, "stamped by MutatingAdmissionPolicy (Kubernetes 1.36), others refused");
+    let PlacementSpec {
+        node_selector,
+        tolerations,
+        regions,
+        priority_classes: _,
+        runtime_classes,
+    } = placement;
+    list.add(
+        !node_selector.is_empty(),
+        "placement.nodeSelector",
+        Enforced,
+        "ValidatingAdmissionPolicy on every pod's spec",
+    );
+    list.add(
+        !tolerations.is_empty(),
+        "placement.tolerations",
+        Enforced,
+        "stamped by MutatingAdmissionPolicy (Kubernetes 1.36), others refused",
+    );
     match regions.len() {
         0 => {}
-        1 => list.add(true, "placement.regions", Enforced, "every pod is bound to nodes of the region; volumes follow their storage class"),
-        _ => list.add(true, "placement.regions", NotEnforced, "with several regions the choice is not made yet"),
+        1 => list.add(
+            true,
+            "placement.regions",
+            Enforced,
+            "every pod is bound to nodes of the region; volumes follow their storage class",
+        ),
+        _ => list.add(
+            true,
+            "placement.regions",
+            NotEnforced,
+            "with several regions the choice is not made yet",
+        ),
     }
     list.add(true, "placement.priorityClasses", Enforced, POLICY);
     list.add(runtime_classes.is_some(), "placement.runtimeClasses", Enforced, POLICY);
@@ -226,13 +451,20 @@ mod tests {
         for word in ["AES", "military", "Classified", "zero trust"] {
             assert!(all.iter().all(|control| !control.message.contains(word)), "{word}");
         }
-        let zero_trust = all.iter().find(|control| control.field == "security.zeroTrust").unwrap();
+        let zero_trust = all
+            .iter()
+            .find(|control| control.field == "security.zeroTrust")
+            .unwrap();
         assert_eq!(zero_trust.state, NotEnforced);
     }
 
     #[test]
     fn what_a_network_plugin_must_do_is_only_configured() {
         let all = of(json!({ "tier": "Free" }));
-        assert!(all.iter().filter(|control| control.message.contains("network plugin")).all(|control| control.state == Configured));
+        assert!(
+            all.iter()
+                .filter(|control| control.message.contains("network plugin"))
+                .all(|control| control.state == Configured)
+        );
     }
 }

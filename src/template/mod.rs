@@ -114,7 +114,9 @@ pub async fn reconcile(guard: Arc<DeserializeGuard<TenantTemplate>>, context: Ar
             metrics::Outcome::Error
         }
     };
-    context.metrics.reconciled(CONTROLLER, outcome, context.clock.monotonic().since(started));
+    context
+        .metrics
+        .reconciled(CONTROLLER, outcome, context.clock.monotonic().since(started));
     result.map(|_| {
         context.backoff.succeeded(&guard.uid().unwrap_or_default());
         Action::await_change()
@@ -122,12 +124,13 @@ pub async fn reconcile(guard: Arc<DeserializeGuard<TenantTemplate>>, context: Ar
 }
 
 async fn run(template: &TenantTemplate, name: &str, context: &Context) -> Result<metrics::Outcome, Error> {
-    let uses = |tenant: &DeserializeGuard<Tenant>| matches!(&tenant.0, Ok(tenant) if tenant.spec.template_ref.name == name);
-    let users = context.tenants.state_filter(|tenant| uses(tenant)).len();
+    let refers =
+        |tenant: &DeserializeGuard<Tenant>| matches!(&tenant.0, Ok(tenant) if tenant.spec.template_ref.name == name);
+    let tenants = context.tenants.state_filter(|tenant| refers(tenant)).len();
     let held = template.finalizers().iter().any(|finalizer| finalizer == names::IN_USE);
     let deleting = template.metadata.deletion_timestamp.is_some();
     // While it is deleted nothing can be added; while it is used and not held, hold it; unused and deleted, let it go.
-    let template = match (held, deleting, users) {
+    let template = match (held, deleting, tenants) {
         (true, true, 0) => {
             write_finalizers(template, name, false, context).await?;
             tracing::info!("template is gone");
@@ -136,7 +139,13 @@ async fn run(template: &TenantTemplate, name: &str, context: &Context) -> Result
         (false, false, 1..) => &write_finalizers(template, name, true, context).await?,
         _ => template,
     };
-    let status = status(template, users, &context.served.borrow(), &context.settings, context.clock.now());
+    let status = status(
+        template,
+        tenants,
+        &context.served.borrow(),
+        &context.settings,
+        context.clock.now(),
+    );
     let previous = template.status.clone().unwrap_or_default();
     if previous == status {
         return Ok(metrics::Outcome::Unchanged);
@@ -160,23 +169,45 @@ async fn run(template: &TenantTemplate, name: &str, context: &Context) -> Result
 }
 
 /// The status of a template: pure.
-fn status(template: &TenantTemplate, users: usize, served: &Served, settings: &Settings, now: Timestamp) -> TenantTemplateStatus {
+fn status(
+    template: &TenantTemplate,
+    users: usize,
+    served: &Served,
+    settings: &Settings,
+    now: Timestamp,
+) -> TenantTemplateStatus {
     let controls = controls::controls(&template.spec, served, settings);
-    let without_effect: Vec<_> =
-        controls.iter().filter(|control| control.state == ControlState::NotEnforced).map(|control| control.field.as_str()).collect();
+    let without_effect: Vec<_> = controls
+        .iter()
+        .filter(|control| control.state == ControlState::NotEnforced)
+        .map(|control| control.field.as_str())
+        .collect();
     let mut statements = if template.metadata.deletion_timestamp.is_some() {
-        let message = format!("{users} tenants use it; it goes when none does (kubectl get tenants --field-selector spec.templateRef.name={})", template.name_any());
-        vec![Statement::fails(READY, "InUse", message.clone()), Statement::holds(RECONCILING, "InUse", message)]
+        let message = format!(
+            "{users} tenants use it; it goes when none does (kubectl get tenants --field-selector spec.templateRef.name={})",
+            template.name_any()
+        );
+        vec![
+            Statement::fails(READY, "InUse", message.clone()),
+            Statement::holds(RECONCILING, "InUse", message),
+        ]
     } else {
         vec![Statement::holds(READY, "Sound", "the template can be used")]
     };
     statements.push(if without_effect.is_empty() {
-        Statement::holds(ALL_FIELDS_EFFECTIVE, "AllEffective", "every field that is set has an effect")
+        Statement::holds(
+            ALL_FIELDS_EFFECTIVE,
+            "AllEffective",
+            "every field that is set has an effect",
+        )
     } else {
         Statement::fails(
             ALL_FIELDS_EFFECTIVE,
             "NotEnforced",
-            format!("nothing makes these true; see status.controls: {}", without_effect.join(", ")),
+            format!(
+                "nothing makes these true; see status.controls: {}",
+                without_effect.join(", ")
+            ),
         )
     });
     let previous = template.status.as_ref().map_or(&[][..], |status| &status.conditions);
@@ -189,22 +220,40 @@ fn status(template: &TenantTemplate, users: usize, served: &Served, settings: &S
 }
 
 fn params() -> PatchParams {
-    PatchParams { field_manager: Some(names::TEMPLATE_MANAGER.to_owned()), ..PatchParams::default() }
+    PatchParams {
+        field_manager: Some(names::TEMPLATE_MANAGER.to_owned()),
+        ..PatchParams::default()
+    }
 }
 
 fn writable(context: &Context) -> Result<(), Error> {
-    if context.leader.is_leading() { Ok(()) } else { Err(Error::NotLeading) }
+    if context.leader.is_leading() {
+        Ok(())
+    } else {
+        Err(Error::NotLeading)
+    }
 }
 
-async fn write_finalizers(template: &TenantTemplate, name: &str, hold: bool, context: &Context) -> Result<TenantTemplate, Error> {
-    let others = template.finalizers().iter().map(String::as_str).filter(|finalizer| *finalizer != names::IN_USE);
+async fn write_finalizers(
+    template: &TenantTemplate,
+    name: &str,
+    hold: bool,
+    context: &Context,
+) -> Result<TenantTemplate, Error> {
+    let others = template
+        .finalizers()
+        .iter()
+        .map(String::as_str)
+        .filter(|finalizer| *finalizer != names::IN_USE);
     let finalizers: Vec<_> = others.chain(hold.then_some(names::IN_USE)).collect();
     let patch = json!({ "metadata": {
         "uid": template.metadata.uid, "resourceVersion": template.metadata.resource_version, "finalizers": finalizers,
     } });
     writable(context)?;
     let api: Api<TenantTemplate> = Api::all(context.client.clone());
-    api.patch(name, &params(), &Patch::Merge(patch)).await.map_err(|error| Error::Finalizer(Box::new(error)))
+    api.patch(name, &params(), &Patch::Merge(patch))
+        .await
+        .map_err(|error| Error::Finalizer(Box::new(error)))
 }
 
 /// Runs the controller until `shutdown`. `used` names templates whose number of tenants may have changed.

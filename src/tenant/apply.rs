@@ -71,10 +71,15 @@ pub async fn apply(
 ) -> Applied {
     let mut applied = Applied::default();
     let rights = objects.iter().flat_map(|namespace| &namespace.rights);
-    let may_hold = rights.map(|right| (right.key.clone(), subjects(&right.content["subjects"]))).collect();
+    let may_hold = rights
+        .map(|right| (right.key.clone(), subjects(&right.content["subjects"])))
+        .collect();
     withdraw_rights(writer, tenant.uid.as_deref(), facts, &may_hold, &mut applied).await;
     // What was withdrawn is not what was seen any more.
-    let facts = &Facts { live: writer.of_tenant(&tenant.name), ..facts.clone() };
+    let facts = &Facts {
+        live: writer.of_tenant(&tenant.name),
+        ..facts.clone()
+    };
     for Leaving { key, live } in &tenant.leaving {
         applied.leaving.push(key.name.to_string());
         if !live.deleting {
@@ -83,10 +88,18 @@ pub async fn apply(
         }
     }
     // Collected first: a lazy iterator of borrowing futures is not Send for every lifetime (rust-lang/rust#102211).
-    let runs: Vec<_> = objects.iter().map(|objects| apply_namespace(writer, pending, tenant, facts, objects)).collect();
+    let runs: Vec<_> = objects
+        .iter()
+        .map(|objects| apply_namespace(writer, pending, tenant, facts, objects))
+        .collect();
     // A tenant has at most a hundred namespaces; eight at a time keep one tenant from crowding out the others.
     let runs: Vec<Run> = stream::iter(runs).buffered(8).collect().await;
-    for Run { namespace, changed, failures } in runs {
+    for Run {
+        namespace,
+        changed,
+        failures,
+    } in runs
+    {
         applied.namespaces.push(namespace);
         applied.changed |= changed;
         applied.failures.extend(failures);
@@ -114,12 +127,19 @@ pub(super) async fn withdraw_rights(
     may_hold: &BTreeMap<Key, Vec<Value>>,
     applied: &mut Applied,
 ) {
-    let bindings = facts.live.iter().filter(|(key, live)| key.kind == Kind::RoleBinding && is_ours(live, uid));
+    let bindings = facts
+        .live
+        .iter()
+        .filter(|(key, live)| key.kind == Kind::RoleBinding && is_ours(live, uid));
     for (key, live) in bindings {
         let body = live.body();
         let held = body["subjects"].as_array().map_or(&[][..], Vec::as_slice);
         let may_hold = may_hold.get(key).map_or(&[][..], Vec::as_slice);
-        let remaining: Vec<Value> = held.iter().filter(|subject| may_hold.contains(subject)).cloned().collect();
+        let remaining: Vec<Value> = held
+            .iter()
+            .filter(|subject| may_hold.contains(subject))
+            .cloned()
+            .collect();
         let result = if remaining.is_empty() {
             writer.delete(key, live).await
         } else if remaining.len() < held.len() {
@@ -170,17 +190,35 @@ async fn apply_namespace(
     facts: &Facts,
     objects: &NamespaceObjects,
 ) -> Run {
-    let NamespaceObjects { namespace, guards, extras, rights } = objects;
+    let NamespaceObjects {
+        namespace,
+        guards,
+        extras,
+        rights,
+    } = objects;
     let name = namespace.key.name.to_string();
     let listed = tenant.namespaces.iter().any(|valid| valid.listed && valid.name == name);
     let mut run = Run {
-        namespace: AppliedNamespace { name: name.clone(), listed, progress: Progress::Failed, quota: None, monitors: BTreeSet::new() },
+        namespace: AppliedNamespace {
+            name: name.clone(),
+            listed,
+            progress: Progress::Failed,
+            quota: None,
+            monitors: BTreeSet::new(),
+        },
         changed: false,
         failures: Vec::new(),
     };
-    match writer.ensure(namespace, facts.namespaces.get(&name).or_else(|| facts.live.get(&namespace.key))).await {
+    match writer
+        .ensure(
+            namespace,
+            facts.namespaces.get(&name).or_else(|| facts.live.get(&namespace.key)),
+        )
+        .await
+    {
         Err(writer::Error::Foreign { .. }) => {
-            run.namespace.progress = Progress::Conflict("it exists and is not this tenant's; choose another name".to_owned());
+            run.namespace.progress =
+                Progress::Conflict("it exists and is not this tenant's; choose another name".to_owned());
             return run;
         }
         result => {
@@ -199,8 +237,9 @@ async fn apply_namespace(
         }
     };
     // LimitRange before ResourceQuota: a quota without defaults refuses bare pods.
-    let (ordered, independent): (Vec<_>, Vec<_>) =
-        guards.iter().partition(|object| matches!(object.key.kind, Kind::LimitRange | Kind::ResourceQuota));
+    let (ordered, independent): (Vec<_>, Vec<_>) = guards
+        .iter()
+        .partition(|object| matches!(object.key.kind, Kind::LimitRange | Kind::ResourceQuota));
     let ordered = async {
         let mut results = Vec::new();
         for object in ordered {
@@ -208,7 +247,12 @@ async fn apply_namespace(
         }
         results
     };
-    let independent = future::join_all(independent.into_iter().chain(extras).map(async |object| (object, ensure(object).await)));
+    let independent = future::join_all(
+        independent
+            .into_iter()
+            .chain(extras)
+            .map(async |object| (object, ensure(object).await)),
+    );
     let (ordered, independent) = future::join(ordered, independent).await;
 
     let mut guards_stand = true;
@@ -226,16 +270,27 @@ async fn apply_namespace(
     if !guards_stand {
         return run;
     }
-    let enforced = run.namespace.quota.as_ref().is_some_and(|quota| is_counted(&quota.body()));
+    let enforced = run
+        .namespace
+        .quota
+        .as_ref()
+        .is_some_and(|quota| is_counted(&quota.body()));
     let new_right = rights.iter().any(|right| live(right).is_none());
     if new_right && !enforced {
         run.namespace.progress = Progress::AwaitingQuota;
         return run;
     }
     let results = future::join_all(rights.iter().map(&ensure)).await;
-    let stand = results.into_iter().map(|result| run.note(result)).fold(true, |all, stands| all & stands.is_some());
+    let stand = results
+        .into_iter()
+        .map(|result| run.note(result))
+        .fold(true, |all, stands| all & stands.is_some());
     if stand {
-        run.namespace.progress = if enforced { Progress::Complete } else { Progress::AwaitingQuota };
+        run.namespace.progress = if enforced {
+            Progress::Complete
+        } else {
+            Progress::AwaitingQuota
+        };
     }
     run
 }
@@ -243,8 +298,18 @@ async fn apply_namespace(
 /// Whether the quota controller has taken every key of the quota into its status: a quota without enforces nothing.
 fn is_counted(quota: &Value) -> bool {
     let empty = Map::new();
-    let keys = |path: &str| quota.pointer(path).and_then(Value::as_object).unwrap_or(&empty).keys().collect::<BTreeSet<_>>();
-    keys("/spec/hard").is_subset(&keys("/status/hard")) && keys("/spec/hard").iter().all(|key| quota["status"]["used"].get(key.as_str()).is_some() || is_unknown(key))
+    let keys = |path: &str| {
+        quota
+            .pointer(path)
+            .and_then(Value::as_object)
+            .unwrap_or(&empty)
+            .keys()
+            .collect::<BTreeSet<_>>()
+    };
+    keys("/spec/hard").is_subset(&keys("/status/hard"))
+        && keys("/spec/hard")
+            .iter()
+            .all(|key| quota["status"]["used"].get(key.as_str()).is_some() || is_unknown(key))
 }
 
 /// Resources that no evaluator counts never show up in `used`.
@@ -253,8 +318,18 @@ fn is_unknown(resource: &str) -> bool {
 }
 
 /// Takes away what is ours, stands in a namespace that stays, and is not desired.
-async fn prune(writer: &Writer, tenant: &ValidTenant, facts: &Facts, objects: &[NamespaceObjects], applied: &mut Applied) {
-    let desired: BTreeSet<&Key> = objects.iter().flat_map(NamespaceObjects::all).map(|object| &object.key).collect();
+async fn prune(
+    writer: &Writer,
+    tenant: &ValidTenant,
+    facts: &Facts,
+    objects: &[NamespaceObjects],
+    applied: &mut Applied,
+) {
+    let desired: BTreeSet<&Key> = objects
+        .iter()
+        .flat_map(NamespaceObjects::all)
+        .map(|object| &object.key)
+        .collect();
     let stays: BTreeSet<&str> = objects.iter().map(|objects| &*objects.namespace.key.name).collect();
     let surplus = facts.live.iter().filter(|(key, live)| {
         !matches!(key.kind, Kind::Namespace | Kind::RoleBinding)

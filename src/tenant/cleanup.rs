@@ -35,18 +35,30 @@ impl Remaining {
 
 /// Takes one step towards the end. `objects` are the tenant's objects without owner, if it could still be built; they
 /// are what stays with Retain.
-pub async fn cleanup(writer: &Writer, tenant: &Tenant, facts: &Facts, objects: Option<&[NamespaceObjects]>) -> Remaining {
+pub async fn cleanup(
+    writer: &Writer,
+    tenant: &Tenant,
+    facts: &Facts,
+    objects: Option<&[NamespaceObjects]>,
+) -> Remaining {
     let uid = tenant.metadata.uid.as_deref();
     let mut applied = Applied::default();
     apply::withdraw_rights(writer, uid, facts, &BTreeMap::new(), &mut applied).await;
-    let mut remaining = Remaining { namespaces: Vec::new(), applied };
+    let mut remaining = Remaining {
+        namespaces: Vec::new(),
+        applied,
+    };
     if !remaining.applied.failures.is_empty() {
         return remaining;
     }
     let ours = |live: &Live| uid.is_some() && live.owner.as_deref() == uid;
     match tenant.spec.deletion_policy {
         DeletionPolicy::Delete => {
-            for (key, live) in facts.live.iter().filter(|(key, live)| key.kind == Kind::Namespace && ours(live)) {
+            for (key, live) in facts
+                .live
+                .iter()
+                .filter(|(key, live)| key.kind == Kind::Namespace && ours(live))
+            {
                 remaining.namespaces.push((key.name.to_string(), held_by(live)));
                 if !live.deleting
                     && let Err(error) = writer.delete(key, live).await
@@ -56,8 +68,16 @@ pub async fn cleanup(writer: &Writer, tenant: &Tenant, facts: &Facts, objects: O
             }
         }
         DeletionPolicy::Retain => {
-            for (key, live) in facts.live.iter().filter(|(key, live)| key.kind != Kind::RoleBinding && ours(live)) {
-                let desired = objects.into_iter().flatten().flat_map(NamespaceObjects::all).find(|object| object.key == *key);
+            for (key, live) in facts
+                .live
+                .iter()
+                .filter(|(key, live)| key.kind != Kind::RoleBinding && ours(live))
+            {
+                let desired = objects
+                    .into_iter()
+                    .flatten()
+                    .flat_map(NamespaceObjects::all)
+                    .find(|object| object.key == *key);
                 let result = match desired {
                     Some(desired) => writer.ensure(desired, Some(live)).await.map(drop),
                     None => writer.orphan(key, live).await,
@@ -76,7 +96,10 @@ fn held_by(live: &Live) -> Option<String> {
     let body = live.body();
     let conditions = body.pointer("/status/conditions").and_then(Value::as_array)?;
     let held = conditions.iter().filter(|condition| {
-        condition["status"] == "True" && condition["type"].as_str().is_some_and(|type_| type_ != "NamespaceDeletionDiscoveryFailure")
+        condition["status"] == "True"
+            && condition["type"]
+                .as_str()
+                .is_some_and(|type_| type_ != "NamespaceDeletionDiscoveryFailure")
     });
     let messages: Vec<_> = held.filter_map(|condition| condition["message"].as_str()).collect();
     (!messages.is_empty()).then(|| messages.join(" "))

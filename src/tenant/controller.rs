@@ -41,7 +41,11 @@ pub async fn run<S, T>(
     S: Stream<Item = Result<DeserializeGuard<Tenant>, watcher::Error>> + Send + 'static,
     T: Stream<Item = Result<DeserializeGuard<TenantTemplate>, watcher::Error>> + Send + 'static,
 {
-    let Triggers { woken, templates, served } = triggers;
+    let Triggers {
+        woken,
+        templates,
+        served,
+    } = triggers;
     let users = store.clone();
     let woken = UnboundedReceiverStream::new(woken).map(|name| ObjectRef::new(&name));
     // The first value is the one that everything starts with.
@@ -63,7 +67,11 @@ pub async fn run<S, T>(
 /// The Tenants that use a template. Never by owner reference or namespace: a Tenant must have one key in the queue.
 fn users_of(tenants: &Store<DeserializeGuard<Tenant>>, template: &str) -> Vec<ObjectRef<DeserializeGuard<Tenant>>> {
     let uses = |tenant: &DeserializeGuard<Tenant>| matches!(&tenant.0, Ok(tenant) if tenant.spec.template_ref.name == template);
-    tenants.state_filter(|tenant| uses(tenant)).iter().map(|tenant| ObjectRef::new(&tenant.name_any())).collect()
+    tenants
+        .state_filter(|tenant| uses(tenant))
+        .iter()
+        .map(|tenant| ObjectRef::new(&tenant.name_any()))
+        .collect()
 }
 
 fn error_policy(tenant: Arc<DeserializeGuard<Tenant>>, error: &Error, context: Arc<Context>) -> Action {
@@ -116,9 +124,11 @@ pub fn tenants(
             if let Ok(watcher::Event::Delete(tenant)) = event {
                 gone(&tenant.name_any());
             }
-            if let Ok(watcher::Event::Apply(DeserializeGuard(Ok(tenant)))
+            if let Ok(
+                watcher::Event::Apply(DeserializeGuard(Ok(tenant)))
                 | watcher::Event::InitApply(DeserializeGuard(Ok(tenant)))
-                | watcher::Event::Delete(DeserializeGuard(Ok(tenant)))) = event
+                | watcher::Event::Delete(DeserializeGuard(Ok(tenant))),
+            ) = event
             {
                 used(&tenant.spec.template_ref.name);
             }
@@ -129,6 +139,8 @@ pub fn tenants(
 
 /// Names of every optional CRD that the operator looks out for.
 pub fn optional_crds(model_resource: &str) -> BTreeSet<String> {
-    let kinds = crate::apply::Kind::ALL.into_iter().filter_map(crate::apply::Kind::optional_crd);
+    let kinds = crate::apply::Kind::ALL
+        .into_iter()
+        .filter_map(crate::apply::Kind::optional_crd);
     kinds.chain([model_resource.to_owned()]).collect()
 }

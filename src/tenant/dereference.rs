@@ -59,8 +59,19 @@ pub fn dereference(
     served: Served,
     pending: Pending,
 ) -> Facts {
-    let listed = tenant.spec.namespaces.iter().map(|entry| names::namespace(name, &entry.name));
-    let namespaces =
-        listed.filter_map(|namespace| inventory.get(&Key::namespace(&namespace)).map(|live| (namespace, live))).collect();
-    Facts { template, live: inventory.of_tenant(name), namespaces, served, pending }
+    let listed = tenant
+        .spec
+        .namespaces
+        .iter()
+        .map(|entry| names::namespace(name, &entry.name));
+    let namespaces = listed
+        .filter_map(|namespace| inventory.get(&Key::namespace(&namespace)).map(|live| (namespace, live)))
+        .collect();
+    Facts {
+        template,
+        live: inventory.of_tenant(name),
+        namespaces,
+        served,
+        pending,
+    }
 }

@@ -31,7 +31,11 @@ pub enum Error {
 }
 
 fn and_more(more: usize) -> String {
-    if more == 0 { String::new() } else { format!(" (and {more} more)") }
+    if more == 0 {
+        String::new()
+    } else {
+        format!(" (and {more} more)")
+    }
 }
 
 impl Error {
@@ -59,11 +63,19 @@ impl Error {
     }
 
     pub(super) fn status(error: kube::Error) -> Self {
-        if is_conflict(&error) { Self::Outdated } else { Self::Status(Box::new(error)) }
+        if is_conflict(&error) {
+            Self::Outdated
+        } else {
+            Self::Status(Box::new(error))
+        }
     }
 
     pub(super) fn finalizer(error: kube::Error) -> Self {
-        if is_conflict(&error) { Self::Outdated } else { Self::Finalizer(Box::new(error)) }
+        if is_conflict(&error) {
+            Self::Outdated
+        } else {
+            Self::Finalizer(Box::new(error))
+        }
     }
 }
 

@@ -34,7 +34,14 @@ impl Memory {
 
     /// Time since this process first saw the Tenant.
     pub fn age(&self, tenant: &str, now: Monotonic) -> Duration {
-        now.since(*self.lock().entry(tenant.to_owned()).or_default().first_seen.get_or_insert(now))
+        now.since(
+            *self
+                .lock()
+                .entry(tenant.to_owned())
+                .or_default()
+                .first_seen
+                .get_or_insert(now),
+        )
     }
 
     /// How long to wait before use is written again; `None`: now.
@@ -50,7 +57,12 @@ impl Memory {
 
     /// What the status says, for metrics.
     pub fn note(&self, tenant: &str, status: &TenantStatus) {
-        let is = |type_: &str| status.conditions.iter().any(|condition| condition.type_ == type_ && condition.status == "True");
+        let is = |type_: &str| {
+            status
+                .conditions
+                .iter()
+                .any(|condition| condition.type_ == type_ && condition.status == "True")
+        };
         let state = match (is(READY), is(STALLED)) {
             (true, _) => TenantState::Ready,
             (false, true) => TenantState::Stalled,
@@ -81,6 +93,9 @@ impl Memory {
                 *counts.entry((note.tier.map_or("", Tier::as_str), state)).or_default() += 1;
             }
         }
-        counts.into_iter().map(|((tier, state), count)| (tier, state, count)).collect()
+        counts
+            .into_iter()
+            .map(|((tier, state), count)| (tier, state, count))
+            .collect()
     }
 }

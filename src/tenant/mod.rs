@@ -128,8 +128,18 @@ async fn reconcile_guarded(
         Err(invalid) => {
             if context.memory.is_news(name, "Undecodable") {
                 tracing::warn!(error = %invalid.error, "the stored Tenant cannot be read; apply it again in its current form");
-                let note = format!("the stored object cannot be read: {}; apply it again in its current form", invalid.error);
-                publish(context, &ObjectRef::<Tenant>::new(name), EventType::Warning, "Undecodable", note).await;
+                let note = format!(
+                    "the stored object cannot be read: {}; apply it again in its current form",
+                    invalid.error
+                );
+                publish(
+                    context,
+                    &ObjectRef::<Tenant>::new(name),
+                    EventType::Warning,
+                    "Undecodable",
+                    note,
+                )
+                .await;
             }
             Ok((metrics::Outcome::Waiting, Action::await_change()))
         }
@@ -152,7 +162,14 @@ async fn run(tenant: &Tenant, name: &str, context: &Context) -> Result<(metrics:
             // Whoever was removed from the owners loses their rights even while nothing else can be done.
             let may_hold = validate::subjects_by_binding(tenant, &facts);
             let mut applied = Applied::default();
-            apply::withdraw_rights(&context.writer, tenant.metadata.uid.as_deref(), &facts, &may_hold, &mut applied).await;
+            apply::withdraw_rights(
+                &context.writer,
+                tenant.metadata.uid.as_deref(),
+                &facts,
+                &may_hold,
+                &mut applied,
+            )
+            .await;
             let status = status::of_invalid(tenant, &invalid, now);
             write_status(tenant, name, &status, context).await?;
             Error::from_failures(applied.failures)?;
@@ -174,10 +191,18 @@ async fn run(tenant: &Tenant, name: &str, context: &Context) -> Result<(metrics:
     let under_way = applied.failures.is_empty() && reason(&status) == "AwaitingQuota";
     let age = context.memory.age(name, context.clock.monotonic());
     if under_way && age < QUIET_START && tenant.status.as_ref().is_none_or(|status| status.conditions.is_empty()) {
-        return Ok((metrics::Outcome::Changed, Action::requeue(QUIET_START - age)));
+        return Ok((
+            metrics::Outcome::Changed,
+            Action::requeue(QUIET_START.saturating_sub(age)),
+        ));
     }
     let wait = write_status(tenant, name, &status, context).await?;
-    let Applied { namespaces, changed, failures, .. } = applied;
+    let Applied {
+        namespaces,
+        changed,
+        failures,
+        ..
+    } = applied;
     for namespace in &namespaces {
         if let apply::Progress::Conflict(_) = namespace.progress {
             context.inventory.wait_for_namespace(&namespace.name, name);
@@ -199,8 +224,16 @@ async fn finish(tenant: &Tenant, name: &str, context: &Context) -> Result<(metri
     }
     let facts = facts(tenant, name, context);
     // What stays with Retain stays as it was built last, without an owner.
-    let orphaned = Tenant { metadata: kube::api::ObjectMeta { uid: None, ..tenant.metadata.clone() }, ..tenant.clone() };
-    let objects = validate(&orphaned, &facts, &context.settings).ok().map(|valid| build::build(&valid));
+    let orphaned = Tenant {
+        metadata: kube::api::ObjectMeta {
+            uid: None,
+            ..tenant.metadata.clone()
+        },
+        ..tenant.clone()
+    };
+    let objects = validate(&orphaned, &facts, &context.settings)
+        .ok()
+        .map(|valid| build::build(&valid));
     let remaining = cleanup::cleanup(&context.writer, tenant, &facts, objects.as_deref()).await;
     if remaining.is_nothing() {
         remove_finalizer(tenant, context).await?;
@@ -225,12 +258,23 @@ fn facts(tenant: &Tenant, name: &str, context: &Context) -> dereference::Facts {
         Some(DeserializeGuard(Err(error))) => Template::Undecodable(error.to_string()),
     };
     let pending = context.pending.of_tenant(name, &context.inventory);
-    dereference(tenant, name, template, &context.inventory, context.served.borrow().clone(), pending)
+    dereference(
+        tenant,
+        name,
+        template,
+        &context.inventory,
+        context.served.borrow().clone(),
+        pending,
+    )
 }
 
 /// The reason of Ready.
 fn reason(status: &TenantStatus) -> &str {
-    status.conditions.iter().find(|condition| condition.type_ == READY).map_or("", |condition| &condition.reason)
+    status
+        .conditions
+        .iter()
+        .find(|condition| condition.type_ == READY)
+        .map_or("", |condition| &condition.reason)
 }
 
 /// Writes the status if it differs; gives the time to wait if only use differs and it was written just now.
@@ -246,14 +290,24 @@ async fn write_status(
         return Ok(None);
     }
     if status::differ_in_use_only(&previous, status)
-        && let Some(wait) = context.memory.wait_for_status(name, context.clock.monotonic(), context.settings.status_interval)
+        && let Some(wait) =
+            context
+                .memory
+                .wait_for_status(name, context.clock.monotonic(), context.settings.status_interval)
     {
         return Ok(Some(wait));
     }
     let mut body = serde_json::to_value(status).map_err(Error::Serialize)?;
     // A merge patch removes only what is null.
     if let Value::Object(fields) = &mut body {
-        for field in ["conditions", "tier", "namespacesReady", "fullest", "namespaces", "quota"] {
+        for field in [
+            "conditions",
+            "tier",
+            "namespacesReady",
+            "fullest",
+            "namespaces",
+            "quota",
+        ] {
             fields.entry(field).or_insert(Value::Null);
         }
     }
@@ -263,7 +317,9 @@ async fn write_status(
     });
     context.writer.check_leading()?;
     let api: Api<Tenant> = Api::all(context.client.clone());
-    api.patch_status(name, &params(), &Patch::Merge(patch)).await.map_err(Error::status)?;
+    api.patch_status(name, &params(), &Patch::Merge(patch))
+        .await
+        .map_err(Error::status)?;
     context.memory.status_written(name, context.clock.monotonic());
     announce(tenant, &previous, status, context).await;
     Ok(None)
@@ -275,9 +331,16 @@ async fn announce(tenant: &Tenant, previous: &TenantStatus, status: &TenantStatu
     if before == after {
         return;
     }
-    let Some(ready) = status.conditions.iter().find(|condition| condition.type_ == READY) else { return };
+    let Some(ready) = status.conditions.iter().find(|condition| condition.type_ == READY) else {
+        return;
+    };
     tracing::info!(ready = %ready.status, reason = %ready.reason, previous = %before, message = %ready.message, "tenant changed");
-    let stalled = |status: &TenantStatus| status.conditions.iter().any(|condition| condition.type_ == status::types::STALLED);
+    let stalled = |status: &TenantStatus| {
+        status
+            .conditions
+            .iter()
+            .any(|condition| condition.type_ == status::types::STALLED)
+    };
     let object = ObjectRef::from_obj(tenant);
     if stalled(status) || after == "ApplyFailed" {
         publish(context, &object, EventType::Warning, after, ready.message.clone()).await;
@@ -291,26 +354,45 @@ async fn publish(context: &Context, object: &ObjectRef<Tenant>, type_: EventType
     while note.len() > 1000 {
         note.pop();
     }
-    let event = Event { type_, reason: reason.to_owned(), note: Some(note), action: "Reconcile".to_owned(), secondary: None };
+    let event = Event {
+        type_,
+        reason: reason.to_owned(),
+        note: Some(note),
+        action: "Reconcile".to_owned(),
+        secondary: None,
+    };
     if let Err(error) = context.recorder.publish(&event, &object.clone().into()).await {
         tracing::warn!(%error, reason, "failed to publish an event");
     }
 }
 
 fn params() -> PatchParams {
-    PatchParams { field_manager: Some(names::TENANT_MANAGER.to_owned()), ..PatchParams::default() }
+    PatchParams {
+        field_manager: Some(names::TENANT_MANAGER.to_owned()),
+        ..PatchParams::default()
+    }
 }
 
 async fn ensure_finalizer(tenant: &Tenant, context: &Context) -> Result<Option<Tenant>, Error> {
     if tenant.finalizers().iter().any(|finalizer| finalizer == names::CLEANUP) {
         return Ok(None);
     }
-    let finalizers: Vec<_> = tenant.finalizers().iter().map(String::as_str).chain([names::CLEANUP]).collect();
+    let finalizers: Vec<_> = tenant
+        .finalizers()
+        .iter()
+        .map(String::as_str)
+        .chain([names::CLEANUP])
+        .collect();
     write_finalizers(tenant, &finalizers, context).await.map(Some)
 }
 
 async fn remove_finalizer(tenant: &Tenant, context: &Context) -> Result<(), Error> {
-    let finalizers: Vec<_> = tenant.finalizers().iter().map(String::as_str).filter(|finalizer| *finalizer != names::CLEANUP).collect();
+    let finalizers: Vec<_> = tenant
+        .finalizers()
+        .iter()
+        .map(String::as_str)
+        .filter(|finalizer| *finalizer != names::CLEANUP)
+        .collect();
     match write_finalizers(tenant, &finalizers, context).await {
         Err(Error::Finalizer(error)) if is_not_found(&error) => Ok(()),
         result => result.map(drop),
@@ -327,5 +409,7 @@ async fn write_finalizers(tenant: &Tenant, finalizers: &[&str], context: &Contex
     } });
     context.writer.check_leading()?;
     let api: Api<Tenant> = Api::all(context.client.clone());
-    api.patch(&tenant.name_any(), &params(), &Patch::Merge(patch)).await.map_err(Error::finalizer)
+    api.patch(&tenant.name_any(), &params(), &Patch::Merge(patch))
+        .await
+        .map_err(Error::finalizer)
 }

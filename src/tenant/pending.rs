@@ -55,7 +55,9 @@ impl PendingQuotas {
         live: Option<&Arc<Live>>,
     ) -> Result<Outcome, writer::Error> {
         let hard = quota.content["spec"]["hard"].as_object().into_iter().flatten();
-        let hard = hard.filter_map(|(resource, amount)| Some((resource.clone(), amount.as_str()?.parse().ok()?))).collect();
+        let hard = hard
+            .filter_map(|(resource, amount)| Some((resource.clone(), amount.as_str()?.parse().ok()?)))
+            .collect();
         let id = self.begin(tenant, &quota.key.namespace, live.map(|live| live.version), hard);
         let result = writer.ensure(quota, live).await;
         if result.as_ref().map_or_else(is_certain, |_| true) {
@@ -68,7 +70,12 @@ impl PendingQuotas {
         let mut state = self.lock();
         state.last += 1;
         let id = state.last;
-        let write = Write { id, namespace: namespace.to_owned(), base, hard };
+        let write = Write {
+            id,
+            namespace: namespace.to_owned(),
+            base,
+            hard,
+        };
         state.by_tenant.entry(tenant.to_owned()).or_default().push(write);
         id
     }
@@ -86,7 +93,10 @@ impl PendingQuotas {
         });
         let mut pending = Pending::new();
         for write in state.by_tenant.get(tenant).into_iter().flatten() {
-            pending.entry(write.namespace.clone()).or_default().push(write.hard.clone());
+            pending
+                .entry(write.namespace.clone())
+                .or_default()
+                .push(write.hard.clone());
         }
         pending
     }
@@ -148,6 +158,9 @@ mod tests {
         let first = pending.begin("acme", "acme-dev", None, BTreeMap::new());
         pending.begin("acme", "acme-prod", None, BTreeMap::new());
         pending.settle("acme", first);
-        assert_eq!(pending.of_tenant("acme", &inventory).into_keys().collect::<Vec<_>>(), ["acme-prod"]);
+        assert_eq!(
+            pending.of_tenant("acme", &inventory).into_keys().collect::<Vec<_>>(),
+            ["acme-prod"]
+        );
     }
 }

@@ -44,8 +44,8 @@ pub mod types {
     pub const DELETION_BLOCKED: &str = "DeletionBlocked";
 }
 use types::{
-    ACCESS_GRANTED, DELETION_BLOCKED, FROZEN, MONITORING_READY, NAMESPACES_READY, POLICIES_ENFORCED, QUOTA_ENFORCED, READY,
-    RECONCILING, STALLED,
+    ACCESS_GRANTED, DELETION_BLOCKED, FROZEN, MONITORING_READY, NAMESPACES_READY, POLICIES_ENFORCED, QUOTA_ENFORCED,
+    READY, RECONCILING, STALLED,
 };
 
 /// Status of a Tenant that cannot be built: what stood before stays, and the reason is said.
@@ -58,23 +58,46 @@ pub fn of_invalid(tenant: &Tenant, invalid: &Invalid, now: Timestamp) -> TenantS
     ];
     // What stood before still stands; its own conditions go on telling so.
     let kept = previous.conditions.iter().filter(|condition| {
-        [NAMESPACES_READY, QUOTA_ENFORCED, POLICIES_ENFORCED, ACCESS_GRANTED, MONITORING_READY, FROZEN].contains(&&*condition.type_)
+        [
+            NAMESPACES_READY,
+            QUOTA_ENFORCED,
+            POLICIES_ENFORCED,
+            ACCESS_GRANTED,
+            MONITORING_READY,
+            FROZEN,
+        ]
+        .contains(&&*condition.type_)
     });
-    let mut all = conditions(std::mem::take(&mut statements), &previous.conditions, tenant.metadata.generation, now);
+    let mut all = conditions(
+        std::mem::take(&mut statements),
+        &previous.conditions,
+        tenant.metadata.generation,
+        now,
+    );
     all.extend(kept.cloned());
-    TenantStatus { observed_generation: tenant.metadata.generation, conditions: all, ..previous }
+    TenantStatus {
+        observed_generation: tenant.metadata.generation,
+        conditions: all,
+        ..previous
+    }
 }
 
 /// Status of a Tenant that is being deleted.
 pub fn of_deleting(tenant: &Tenant, remaining: &[(String, Option<String>)], now: Timestamp) -> TenantStatus {
     let previous = tenant.status.clone().unwrap_or_default();
     let names: Vec<_> = remaining.iter().map(|(name, _)| name.as_str()).collect();
-    let message = format!("owners have no rights any more; waiting for namespaces to go: {}", names.join(", "));
+    let message = format!(
+        "owners have no rights any more; waiting for namespaces to go: {}",
+        names.join(", ")
+    );
     let mut statements = vec![
         Statement::fails(READY, "Terminating", message.clone()),
         Statement::holds(RECONCILING, "Terminating", message),
     ];
-    let held: Vec<_> = remaining.iter().filter_map(|(name, held)| held.as_ref().map(|held| format!("{name}: {held}"))).collect();
+    let held: Vec<_> = remaining
+        .iter()
+        .filter_map(|(name, held)| held.as_ref().map(|held| format!("{name}: {held}")))
+        .collect();
     if !held.is_empty() {
         statements.push(Statement::holds(DELETION_BLOCKED, "ContentRemains", held.join("; ")));
     }
@@ -97,7 +120,11 @@ pub fn of_applied(tenant: &Tenant, valid: &ValidTenant, applied: &Applied, now: 
     let previous = tenant.status.as_ref().map_or(&[][..], |status| &status.conditions);
     let generation = tenant.metadata.generation;
     let quota = quota(valid, applied);
-    let ready = applied.namespaces.iter().filter(|namespace| namespace.listed && namespace.progress == Progress::Complete).count();
+    let ready = applied
+        .namespaces
+        .iter()
+        .filter(|namespace| namespace.listed && namespace.progress == Progress::Complete)
+        .count();
     TenantStatus {
         observed_generation: generation,
         conditions: conditions(statements(valid, applied), previous, generation, now),
@@ -110,13 +137,28 @@ pub fn of_applied(tenant: &Tenant, valid: &ValidTenant, applied: &Applied, now: 
 }
 
 fn statements(valid: &ValidTenant, applied: &Applied) -> Vec<Statement> {
-    let Applied { namespaces, leaving, changed: _, failures } = applied;
-    let conflicts: Vec<String> = conflicts(valid, namespaces).map(|(name, message)| format!("namespace {name}: {message}")).collect();
+    let Applied {
+        namespaces,
+        leaving,
+        changed: _,
+        failures,
+    } = applied;
+    let conflicts: Vec<String> = conflicts(valid, namespaces)
+        .map(|(name, message)| format!("namespace {name}: {message}"))
+        .collect();
     let failures: Vec<String> = failures.iter().map(failure).collect();
-    let waiting: Vec<&str> =
-        namespaces.iter().filter(|namespace| namespace.progress == Progress::AwaitingQuota).map(|namespace| &*namespace.name).collect();
-    let above: Vec<String> =
-        valid.quota.plans.above_grant.iter().map(|(resource, excess)| format!("{resource} by {excess}")).collect();
+    let waiting: Vec<&str> = namespaces
+        .iter()
+        .filter(|namespace| namespace.progress == Progress::AwaitingQuota)
+        .map(|namespace| &*namespace.name)
+        .collect();
+    let above: Vec<String> = valid
+        .quota
+        .plans
+        .above_grant
+        .iter()
+        .map(|(resource, excess)| format!("{resource} by {excess}"))
+        .collect();
 
     // Ready says the first of these that holds; each carries whether it heals by itself.
     let troubles = [
@@ -126,36 +168,70 @@ fn statements(valid: &ValidTenant, applied: &Applied) -> Vec<Statement> {
             Rights::Withheld(missing) => Some((
                 true,
                 "MeansAbsent",
-                format!("namespaces stand, owners are kept out: {missing}; provide it, or set security.onMissingMeans to Degrade"),
+                format!(
+                    "namespaces stand, owners are kept out: {missing}; provide it, or set security.onMissingMeans to Degrade"
+                ),
             )),
         },
         (!failures.is_empty()).then(|| (false, "ApplyFailed", failures.join("; "))),
         (!above.is_empty()).then(|| {
-            let message = format!("use is above the grant: {}; delete workloads or choose a larger template", above.join(", "));
+            let message = format!(
+                "use is above the grant: {}; delete workloads or choose a larger template",
+                above.join(", ")
+            );
             (true, "QuotaAboveGrant", message)
         }),
         (!waiting.is_empty()).then(|| {
-            (false, "AwaitingQuota", format!("waiting for the quota controller to count {}", waiting.join(", ")))
+            (
+                false,
+                "AwaitingQuota",
+                format!("waiting for the quota controller to count {}", waiting.join(", ")),
+            )
         }),
         (!valid.quota.plans.settled && above.is_empty()).then(|| {
-            (false, "QuotaMoving", "shares move between namespaces: what one gives up is confirmed before another gets it".to_owned())
+            (
+                false,
+                "QuotaMoving",
+                "shares move between namespaces: what one gives up is confirmed before another gets it".to_owned(),
+            )
         }),
-        (!leaving.is_empty()).then(|| (false, "NamespacesTerminating", format!("waiting for namespaces to go: {}", leaving.join(", ")))),
+        (!leaving.is_empty()).then(|| {
+            (
+                false,
+                "NamespacesTerminating",
+                format!("waiting for namespaces to go: {}", leaving.join(", ")),
+            )
+        }),
     ];
     let mut statements = match troubles.into_iter().flatten().next() {
-        None => vec![Statement::holds(READY, "AllStands", "everything that the template promises stands")],
+        None => vec![Statement::holds(
+            READY,
+            "AllStands",
+            "everything that the template promises stands",
+        )],
         Some((stalled, reason, message)) => vec![
             Statement::fails(READY, reason, message.clone()),
             Statement::holds(if stalled { STALLED } else { RECONCILING }, reason, message),
         ],
     };
 
-    let incomplete: Vec<&str> =
-        namespaces.iter().filter(|namespace| namespace.progress == Progress::Failed).map(|namespace| &*namespace.name).collect();
+    let incomplete: Vec<&str> = namespaces
+        .iter()
+        .filter(|namespace| namespace.progress == Progress::Failed)
+        .map(|namespace| &*namespace.name)
+        .collect();
     statements.push(match (conflicts.is_empty(), incomplete.is_empty()) {
         (false, _) => Statement::fails(NAMESPACES_READY, "ConflictingOwner", conflicts.join("; ")),
-        (true, false) => Statement::fails(NAMESPACES_READY, "ApplyFailed", format!("incomplete: {}", incomplete.join(", "))),
-        (true, true) => Statement::holds(NAMESPACES_READY, "AllStand", format!("{} namespaces stand", namespaces.len())),
+        (true, false) => Statement::fails(
+            NAMESPACES_READY,
+            "ApplyFailed",
+            format!("incomplete: {}", incomplete.join(", ")),
+        ),
+        (true, true) => Statement::holds(
+            NAMESPACES_READY,
+            "AllStand",
+            format!("{} namespaces stand", namespaces.len()),
+        ),
     });
     statements.push(if !above.is_empty() {
         Statement::fails(QUOTA_ENFORCED, "QuotaAboveGrant", format!("use is above the grant: {}; nothing new is admitted", above.join(", ")))
@@ -176,40 +252,73 @@ fn statements(valid: &ValidTenant, applied: &Applied) -> Vec<Statement> {
     statements.push(access(valid, namespaces));
     statements.extend(monitoring(valid, namespaces));
     if valid.state == TenantState::Frozen {
-        statements.push(Statement::holds(FROZEN, "FrozenBySpec", "writes of the tenant are refused; what runs goes on"));
+        statements.push(Statement::holds(
+            FROZEN,
+            "FrozenBySpec",
+            "writes of the tenant are refused; what runs goes on",
+        ));
     }
     statements
 }
 
 fn access(valid: &ValidTenant, namespaces: &[AppliedNamespace]) -> Statement {
     let members: usize = valid.members.values().map(Vec::len).sum();
-    let all = namespaces.iter().all(|namespace| namespace.progress == Progress::Complete);
+    let all = namespaces
+        .iter()
+        .all(|namespace| namespace.progress == Progress::Complete);
     match &valid.rights {
         Rights::Withheld(missing) => Statement::fails(ACCESS_GRANTED, "MeansAbsent", missing.clone()),
-        Rights::Granted if members == 0 => Statement::fails(ACCESS_GRANTED, "NoOwners", "spec.owners is empty: nobody has rights"),
-        Rights::Granted if !all => Statement::fails(ACCESS_GRANTED, "AwaitingGuards", "owners get their rights when every guard stands"),
-        Rights::Granted => Statement::holds(ACCESS_GRANTED, "Granted", format!("{members} owners, editors and viewers")),
+        Rights::Granted if members == 0 => {
+            Statement::fails(ACCESS_GRANTED, "NoOwners", "spec.owners is empty: nobody has rights")
+        }
+        Rights::Granted if !all => Statement::fails(
+            ACCESS_GRANTED,
+            "AwaitingGuards",
+            "owners get their rights when every guard stands",
+        ),
+        Rights::Granted => Statement::holds(
+            ACCESS_GRANTED,
+            "Granted",
+            format!("{members} owners, editors and viewers"),
+        ),
     }
 }
 
 fn monitoring(valid: &ValidTenant, namespaces: &[AppliedNamespace]) -> Option<Statement> {
     let spec = &valid.template.monitoring;
-    let metrics = if spec.metrics { &[Kind::PodMonitor, Kind::ServiceMonitor][..] } else { &[] };
+    let metrics = if spec.metrics {
+        &[Kind::PodMonitor, Kind::ServiceMonitor][..]
+    } else {
+        &[]
+    };
     let alerts = if spec.alerts { &[Kind::PrometheusRule][..] } else { &[] };
     let wanted: Vec<Kind> = metrics.iter().chain(alerts).copied().collect();
     if wanted.is_empty() {
         return None;
     }
-    let missing: Vec<_> = wanted.iter().filter(|kind| !valid.served.contains(kind)).map(|kind| kind.as_str()).collect();
-    let stand = namespaces.iter().all(|namespace| wanted.iter().all(|kind| namespace.monitors.contains(kind)));
+    let missing: Vec<_> = wanted
+        .iter()
+        .filter(|kind| !valid.served.contains(kind))
+        .map(|kind| kind.as_str())
+        .collect();
+    let stand = namespaces
+        .iter()
+        .all(|namespace| wanted.iter().all(|kind| namespace.monitors.contains(kind)));
     Some(if !missing.is_empty() {
         Statement::fails(
             MONITORING_READY,
             "CRDNotInstalled",
-            format!("the cluster does not serve {}; install the prometheus-operator's CRDs, nothing else is needed", missing.join(", ")),
+            format!(
+                "the cluster does not serve {}; install the prometheus-operator's CRDs, nothing else is needed",
+                missing.join(", ")
+            ),
         )
     } else if stand {
-        Statement::holds(MONITORING_READY, "ObjectsStand", "Configured: monitors and rules stand; a Prometheus must select them")
+        Statement::holds(
+            MONITORING_READY,
+            "ObjectsStand",
+            "Configured: monitors and rules stand; a Prometheus must select them",
+        )
     } else {
         Statement::fails(MONITORING_READY, "ApplyFailed", "not every monitor and rule stands yet")
     })
@@ -229,12 +338,19 @@ fn failure(error: &writer::Error) -> String {
     }
 }
 
-fn conflicts<'a>(valid: &'a ValidTenant, namespaces: &'a [AppliedNamespace]) -> impl Iterator<Item = (&'a str, &'a str)> {
+fn conflicts<'a>(
+    valid: &'a ValidTenant,
+    namespaces: &'a [AppliedNamespace],
+) -> impl Iterator<Item = (&'a str, &'a str)> {
     let met = namespaces.iter().filter_map(|namespace| match &namespace.progress {
         Progress::Conflict(message) => Some((&*namespace.name, &**message)),
         Progress::Failed | Progress::AwaitingQuota | Progress::Complete => None,
     });
-    valid.conflicts.iter().map(|conflict| (&*conflict.namespace, &*conflict.message)).chain(met)
+    valid
+        .conflicts
+        .iter()
+        .map(|conflict| (&*conflict.namespace, &*conflict.message))
+        .chain(met)
 }
 
 fn namespaces(valid: &ValidTenant, applied: &Applied) -> Vec<NamespaceStatus> {
@@ -250,8 +366,14 @@ fn namespaces(valid: &ValidTenant, applied: &Applied) -> Vec<NamespaceStatus> {
             Some(match (&namespace.progress, namespace.listed) {
                 (Progress::Conflict(_), _) => return None,
                 (Progress::Failed, _) => entry(&namespace.name, NamespaceState::Pending, None),
-                (Progress::AwaitingQuota | Progress::Complete, false) => entry(&namespace.name, NamespaceState::Retained, None),
-                (Progress::AwaitingQuota, true) => entry(&namespace.name, NamespaceState::Fenced, Some("the quota is not counted yet")),
+                (Progress::AwaitingQuota | Progress::Complete, false) => {
+                    entry(&namespace.name, NamespaceState::Retained, None)
+                }
+                (Progress::AwaitingQuota, true) => entry(
+                    &namespace.name,
+                    NamespaceState::Fenced,
+                    Some("the quota is not counted yet"),
+                ),
                 (Progress::Complete, true) if valid.members.is_empty() || valid.rights != Rights::Granted => {
                     entry(&namespace.name, NamespaceState::Fenced, None)
                 }
@@ -259,19 +381,34 @@ fn namespaces(valid: &ValidTenant, applied: &Applied) -> Vec<NamespaceStatus> {
             })
         })
         .collect();
-    all.extend(conflicts(valid, &applied.namespaces).map(|(name, message)| entry(name, NamespaceState::Conflict, Some(message))));
-    all.extend(applied.leaving.iter().map(|name| entry(name, NamespaceState::Terminating, None)));
+    all.extend(
+        conflicts(valid, &applied.namespaces)
+            .map(|(name, message)| entry(name, NamespaceState::Conflict, Some(message))),
+    );
+    all.extend(
+        applied
+            .leaving
+            .iter()
+            .map(|name| entry(name, NamespaceState::Terminating, None)),
+    );
     all.sort_by(|a, b| a.name.cmp(&b.name));
     all.dedup_by(|a, b| a.name == b.name);
     all
 }
 
 fn quota(valid: &ValidTenant, applied: &Applied) -> Vec<QuotaStatus> {
-    let bodies: Vec<Value> =
-        applied.namespaces.iter().filter_map(|namespace| namespace.quota.as_ref().map(|quota| quota.body())).collect();
+    let bodies: Vec<Value> = applied
+        .namespaces
+        .iter()
+        .filter_map(|namespace| namespace.quota.as_ref().map(|quota| quota.body()))
+        .collect();
     let sum = |path: &str, resource: &str, grant: Quantity| {
-        let amounts = bodies.iter().filter_map(|body| body.pointer(path)?.get(resource)?.as_str()?.parse::<Quantity>().ok());
-        amounts.fold(Quantity::from_nanos(0, grant.format()), Quantity::saturating_add).with_format(grant.format())
+        let amounts = bodies
+            .iter()
+            .filter_map(|body| body.pointer(path)?.get(resource)?.as_str()?.parse::<Quantity>().ok());
+        amounts
+            .fold(Quantity::from_nanos(0, grant.format()), Quantity::saturating_add)
+            .with_format(grant.format())
     };
     let entry = |(resource, grant): (&String, &Quantity)| QuotaStatus {
         resource: resource.clone(),
@@ -284,8 +421,12 @@ fn quota(valid: &ValidTenant, applied: &Applied) -> Vec<QuotaStatus> {
 
 /// The resource with the largest share in use, in whole percent.
 fn fullest(quota: &[QuotaStatus]) -> Option<String> {
-    let percent = |entry: &QuotaStatus| (entry.grant.nanos() > 0).then(|| entry.used.nanos().saturating_mul(100) / entry.grant.nanos());
-    let fullest = quota.iter().filter_map(|entry| percent(entry).map(|percent| (percent, entry)));
+    let percent = |entry: &QuotaStatus| {
+        (entry.grant.nanos() > 0).then(|| entry.used.nanos().saturating_mul(100) / entry.grant.nanos())
+    };
+    let fullest = quota
+        .iter()
+        .filter_map(|entry| percent(entry).map(|percent| (percent, entry)));
     // The first of equals, so that the answer is stable.
     let (percent, entry) = fullest.reduce(|best, next| if next.0 > best.0 { next } else { best })?;
     Some(format!("{} {percent}%", entry.resource))

@@ -29,9 +29,18 @@ pub(super) fn config_map(tenant: &ValidTenant, namespace: &ValidNamespace) -> Ob
         ai_processing_units,
     } = &tenant.effective.quotas;
     let AiSpec { level, models } = &tenant.template.ai;
-    let SupportSpec { level: support, response_minutes, contact } = &tenant.template.support;
-    let Branding { display_name, domain, logo_url, primary_color, support_email } =
-        tenant.branding.clone().unwrap_or_default();
+    let SupportSpec {
+        level: support,
+        response_minutes,
+        contact,
+    } = &tenant.template.support;
+    let Branding {
+        display_name,
+        domain,
+        logo_url,
+        primary_color,
+        support_email,
+    } = tenant.branding.clone().unwrap_or_default();
 
     let text = |value: &Option<i64>| value.map(|value| value.to_string());
     let amount = |value: &Option<crate::domain::Quantity>| value.map(|value| value.to_string());
@@ -62,7 +71,15 @@ pub(super) fn config_map(tenant: &ValidTenant, namespace: &ValidNamespace) -> Ob
         ("branding.primaryColor", primary_color),
         ("branding.supportEmail", support_email),
     ];
-    let data: Map<String, Value> =
-        fields.into_iter().filter_map(|(key, value)| value.map(|value| (key.to_owned(), json!(value)))).collect();
-    in_namespace(tenant, namespace, Kind::ConfigMap, names::LIMITS, json!({ "data": data }))
+    let data: Map<String, Value> = fields
+        .into_iter()
+        .filter_map(|(key, value)| value.map(|value| (key.to_owned(), json!(value))))
+        .collect();
+    in_namespace(
+        tenant,
+        namespace,
+        Kind::ConfigMap,
+        names::LIMITS,
+        json!({ "data": data }),
+    )
 }

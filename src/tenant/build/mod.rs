@@ -34,14 +34,23 @@ pub struct NamespaceObjects {
 impl NamespaceObjects {
     /// Every object, in order of application.
     pub fn all(&self) -> impl Iterator<Item = &Object> {
-        let Self { namespace, guards, extras, rights } = self;
+        let Self {
+            namespace,
+            guards,
+            extras,
+            rights,
+        } = self;
         std::iter::once(namespace).chain(guards).chain(extras).chain(rights)
     }
 }
 
 /// Builds every object of the tenant, by namespace.
 pub fn build(tenant: &ValidTenant) -> Vec<NamespaceObjects> {
-    let first = tenant.namespaces.iter().find(|namespace| namespace.listed).map(|namespace| &namespace.name);
+    let first = tenant
+        .namespaces
+        .iter()
+        .find(|namespace| namespace.listed)
+        .map(|namespace| &namespace.name);
     let objects = |namespace: &ValidNamespace| {
         let mut extras = vec![limits::config_map(tenant, namespace)];
         extras.extend(monitoring::objects(tenant, namespace, first == Some(&namespace.name)));
@@ -64,12 +73,16 @@ pub fn build(tenant: &ValidTenant) -> Vec<NamespaceObjects> {
 /// An object with what every managed object carries: our labels and the Tenant as its owner.
 fn object(tenant: &ValidTenant, key: Key, content: Value) -> Object {
     let labels = [(names::MANAGED_BY, names::MANAGED_BY_US), (names::TENANT, &tenant.name)];
-    let owner = tenant.uid.as_ref().map(|uid| {
-        json!({ "apiVersion": "tenantry.dev/v1alpha1", "kind": "Tenant", "name": tenant.name, "uid": uid })
-    });
+    let owner = tenant
+        .uid
+        .as_ref()
+        .map(|uid| json!({ "apiVersion": "tenantry.dev/v1alpha1", "kind": "Tenant", "name": tenant.name, "uid": uid }));
     Object {
         key,
-        labels: labels.map(|(key, value)| (key.to_owned(), json!(value))).into_iter().collect(),
+        labels: labels
+            .map(|(key, value)| (key.to_owned(), json!(value)))
+            .into_iter()
+            .collect(),
         annotations: Map::new(),
         owner,
         content: match content {

@@ -44,7 +44,11 @@ pub(super) fn objects(tenant: &ValidTenant, namespace: &ValidNamespace, first: b
         }
         let mut spec = Map::from_iter([("selector".to_owned(), json!({ "matchLabels": { (SCRAPE): "true" } }))]);
         let limits = [("sampleLimit", sample_limit), ("targetLimit", target_limit)];
-        spec.extend(limits.into_iter().filter_map(|(key, limit)| limit.map(|limit| (key.to_owned(), json!(limit)))));
+        spec.extend(
+            limits
+                .into_iter()
+                .filter_map(|(key, limit)| limit.map(|limit| (key.to_owned(), json!(limit)))),
+        );
         let with = |key: &str| {
             let mut spec = spec.clone();
             spec.insert(key.to_owned(), json!([endpoint]));
@@ -54,7 +58,10 @@ pub(super) fn objects(tenant: &ValidTenant, namespace: &ValidNamespace, first: b
         add(Kind::ServiceMonitor, with("endpoints"));
     }
     if *alerts {
-        add(Kind::PrometheusRule, json!({ "groups": [quota_alerts(tenant, namespace)] }));
+        add(
+            Kind::PrometheusRule,
+            json!({ "groups": [quota_alerts(tenant, namespace)] }),
+        );
     }
     if *dashboard && first {
         let mut object = in_namespace(
@@ -116,14 +123,53 @@ fn dashboard_json(tenant: &ValidTenant) -> String {
         let _ = write!(namespaces, "{separator}{}", namespace.name);
     }
     let selector = format!(r#"namespace=~"{namespaces}""#);
-    let quota = |kind: &str| format!(r#"kube_resourcequota{{{selector}, resourcequota="{}", type="{kind}"}}"#, names::OBJECT);
+    let quota = |kind: &str| {
+        format!(
+            r#"kube_resourcequota{{{selector}, resourcequota="{}", type="{kind}"}}"#,
+            names::OBJECT
+        )
+    };
     let panels = [
-        ("Quota in use", "percentunit", format!("sum by (resource) ({}) / (sum by (resource) ({}) > 0)", quota("used"), quota("hard")), "{{resource}}"),
-        ("Quota in use by namespace", "percentunit", format!("{} / ignoring(type) ({} > 0)", quota("used"), quota("hard")), "{{namespace}} {{resource}}"),
-        ("CPU", "none", format!("sum by (namespace) (rate(container_cpu_usage_seconds_total{{{selector}, container!=\"\"}}[5m]))"), "{{namespace}}"),
-        ("Memory", "bytes", format!("sum by (namespace) (container_memory_working_set_bytes{{{selector}, container!=\"\"}})"), "{{namespace}}"),
-        ("Pods", "none", format!("sum by (namespace, phase) (kube_pod_status_phase{{{selector}}})"), "{{namespace}} {{phase}}"),
-        ("Container restarts", "none", format!("sum by (namespace) (increase(kube_pod_container_status_restarts_total{{{selector}}}[1h]))"), "{{namespace}}"),
+        (
+            "Quota in use",
+            "percentunit",
+            format!(
+                "sum by (resource) ({}) / (sum by (resource) ({}) > 0)",
+                quota("used"),
+                quota("hard")
+            ),
+            "{{resource}}",
+        ),
+        (
+            "Quota in use by namespace",
+            "percentunit",
+            format!("{} / ignoring(type) ({} > 0)", quota("used"), quota("hard")),
+            "{{namespace}} {{resource}}",
+        ),
+        (
+            "CPU",
+            "none",
+            format!("sum by (namespace) (rate(container_cpu_usage_seconds_total{{{selector}, container!=\"\"}}[5m]))"),
+            "{{namespace}}",
+        ),
+        (
+            "Memory",
+            "bytes",
+            format!("sum by (namespace) (container_memory_working_set_bytes{{{selector}, container!=\"\"}})"),
+            "{{namespace}}",
+        ),
+        (
+            "Pods",
+            "none",
+            format!("sum by (namespace, phase) (kube_pod_status_phase{{{selector}}})"),
+            "{{namespace}} {{phase}}",
+        ),
+        (
+            "Container restarts",
+            "none",
+            format!("sum by (namespace) (increase(kube_pod_container_status_restarts_total{{{selector}}}[1h]))"),
+            "{{namespace}}",
+        ),
     ];
     let panels: Vec<Value> = panels
         .into_iter()

@@ -25,12 +25,17 @@ pub(super) fn namespace(tenant: &ValidTenant, namespace: &ValidNamespace) -> Obj
     label(names::TEMPLATE, &tenant.template_name);
     label(names::ENVIRONMENT, namespace.environment.as_str());
     for mode in names::POD_SECURITY_MODES {
-        label(&format!("{}{mode}", names::POD_SECURITY), tenant.effective.pod_security.label());
+        label(
+            &format!("{}{mode}", names::POD_SECURITY),
+            tenant.effective.pod_security.label(),
+        );
         label(&format!("{}{mode}-version", names::POD_SECURITY), POD_SECURITY_VERSION);
     }
     if !namespace.labels.is_empty() {
         let keys: Vec<_> = namespace.labels.keys().map(String::as_str).collect();
-        object.annotations.insert(drift::OUR_LABELS.to_owned(), json!(keys.join(",")));
+        object
+            .annotations
+            .insert(drift::OUR_LABELS.to_owned(), json!(keys.join(",")));
     }
     object
 }

@@ -17,19 +17,44 @@ use crate::{
 
 pub(super) fn resource_quota(tenant: &ValidTenant, namespace: &ValidNamespace) -> Object {
     let mut hard: BTreeMap<&str, Quantity> = BTreeMap::new();
-    hard.extend(tenant.quota.closed.iter().map(|(resource, zero)| (resource.as_str(), *zero)));
+    hard.extend(
+        tenant
+            .quota
+            .closed
+            .iter()
+            .map(|(resource, zero)| (resource.as_str(), *zero)),
+    );
     let planned = tenant.quota.plans.hard.get(&namespace.name).into_iter().flatten();
     hard.extend(planned.map(|(resource, amount)| (resource.as_str(), *amount)));
-    let spec = if hard.is_empty() { json!({}) } else { json!({ "hard": texts(hard) }) };
-    in_namespace(tenant, namespace, Kind::ResourceQuota, names::OBJECT, json!({ "spec": spec }))
+    let spec = if hard.is_empty() {
+        json!({})
+    } else {
+        json!({ "hard": texts(hard) })
+    };
+    in_namespace(
+        tenant,
+        namespace,
+        Kind::ResourceQuota,
+        names::OBJECT,
+        json!({ "spec": spec }),
+    )
 }
 
 fn texts<'a>(amounts: impl IntoIterator<Item = (&'a str, Quantity)>) -> Map<String, Value> {
-    amounts.into_iter().map(|(resource, amount)| (resource.to_owned(), json!(amount.to_string()))).collect()
+    amounts
+        .into_iter()
+        .map(|(resource, amount)| (resource.to_owned(), json!(amount.to_string())))
+        .collect()
 }
 
 pub(super) fn limit_range(tenant: &ValidTenant, namespace: &ValidNamespace) -> Object {
-    let Containers { default, default_request, min, max, volumes } = &tenant.template.containers;
+    let Containers {
+        default,
+        default_request,
+        min,
+        max,
+        volumes,
+    } = &tenant.template.containers;
     let mut limits = Vec::new();
 
     // The API server fills these in the same way; written out, the live object equals the desired one.
@@ -40,9 +65,17 @@ pub(super) fn limit_range(tenant: &ValidTenant, namespace: &ValidNamespace) -> O
     let mut default_request = amounts(default_request.as_ref());
     fill(&mut default_request, &default);
     fill(&mut default_request, &min);
-    let container =
-        [("default", default), ("defaultRequest", default_request), ("max", max), ("min", min)].into_iter().filter(|(_, amounts)| !amounts.is_empty());
-    let container: Map<_, _> = container.map(|(bound, amounts)| (bound.to_owned(), Value::Object(texts(amounts)))).collect();
+    let container = [
+        ("default", default),
+        ("defaultRequest", default_request),
+        ("max", max),
+        ("min", min),
+    ]
+    .into_iter()
+    .filter(|(_, amounts)| !amounts.is_empty());
+    let container: Map<_, _> = container
+        .map(|(bound, amounts)| (bound.to_owned(), Value::Object(texts(amounts))))
+        .collect();
     if !container.is_empty() {
         let mut item = container;
         item.insert("type".to_owned(), json!("Container"));
@@ -58,12 +91,23 @@ pub(super) fn limit_range(tenant: &ValidTenant, namespace: &ValidNamespace) -> O
             limits.push(Value::Object(item));
         }
     }
-    in_namespace(tenant, namespace, Kind::LimitRange, names::OBJECT, json!({ "spec": { "limits": limits } }))
+    in_namespace(
+        tenant,
+        namespace,
+        Kind::LimitRange,
+        names::OBJECT,
+        json!({ "spec": { "limits": limits } }),
+    )
 }
 
 fn amounts(amounts: Option<&Amounts>) -> BTreeMap<&'static str, Quantity> {
-    let Some(Amounts { cpu, memory }) = amounts else { return BTreeMap::new() };
-    [("cpu", cpu), ("memory", memory)].into_iter().filter_map(|(name, amount)| amount.map(|amount| (name, amount))).collect()
+    let Some(Amounts { cpu, memory }) = amounts else {
+        return BTreeMap::new();
+    };
+    [("cpu", cpu), ("memory", memory)]
+        .into_iter()
+        .filter_map(|(name, amount)| amount.map(|amount| (name, amount)))
+        .collect()
 }
 
 fn fill(into: &mut BTreeMap<&'static str, Quantity>, from: &BTreeMap<&'static str, Quantity>) {

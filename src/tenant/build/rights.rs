@@ -22,5 +22,9 @@ pub(super) fn role_bindings(tenant: &ValidTenant, namespace: &ValidNamespace) ->
         });
         in_namespace(tenant, namespace, Kind::RoleBinding, role.cluster_role(), content)
     };
-    tenant.members.iter().map(|(role, members)| bind(role, members)).collect()
+    tenant
+        .members
+        .iter()
+        .map(|(role, members)| bind(role, members))
+        .collect()
 }

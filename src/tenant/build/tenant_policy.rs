@@ -14,8 +14,20 @@ use crate::{
 
 pub(super) fn tenant_policy(tenant: &ValidTenant, namespace: &ValidNamespace) -> Object {
     let effective = tenant.effective.clone();
-    let SecuritySpec { image_digests, mfa_for_writes, encryption, ip_allow_list, .. } = &tenant.template.security;
-    let PlacementSpec { tolerations, regions, priority_classes, runtime_classes, .. } = &tenant.template.placement;
+    let SecuritySpec {
+        image_digests,
+        mfa_for_writes,
+        encryption,
+        ip_allow_list,
+        ..
+    } = &tenant.template.security;
+    let PlacementSpec {
+        tolerations,
+        regions,
+        priority_classes,
+        runtime_classes,
+        ..
+    } = &tenant.template.placement;
     let mut node_selector = effective.node_selector;
     if let [region] = regions.as_slice() {
         node_selector.insert("topology.kubernetes.io/region".to_owned(), region.clone());
@@ -40,5 +52,11 @@ pub(super) fn tenant_policy(tenant: &ValidTenant, namespace: &ValidNamespace) ->
         runtime_classes: runtime_classes.clone(),
         pod_bandwidth: effective.quotas.network_bandwidth,
     };
-    in_namespace(tenant, namespace, Kind::TenantPolicy, names::EFFECTIVE, json!({ "spec": spec }))
+    in_namespace(
+        tenant,
+        namespace,
+        Kind::TenantPolicy,
+        names::EFFECTIVE,
+        json!({ "spec": spec }),
+    )
 }

@@ -25,8 +25,8 @@ use crate::{
     api::{
         names,
         v1alpha1::{
-            Branding, Encryption, Environment, MissingMeans, Owner, OwnerKind, OwnerRole, Tenant, TenantSpec, TenantState,
-            TenantTemplateSpec, Tier,
+            Branding, Encryption, Environment, MissingMeans, Owner, OwnerKind, OwnerRole, Tenant, TenantSpec,
+            TenantState, TenantTemplateSpec, Tier,
         },
     },
     apply::{Key, Kind, Live},
@@ -187,7 +187,10 @@ impl Reason {
 }
 
 fn invalid<T>(reason: Reason, message: impl Into<String>) -> Result<T, Invalid> {
-    Err(Invalid { reason, message: message.into() })
+    Err(Invalid {
+        reason,
+        message: message.into(),
+    })
 }
 
 /// Checks `tenant` against what was found.
@@ -207,7 +210,9 @@ pub fn validate(tenant: &Tenant, facts: &Facts, settings: &Settings) -> Result<V
     if !is_label(&name) || name.len() > 40 {
         return invalid(
             Reason::InvalidName,
-            format!("metadata.name: {name:?} must be a DNS label of at most 40 characters; create the Tenant under another name"),
+            format!(
+                "metadata.name: {name:?} must be a DNS label of at most 40 characters; create the Tenant under another name"
+            ),
         );
     }
     let template = match &facts.template {
@@ -224,7 +229,10 @@ pub fn validate(tenant: &Tenant, facts: &Facts, settings: &Settings) -> Result<V
         Template::Undecodable(error) => {
             return invalid(
                 Reason::TemplateUndecodable,
-                format!("TenantTemplate {:?} cannot be read: {error}; apply it again in its current form", template_ref.name),
+                format!(
+                    "TenantTemplate {:?} cannot be read: {error}; apply it again in its current form",
+                    template_ref.name
+                ),
             );
         }
     };
@@ -236,7 +244,10 @@ pub fn validate(tenant: &Tenant, facts: &Facts, settings: &Settings) -> Result<V
     if branding.is_some() && template.tier != Tier::WhiteLabel {
         return invalid(
             Reason::BrandingNotAllowed,
-            format!("spec.branding: only for tier WhiteLabel, and the template is {}; remove it", template.tier.as_str()),
+            format!(
+                "spec.branding: only for tier WhiteLabel, and the template is {}; remove it",
+                template.tier.as_str()
+            ),
         );
     }
     let limit = effective.quotas.namespaces.unwrap_or(i64::MAX);
@@ -251,7 +262,11 @@ pub fn validate(tenant: &Tenant, facts: &Facts, settings: &Settings) -> Result<V
     }
 
     let listed = listed_namespaces(&name, tenant)?;
-    let Placed { standing, conflicts, leaving } = place(tenant, &name, listed, *deletion_policy, facts);
+    let Placed {
+        standing,
+        conflicts,
+        leaving,
+    } = place(tenant, &name, listed, *deletion_policy, facts);
     let quota = quota::plan(&effective, &standing, &leaving, tenant, facts, settings);
     Ok(ValidTenant {
         uid: tenant.metadata.uid.clone(),
@@ -289,12 +304,19 @@ fn listed_namespaces(tenant_name: &str, tenant: &Tenant) -> Result<BTreeMap<Stri
                 ),
             );
         }
-        let namespace =
-            ValidNamespace { name: name.clone(), environment: entry.environment, labels: entry.labels.clone(), listed: true };
+        let namespace = ValidNamespace {
+            name: name.clone(),
+            environment: entry.environment,
+            labels: entry.labels.clone(),
+            listed: true,
+        };
         if listed.insert(name, namespace).is_some() {
             return invalid(
                 Reason::InvalidName,
-                format!("spec.namespaces[{index}].name: {:?} is listed twice; remove one", entry.name),
+                format!(
+                    "spec.namespaces[{index}].name: {:?} is listed twice; remove one",
+                    entry.name
+                ),
             );
         }
     }
@@ -305,38 +327,58 @@ fn members(owners: &[Owner]) -> Result<BTreeMap<OwnerRole, Vec<Member>>, Invalid
     let mut members: BTreeMap<OwnerRole, BTreeSet<Member>> = BTreeMap::new();
     for (index, Owner { kind, name, role }) in owners.iter().enumerate() {
         let wrong = |problem: &str| {
-            invalid(Reason::InvalidOwner, format!("spec.owners[{index}].name: {name:?} {problem}"))
+            invalid(
+                Reason::InvalidOwner,
+                format!("spec.owners[{index}].name: {name:?} {problem}"),
+            )
         };
         let member = match kind {
-            OwnerKind::User | OwnerKind::Group if name.trim().is_empty() => return wrong("is empty; name the user or group"),
+            OwnerKind::User | OwnerKind::Group if name.trim().is_empty() => {
+                return wrong("is empty; name the user or group");
+            }
             OwnerKind::User | OwnerKind::Group if name.starts_with("system:") => {
                 return wrong("belongs to Kubernetes; name a user or group of your own, or use kind ServiceAccount");
             }
             OwnerKind::User => Member::User(name.clone()),
             OwnerKind::Group => Member::Group(name.clone()),
             OwnerKind::ServiceAccount => {
-                let parts = name.strip_prefix("system:serviceaccount:").and_then(|rest| rest.split_once(':'));
+                let parts = name
+                    .strip_prefix("system:serviceaccount:")
+                    .and_then(|rest| rest.split_once(':'));
                 match parts.filter(|(namespace, account)| is_label(namespace) && !account.is_empty()) {
-                    Some((namespace, account)) => {
-                        Member::ServiceAccount { namespace: namespace.to_owned(), name: account.to_owned() }
-                    }
+                    Some((namespace, account)) => Member::ServiceAccount {
+                        namespace: namespace.to_owned(),
+                        name: account.to_owned(),
+                    },
                     None => return wrong("must be system:serviceaccount:<namespace>:<name>"),
                 }
             }
         };
         members.entry(*role).or_default().insert(member);
     }
-    Ok(members.into_iter().map(|(role, members)| (role, members.into_iter().collect())).collect())
+    Ok(members
+        .into_iter()
+        .map(|(role, members)| (role, members.into_iter().collect()))
+        .collect())
 }
 
 /// The subjects that each live RoleBinding may still have by the Tenant's owners alone, whatever else is wrong with it.
 pub fn subjects_by_binding(tenant: &Tenant, facts: &Facts) -> BTreeMap<Key, Vec<Value>> {
     let name = tenant.metadata.name.as_deref().unwrap_or_default();
-    let listed: BTreeSet<_> = tenant.spec.namespaces.iter().map(|entry| names::namespace(name, &entry.name)).collect();
+    let listed: BTreeSet<_> = tenant
+        .spec
+        .namespaces
+        .iter()
+        .map(|entry| names::namespace(name, &entry.name))
+        .collect();
     let members = members(&tenant.spec.owners).unwrap_or_default();
     let subjects = |key: &Key| {
-        let role = OwnerRole::ALL.into_iter().find(|role| role.cluster_role() == &*key.name)?;
-        listed.contains(&*key.namespace).then(|| members.get(&role).into_iter().flatten().map(Member::subject).collect())
+        let role = OwnerRole::ALL
+            .into_iter()
+            .find(|role| role.cluster_role() == &*key.name)?;
+        listed
+            .contains(&*key.namespace)
+            .then(|| members.get(&role).into_iter().flatten().map(Member::subject).collect())
     };
     let bindings = facts.live.keys().filter(|key| key.kind == Kind::RoleBinding);
     bindings.filter_map(|key| Some((key.clone(), subjects(key)?))).collect()
@@ -367,6 +409,9 @@ fn rights(template: &TenantTemplateSpec) -> Rights {
         Some(MissingMeans::Degrade) => false,
         None => deny_by_level,
     };
-    if deny && !missing.is_empty() { Rights::Withheld(missing.join("; ")) } else { Rights::Granted }
+    if deny && !missing.is_empty() {
+        Rights::Withheld(missing.join("; "))
+    } else {
+        Rights::Granted
+    }
 }
-

@@ -28,32 +28,52 @@ pub(super) fn place(
     deletion_policy: DeletionPolicy,
     facts: &Facts,
 ) -> Placed {
-    let mut placed = Placed { standing: Vec::new(), conflicts: Vec::new(), leaving: Vec::new() };
+    let mut placed = Placed {
+        standing: Vec::new(),
+        conflicts: Vec::new(),
+        leaving: Vec::new(),
+    };
     let uid = tenant.metadata.uid.as_deref();
     let ours_before = |namespace: &str| {
-        let recorded = tenant.status.iter().flat_map(|status| &status.namespaces).find(|seen| seen.name == namespace);
+        let recorded = tenant
+            .status
+            .iter()
+            .flat_map(|status| &status.namespaces)
+            .find(|seen| seen.name == namespace);
         recorded.is_some_and(|seen| !matches!(seen.state, NamespaceState::Pending | NamespaceState::Conflict))
     };
     for namespace in listed.values() {
         match facts.namespaces.get(&namespace.name) {
             Some(live) if live.deleting => {
-                placed.leaving.push(Leaving { key: Key::namespace(&namespace.name), live: live.clone() });
+                placed.leaving.push(Leaving {
+                    key: Key::namespace(&namespace.name),
+                    live: live.clone(),
+                });
             }
             None => placed.standing.push(namespace.clone()),
             Some(live) => match foreign(live, name, uid, ours_before(&namespace.name)) {
                 None => placed.standing.push(namespace.clone()),
                 Some(message) => {
-                    placed.conflicts.push(Conflict { namespace: namespace.name.clone(), message });
+                    placed.conflicts.push(Conflict {
+                        namespace: namespace.name.clone(),
+                        message,
+                    });
                 }
             },
         }
     }
-    let unlisted = facts.live.iter().filter(|(key, _)| key.kind == Kind::Namespace && !listed.contains_key(&*key.name));
+    let unlisted = facts
+        .live
+        .iter()
+        .filter(|(key, _)| key.kind == Kind::Namespace && !listed.contains_key(&*key.name));
     for (key, live) in unlisted.filter(|(_, live)| uid.is_some() && live.owner.as_deref() == uid) {
         match deletion_policy {
             DeletionPolicy::Retain if !live.deleting => placed.standing.push(retained(key, live)),
             DeletionPolicy::Retain | DeletionPolicy::Delete => {
-                placed.leaving.push(Leaving { key: key.clone(), live: live.clone() });
+                placed.leaving.push(Leaving {
+                    key: key.clone(),
+                    live: live.clone(),
+                });
             }
         }
     }
@@ -67,7 +87,9 @@ fn foreign(live: &Live, tenant: &str, uid: Option<&str>, ours_before: bool) -> O
         return None;
     }
     let body = live.body();
-    let adopt_by = body["metadata"]["annotations"].get(names::ADOPT_BY).and_then(Value::as_str);
+    let adopt_by = body["metadata"]["annotations"]
+        .get(names::ADOPT_BY)
+        .and_then(Value::as_str);
     match (&live.owner, live.tenant.as_deref()) {
         // A cluster admin hands it over.
         (None, _) if adopt_by == Some(tenant) => None,
@@ -85,9 +107,21 @@ fn foreign(live: &Live, tenant: &str, uid: Option<&str>, ours_before: bool) -> O
 /// A namespace that left the list and stays: as it is, without owners.
 fn retained(key: &Key, live: &Live) -> ValidNamespace {
     let body = live.body();
-    let environment = serde_json::from_value(body["metadata"]["labels"][names::ENVIRONMENT].clone()).unwrap_or_default();
-    let ours = body["metadata"]["annotations"].get(drift::OUR_LABELS).and_then(Value::as_str).unwrap_or_default();
-    let label = |key: &str| body["metadata"]["labels"][key].as_str().map(|value| (key.to_owned(), value.to_owned()));
-    ValidNamespace { name: key.name.to_string(), environment, labels: ours.split(',').filter_map(label).collect(), listed: false }
+    let environment =
+        serde_json::from_value(body["metadata"]["labels"][names::ENVIRONMENT].clone()).unwrap_or_default();
+    let ours = body["metadata"]["annotations"]
+        .get(drift::OUR_LABELS)
+        .and_then(Value::as_str)
+        .unwrap_or_default();
+    let label = |key: &str| {
+        body["metadata"]["labels"][key]
+            .as_str()
+            .map(|value| (key.to_owned(), value.to_owned()))
+    };
+    ValidNamespace {
+        name: key.name.to_string(),
+        environment,
+        labels: ours.split(',').filter_map(label).collect(),
+        listed: false,
+    }
 }
-
