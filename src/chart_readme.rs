@@ -83,7 +83,11 @@ fn rows(text: &str) -> Result<Vec<Row>, Error> {
         if let Some(text) = comment.take() {
             let default = keys.iter().try_fold(&values, |value, key| value.get(key));
             let default = default.map(Value::to_string).unwrap_or_default();
-            rows.push(Row { path: keys.join("."), default, text });
+            rows.push(Row {
+                path: keys.join("."),
+                default,
+                text,
+            });
         }
     }
     match undocumented(&values, "", &rows) {
@@ -103,7 +107,11 @@ fn undocumented(value: &Value, path: &str, rows: &[Row]) -> Option<String> {
     }
     match value.as_object() {
         Some(fields) if !fields.is_empty() => fields.iter().find_map(|(key, value)| {
-            let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
+            let path = if path.is_empty() {
+                key.clone()
+            } else {
+                format!("{path}.{key}")
+            };
             undocumented(value, &path, rows)
         }),
         _ => Some(path.to_owned()),

@@ -64,7 +64,8 @@ struct File {
 #[derive(Deserialize, Clone, Debug)]
 struct Case {
     /// A sentence.
-    case: String,
+    #[serde(rename = "case")]
+    title: String,
     #[serde(flatten)]
     identity: Identity,
     verb: Verb,
@@ -127,7 +128,13 @@ pub async fn run(client: &Client, folder: &Path, operator: &str) -> Result<(usiz
         for case in &file.cases {
             count += 1;
             if let Err(got) = runner.judge(case, &file.bases).await {
-                failures.push(format!("{}: {}: expected {:?} {:?}, got {got}", path.display(), case.case, case.expect, case.message));
+                failures.push(format!(
+                    "{}: {}: expected {:?} {:?}, got {got}",
+                    path.display(),
+                    case.title,
+                    case.expect,
+                    case.message
+                ));
             }
         }
     }
@@ -136,8 +143,13 @@ pub async fn run(client: &Client, folder: &Path, operator: &str) -> Result<(usiz
 
 fn files(folder: &Path) -> Result<Vec<PathBuf>, String> {
     let entries = std::fs::read_dir(folder).map_err(|error| format!("failed to list {}: {error}", folder.display()))?;
-    let mut files = entries.map(|entry| entry.map(|entry| entry.path())).collect::<Result<Vec<_>, _>>().map_err(|error| error.to_string())?;
-    files.retain(|path| path.extension().is_some_and(|end| end == "yaml") && path.file_name().is_some_and(|name| name != "world.yaml"));
+    let mut files = entries
+        .map(|entry| entry.map(|entry| entry.path()))
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(|error| error.to_string())?;
+    files.retain(|path| {
+        path.extension().is_some_and(|end| end == "yaml") && path.file_name().is_some_and(|name| name != "world.yaml")
+    });
     files.sort();
     Ok(files)
 }
@@ -158,36 +170,55 @@ struct Runner<'a> {
 impl Runner<'_> {
     async fn set_up(&self, setup: &Setup) -> Result<(), String> {
         let deadline = Instant::now() + PATIENCE;
-        let (method, path, media, body) = match (&setup.object, &setup.wait) {
-            (Some(object), _) => {
-                let meta = &object["metadata"];
-                let name = meta["name"].as_str();
-                let path = path(&setup.resource, meta["namespace"].as_str().unwrap_or_default(), name, None);
-                let query = format!("{path}?fieldManager=policy-test&force=true");
-                (Method::PATCH, query, "application/apply-patch+yaml", Some(object))
-            }
-            (None, Some(target)) => {
-                (Method::GET, path(&setup.resource, &target.namespace, Some(&target.name), None), "application/json", None)
-            }
-            (None, None) => return Err("a setup needs an object or a target to wait for".to_owned()),
-        };
         loop {
-            let (code, answer) = self.send(method.clone(), &path, media, body, Some(&setup.identity)).await?;
+            let (code, answer) = match (&setup.object, &setup.wait) {
+                (Some(object), _) if setup.identity.user == "OPERATOR" => self.write(setup, object).await?,
+                (Some(object), _) => self.apply(setup, object).await?,
+                (None, Some(target)) => {
+                    let path = path(&setup.resource, &target.namespace, Some(&target.name), None);
+                    self.send(Method::GET, &path, "application/json", None, None).await?
+                }
+                (None, None) => return Err("a setup needs an object or a target to wait for".to_owned()),
+            };
             if code < 300 {
                 return Ok(());
             }
             if (setup.wait.is_none() && !setup.repeat) || Instant::now() > deadline {
-                return Err(format!("failed to set up {path}: {code} {}", text(&answer)));
+                return Err(format!("failed to set up {setup:?}: {code} {}", text(&answer)));
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
+    }
+
+    async fn apply(&self, setup: &Setup, object: &Value) -> Result<Answer, String> {
+        let (namespace, name) = place(object);
+        let path = path(&setup.resource, namespace, name, None) + "?fieldManager=policy-test&force=true";
+        let media = "application/apply-patch+yaml";
+        self.send(Method::PATCH, &path, media, Some(object), Some(&setup.identity))
+            .await
+    }
+
+    /// As the operator writes, with the rights that it has: create, else replace.
+    async fn write(&self, setup: &Setup, object: &Value) -> Result<Answer, String> {
+        let (namespace, name) = place(object);
+        let (media, who) = ("application/json", Some(&setup.identity));
+        let all = path(&setup.resource, namespace, None, None);
+        let created = self.send(Method::POST, &all, media, Some(object), who).await?;
+        if created.0 != 409 {
+            return Ok(created);
+        }
+        let one = path(&setup.resource, namespace, name, None);
+        let (_, live) = self.send(Method::GET, &one, media, None, None).await?;
+        let mut object = object.clone();
+        object["metadata"]["resourceVersion"] = live["metadata"]["resourceVersion"].clone();
+        self.send(Method::PUT, &one, media, Some(&object), who).await
     }
 
     async fn until_it_holds(&self, case: &Case) -> Result<(), String> {
         let deadline = Instant::now() + PATIENCE;
         while let Err(got) = self.judge(case, &BTreeMap::new()).await {
             if Instant::now() > deadline {
-                return Err(format!("{} is still not so: got {got}", case.case));
+                return Err(format!("{} is still not so: got {got}", case.title));
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
@@ -200,28 +231,51 @@ impl Runner<'_> {
         let got = || Err(format!("{code} {}", text(&answer)));
         match case.expect {
             Expect::Denied => {
-                let said = case.message.as_deref().filter(|part| !part.is_empty()).ok_or("a refusal needs a message")?;
-                if matches!(code, 403 | 422) && text(&answer).contains(said) { Ok(()) } else { got() }
+                let said = case
+                    .message
+                    .as_deref()
+                    .filter(|part| !part.is_empty())
+                    .ok_or("a refusal needs a message")?;
+                if matches!(code, 403 | 422) && text(&answer).contains(said) {
+                    Ok(())
+                } else {
+                    got()
+                }
             }
             // No kubelet answers: that admission let it through is all there is to see.
-            Expect::Allowed if case.verb == Verb::Connect => if code == 403 { got() } else { Ok(()) },
+            Expect::Allowed if case.verb == Verb::Connect => {
+                if code == 403 {
+                    got()
+                } else {
+                    Ok(())
+                }
+            }
             Expect::Allowed if code < 300 && contains(&answer, &case.result) => Ok(()),
             Expect::Allowed => got(),
         }
     }
 
     async fn ask(&self, case: &Case, bases: &BTreeMap<String, Value>) -> Result<Answer, String> {
-        let place = path(&case.resource, &case.namespace, case.name.as_deref(), case.subresource.as_deref());
+        let place = path(
+            &case.resource,
+            &case.namespace,
+            case.name.as_deref(),
+            case.subresource.as_deref(),
+        );
         let try_out = format!("{place}?dryRun=All");
         let who = Some(&case.identity);
         match case.verb {
             Verb::Create => {
                 let mut object = match &case.base {
-                    Some(base) => bases.get(base).cloned().ok_or_else(|| format!("there is no base {base}"))?,
+                    Some(base) => bases
+                        .get(base)
+                        .cloned()
+                        .ok_or_else(|| format!("there is no base {base}"))?,
                     None => Value::Null,
                 };
                 merge(&mut object, &case.with);
-                self.send(Method::POST, &try_out, "application/json", Some(&object), who).await
+                self.send(Method::POST, &try_out, "application/json", Some(&object), who)
+                    .await
             }
             Verb::Update => {
                 let stored = path(&case.resource, &case.namespace, case.name.as_deref(), None);
@@ -230,35 +284,92 @@ impl Runner<'_> {
                     return Err(format!("failed to read {stored}: {code}"));
                 }
                 merge(&mut object, &case.with);
-                self.send(Method::PUT, &try_out, "application/json", Some(&object), who).await
+                self.send(Method::PUT, &try_out, "application/json", Some(&object), who)
+                    .await
             }
             Verb::Patch => {
-                let kind = if case.strategic { "strategic-merge-patch" } else { "merge-patch" };
-                self.send(Method::PATCH, &try_out, &format!("application/{kind}+json"), Some(&case.with), who).await
+                let kind = if case.strategic {
+                    "strategic-merge-patch"
+                } else {
+                    "merge-patch"
+                };
+                self.send(
+                    Method::PATCH,
+                    &try_out,
+                    &format!("application/{kind}+json"),
+                    Some(&case.with),
+                    who,
+                )
+                .await
             }
             Verb::Delete => self.send(Method::DELETE, &try_out, "application/json", None, who).await,
-            Verb::Connect => self.send(Method::POST, &format!("{place}?command=id&stdout=true"), "application/json", None, who).await,
+            Verb::Connect => {
+                self.send(
+                    Method::POST,
+                    &format!("{place}?command=id&stdout=true"),
+                    "application/json",
+                    None,
+                    who,
+                )
+                .await
+            }
         }
     }
 
-    async fn send(&self, method: Method, path: &str, media: &str, body: Option<&Value>, who: Option<&Identity>) -> Result<Answer, String> {
-        let body = body.map(serde_json::to_vec).transpose().map_err(|error| error.to_string())?.unwrap_or_default();
-        let mut request = Request::builder().method(method).uri(path).header(header::CONTENT_TYPE, media).body(body.into()).map_err(|error| error.to_string())?;
+    async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        media: &str,
+        body: Option<&Value>,
+        who: Option<&Identity>,
+    ) -> Result<Answer, String> {
+        let body = body
+            .map(serde_json::to_vec)
+            .transpose()
+            .map_err(|error| error.to_string())?
+            .unwrap_or_default();
+        let mut request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header(header::CONTENT_TYPE, media)
+            .body(body.into())
+            .map_err(|error| error.to_string())?;
         for (name, value) in who.into_iter().flat_map(|who| self.impersonation(who)) {
             let name = name.parse::<HeaderName>().map_err(|error| error.to_string())?;
-            request.headers_mut().append(name, value.parse::<HeaderValue>().map_err(|error| error.to_string())?);
+            request
+                .headers_mut()
+                .append(name, value.parse::<HeaderValue>().map_err(|error| error.to_string())?);
         }
         // Not `request`: it turns refusals into errors, and takes only JSON.
-        let response = self.client.send(request).await.map_err(|error| format!("failed to reach the API server: {error}"))?;
+        let response = self
+            .client
+            .send(request)
+            .await
+            .map_err(|error| format!("failed to reach the API server: {error}"))?;
         let code = response.status().as_u16();
-        let bytes = axum::body::to_bytes(axum::body::Body::new(response.into_body()), 1 << 24).await.map_err(|error| error.to_string())?;
-        Ok((code, serde_json::from_slice(&bytes).unwrap_or_else(|_| Value::String(String::from_utf8_lossy(&bytes).into_owned()))))
+        let bytes = axum::body::to_bytes(axum::body::Body::new(response.into_body()), 1 << 24)
+            .await
+            .map_err(|error| error.to_string())?;
+        Ok((
+            code,
+            serde_json::from_slice(&bytes)
+                .unwrap_or_else(|_| Value::String(String::from_utf8_lossy(&bytes).into_owned())),
+        ))
     }
 
     fn impersonation(&self, who: &Identity) -> Vec<(String, String)> {
-        let user = if who.user == "OPERATOR" { self.operator } else { &who.user };
+        let user = if who.user == "OPERATOR" {
+            self.operator
+        } else {
+            &who.user
+        };
         let mut headers = vec![("impersonate-user".to_owned(), user.to_owned())];
-        headers.extend(who.groups.iter().map(|group| ("impersonate-group".to_owned(), group.clone())));
+        headers.extend(
+            who.groups
+                .iter()
+                .map(|group| ("impersonate-group".to_owned(), group.clone())),
+        );
         for (key, values) in &who.extra {
             // Keys may hold a slash, which a header name may not.
             let name = format!("impersonate-extra-{}", key.replace('/', "%2f"));
@@ -271,13 +382,27 @@ impl Runner<'_> {
 fn path(resource: &str, namespace: &str, name: Option<&str>, subresource: Option<&str>) -> String {
     let (version, plural) = resource.rsplit_once('/').unwrap_or(("v1", resource));
     let root = if version.contains('/') { "/apis" } else { "/api" };
-    let namespace = if namespace.is_empty() { String::new() } else { format!("/namespaces/{namespace}") };
-    let rest: String = name.into_iter().chain(subresource).map(|part| format!("/{part}")).collect();
-    format!("{root}/{version}{namespace}/{plural}{rest}")
+    let mut path = format!("{root}/{version}");
+    if !namespace.is_empty() {
+        path = path + "/namespaces/" + namespace;
+    }
+    for part in [Some(plural), name, subresource].into_iter().flatten() {
+        path = path + "/" + part;
+    }
+    path
+}
+
+/// Namespace (empty: none) and name.
+fn place(object: &Value) -> (&str, Option<&str>) {
+    let meta = &object["metadata"];
+    (meta["namespace"].as_str().unwrap_or_default(), meta["name"].as_str())
 }
 
 fn text(answer: &Value) -> &str {
-    answer.as_str().or_else(|| answer["message"].as_str()).unwrap_or_default()
+    answer
+        .as_str()
+        .or_else(|| answer["message"].as_str())
+        .unwrap_or_default()
 }
 
 /// JSON merge patch.
