@@ -12,6 +12,8 @@ pub mod cleanup;
 pub mod controller;
 pub mod dereference;
 pub mod error;
+#[cfg(test)]
+pub(crate) mod fixture;
 pub mod memory;
 pub mod pending;
 pub mod status;
