@@ -19,7 +19,7 @@ pub mod pending;
 pub mod status;
 pub mod validate;
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use kube::{
     Api, Client, ResourceExt as _,
@@ -49,6 +49,7 @@ use crate::{
         v1alpha1::{Tenant, TenantStatus, TenantTemplate},
     },
     apply::{Inventory, writer::Writer},
+    cli::Admission,
     runtime::{backoff::Backoff, clock::Clock, metrics},
 };
 
@@ -65,6 +66,8 @@ pub struct Settings {
     pub accelerator_resources: Vec<String>,
     /// Resource that `quotas.mlModelInstances` counts, `<plural>.<group>`.
     pub model_resource: String,
+    /// Admission policies that are installed.
+    pub admission: BTreeSet<Admission>,
     /// How often a mere change of use is written to a status.
     pub status_interval: Duration,
 }
@@ -225,18 +228,7 @@ async fn finish(tenant: &Tenant, name: &str, context: &Context) -> Result<(metri
         return Ok((metrics::Outcome::Unchanged, Action::await_change()));
     }
     let facts = facts(tenant, name, context);
-    // What stays with Retain stays as it was built last, without an owner.
-    let orphaned = Tenant {
-        metadata: kube::api::ObjectMeta {
-            uid: None,
-            ..tenant.metadata.clone()
-        },
-        ..tenant.clone()
-    };
-    let objects = validate(&orphaned, &facts, &context.settings)
-        .ok()
-        .map(|valid| build::build(&valid));
-    let remaining = cleanup::cleanup(&context.writer, tenant, &facts, objects.as_deref()).await;
+    let remaining = cleanup::cleanup(&context.writer, tenant, &facts).await;
     if remaining.is_nothing() {
         remove_finalizer(tenant, context).await?;
         context.memory.forget(name);
