@@ -99,3 +99,81 @@ impl Memory {
             .collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    const INTERVAL: Duration = Duration::from_secs(10);
+
+    fn at(seconds: u64) -> Monotonic {
+        Monotonic::new(Duration::from_secs(seconds))
+    }
+
+    fn status(tier: Option<Tier>, conditions: &[(&str, &str)]) -> TenantStatus {
+        let condition = |(type_, status): &(&str, &str)| json!({ "type": type_, "status": status, "reason": "R", "message": "", "lastTransitionTime": "2026-01-01T00:00:00Z" });
+        let conditions: Vec<_> = conditions.iter().map(condition).collect();
+        serde_json::from_value(json!({ "tier": tier, "conditions": conditions })).unwrap()
+    }
+
+    #[test]
+    fn age_counts_from_the_first_look() {
+        let memory = Memory::default();
+        assert_eq!(memory.age("acme", at(5)), Duration::ZERO);
+        assert_eq!(memory.age("acme", at(7)), Duration::from_secs(2));
+        memory.forget("acme");
+        assert_eq!(memory.age("acme", at(9)), Duration::ZERO);
+    }
+
+    #[test]
+    fn use_waits_for_what_is_left_of_the_interval_since_the_last_write() {
+        let memory = Memory::default();
+        let wait = |seconds| memory.wait_for_status("acme", at(seconds), INTERVAL);
+        assert_eq!(wait(0), None, "never written");
+        memory.status_written("acme", at(100));
+        assert_eq!(wait(103), Some(Duration::from_secs(7)));
+        assert_eq!(wait(110), None);
+        assert_eq!(wait(200), None);
+        assert_eq!(
+            memory.wait_for_status("zebra", at(101), INTERVAL),
+            None,
+            "each by itself"
+        );
+    }
+
+    #[test]
+    fn tenants_are_counted_by_tier_and_state() {
+        let memory = Memory::default();
+        let stalled = [(READY, "False"), (STALLED, "True")];
+        memory.note("a", &status(Some(Tier::Free), &[(READY, "True")]));
+        memory.note("b", &status(Some(Tier::Free), &[(READY, "True")]));
+        memory.note("c", &status(Some(Tier::Free), &stalled));
+        memory.note("d", &status(None, &[(READY, "False")]));
+        memory.age("seen-only", at(0));
+        let mut counts = memory.counts();
+        counts.sort_by_key(|(tier, state, _)| (*tier, state.as_str()));
+        assert_eq!(
+            counts,
+            [
+                ("", TenantState::Reconciling, 1),
+                ("Free", TenantState::Ready, 2),
+                ("Free", TenantState::Stalled, 1)
+            ]
+        );
+        memory.note("c", &status(Some(Tier::Free), &[(READY, "True")]));
+        memory.forget("a");
+        assert!(memory.counts().contains(&("Free", TenantState::Ready, 2)));
+    }
+
+    #[test]
+    fn news_are_told_once_until_something_else_is_known() {
+        let memory = Memory::default();
+        assert!(memory.is_news("acme", "Undecodable"));
+        assert!(!memory.is_news("acme", "Undecodable"));
+        assert!(memory.is_news("zebra", "Undecodable"));
+        memory.note("acme", &status(None, &[]));
+        assert!(memory.is_news("acme", "Undecodable"));
+    }
+}

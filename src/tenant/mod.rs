@@ -12,6 +12,8 @@ pub mod cleanup;
 pub mod controller;
 pub mod dereference;
 pub mod error;
+#[cfg(test)]
+pub(crate) mod fixture;
 pub mod memory;
 pub mod pending;
 pub mod status;
@@ -155,7 +157,12 @@ async fn run(tenant: &Tenant, name: &str, context: &Context) -> Result<(metrics:
     let tenant = with_finalizer.as_ref().unwrap_or(tenant);
     let now = context.clock.now();
 
-    // dereference: caches only
+    // dereference: caches only. A namespace that is not ours is waited for before it is looked at, so that no change of
+    // it is missed.
+    for entry in &tenant.spec.namespaces {
+        let namespace = names::namespace(name, &entry.name);
+        context.inventory.wait_for_namespace(&namespace, name);
+    }
     let facts = facts(tenant, name, context);
 
     // validate: pure
@@ -179,9 +186,6 @@ async fn run(tenant: &Tenant, name: &str, context: &Context) -> Result<(metrics:
             return Ok((metrics::Outcome::Waiting, Action::await_change()));
         }
     };
-    for conflict in &valid.conflicts {
-        context.inventory.wait_for_namespace(&conflict.namespace, name);
-    }
 
     // build: pure, cannot fail
     let objects = build::build(&valid);
@@ -405,3 +409,6 @@ async fn write_finalizers(tenant: &Tenant, finalizers: &[&str], context: &Contex
         .await
         .map_err(Error::finalizer)
 }
+
+#[cfg(test)]
+mod tests;
