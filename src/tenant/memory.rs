@@ -20,7 +20,7 @@ pub struct Memory {
 
 #[derive(Debug, Default)]
 struct Note {
-    first_seen: Option<Monotonic>,
+    under_way_since: Option<Monotonic>,
     status_written: Option<Monotonic>,
     tier: Option<Tier>,
     state: Option<TenantState>,
@@ -32,16 +32,18 @@ impl Memory {
         self.notes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Time since this process first saw the Tenant.
-    pub fn age(&self, tenant: &str, now: Monotonic) -> Duration {
-        now.since(
-            *self
-                .lock()
-                .entry(tenant.to_owned())
-                .or_default()
-                .first_seen
-                .get_or_insert(now),
-        )
+    /// How long the Tenant has been under way without a break.
+    pub fn under_way(&self, tenant: &str, now: Monotonic) -> Duration {
+        let mut notes = self.lock();
+        let note = notes.entry(tenant.to_owned()).or_default();
+        now.since(*note.under_way_since.get_or_insert(now))
+    }
+
+    /// The Tenant is where it can get by itself.
+    pub fn arrived(&self, tenant: &str) {
+        if let Some(note) = self.lock().get_mut(tenant) {
+            note.under_way_since = None;
+        }
     }
 
     /// How long to wait before use is written again; `None`: now.
@@ -119,12 +121,14 @@ mod tests {
     }
 
     #[test]
-    fn age_counts_from_the_first_look() {
+    fn being_under_way_counts_until_the_tenant_arrived() {
         let memory = Memory::default();
-        assert_eq!(memory.age("acme", at(5)), Duration::ZERO);
-        assert_eq!(memory.age("acme", at(7)), Duration::from_secs(2));
+        assert_eq!(memory.under_way("acme", at(5)), Duration::ZERO);
+        assert_eq!(memory.under_way("acme", at(7)), Duration::from_secs(2));
+        memory.arrived("acme");
+        assert_eq!(memory.under_way("acme", at(9)), Duration::ZERO);
         memory.forget("acme");
-        assert_eq!(memory.age("acme", at(9)), Duration::ZERO);
+        assert_eq!(memory.under_way("acme", at(11)), Duration::ZERO);
     }
 
     #[test]
@@ -151,7 +155,7 @@ mod tests {
         memory.note("b", &status(Some(Tier::Free), &[(READY, "True")]));
         memory.note("c", &status(Some(Tier::Free), &stalled));
         memory.note("d", &status(None, &[(READY, "False")]));
-        memory.age("seen-only", at(0));
+        memory.under_way("seen-only", at(0));
         let mut counts = memory.counts();
         counts.sort_by_key(|(tier, state, _)| (*tier, state.as_str()));
         assert_eq!(
