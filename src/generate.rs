@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use crate::api;
+use crate::{api, chart_readme};
 
 /// A generated file: its path from the repository's root, and its content.
 #[derive(Debug, PartialEq, Eq)]
@@ -36,6 +36,9 @@ pub enum Error {
         /// The cause.
         source: serde_saphyr::ser::Error,
     },
+    /// The chart's README cannot be made of its values.
+    #[error(transparent)]
+    ChartReadme(#[from] chart_readme::Error),
     /// The file system refused.
     #[error("failed to write {}: {source}", path.display())]
     Write {
@@ -89,6 +92,13 @@ pub fn files() -> Result<Vec<Generated>, Error> {
             ),
         });
     }
+    files.push(Generated {
+        path: "charts/tenantry/README.md".into(),
+        content: chart_readme::render(
+            include_str!("../charts/tenantry/README.md.tpl"),
+            include_str!("../charts/tenantry/values.yaml"),
+        )?,
+    });
     Ok(files)
 }
 

@@ -17,6 +17,7 @@
 
 pub mod api;
 pub mod apply;
+pub mod chart_readme;
 pub mod cli;
 pub mod domain;
 pub mod generate;

@@ -234,3 +234,11 @@ fn every_example_uses_a_template_that_ships_and_stays_below_its_namespaces() {
         );
     }
 }
+
+#[test]
+fn no_template_contradicts_itself() {
+    for tier in Tier::ALL {
+        let found = tenantry::template::soundness::contradictions(&template(tier).spec);
+        assert!(found.is_empty(), "{}: {found:?}", tier.as_str());
+    }
+}

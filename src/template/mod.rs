@@ -4,6 +4,7 @@
 //! template's own status and keeps a template that is in use from going away.
 
 pub mod controls;
+pub mod soundness;
 
 use std::{future::Future, sync::Arc, time::Duration};
 
@@ -34,7 +35,7 @@ use crate::{
     tenant::{
         Settings,
         dereference::Served,
-        status::types::{READY, RECONCILING},
+        status::types::{READY, RECONCILING, STALLED},
     },
 };
 
@@ -182,6 +183,7 @@ fn status(
         .filter(|control| control.state == ControlState::NotEnforced)
         .map(|control| control.field.as_str())
         .collect();
+    let contradictions = soundness::contradictions(&template.spec);
     let mut statements = if template.metadata.deletion_timestamp.is_some() {
         let message = format!(
             "{users} tenants use it; it goes when none does (kubectl get tenants --field-selector spec.templateRef.name={})",
@@ -191,8 +193,14 @@ fn status(
             Statement::fails(READY, "InUse", message.clone()),
             Statement::holds(RECONCILING, "InUse", message),
         ]
-    } else {
+    } else if contradictions.is_empty() {
         vec![Statement::holds(READY, "Sound", "the template can be used")]
+    } else {
+        let message = contradictions.join("; ");
+        vec![
+            Statement::fails(READY, "Contradiction", message.clone()),
+            Statement::holds(STALLED, "Contradiction", message),
+        ]
     };
     statements.push(if without_effect.is_empty() {
         Statement::holds(

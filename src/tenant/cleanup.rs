@@ -9,7 +9,6 @@ use serde_json::Value;
 
 use super::{
     apply::{self, Applied},
-    build::NamespaceObjects,
     dereference::Facts,
 };
 use crate::{
@@ -33,14 +32,8 @@ impl Remaining {
     }
 }
 
-/// Takes one step towards the end. `objects` are the tenant's objects without owner, if it could still be built; they
-/// are what stays with Retain.
-pub async fn cleanup(
-    writer: &Writer,
-    tenant: &Tenant,
-    facts: &Facts,
-    objects: Option<&[NamespaceObjects]>,
-) -> Remaining {
+/// Takes one step towards the end.
+pub async fn cleanup(writer: &Writer, tenant: &Tenant, facts: &Facts) -> Remaining {
     let uid = tenant.metadata.uid.as_deref();
     let mut applied = Applied::default();
     apply::withdraw_rights(writer, uid, facts, &BTreeMap::new(), &mut applied).await;
@@ -73,16 +66,7 @@ pub async fn cleanup(
                 .iter()
                 .filter(|(key, live)| key.kind != Kind::RoleBinding && ours(live))
             {
-                let desired = objects
-                    .into_iter()
-                    .flatten()
-                    .flat_map(NamespaceObjects::all)
-                    .find(|object| object.key == *key);
-                let result = match desired {
-                    Some(desired) => writer.ensure(desired, Some(live)).await.map(drop),
-                    None => writer.orphan(key, live).await,
-                };
-                if let Err(error) = result {
+                if let Err(error) = writer.orphan(key, live).await {
                     remaining.applied.failures.push(error);
                 }
             }

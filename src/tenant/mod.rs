@@ -223,18 +223,7 @@ async fn finish(tenant: &Tenant, name: &str, context: &Context) -> Result<(metri
         return Ok((metrics::Outcome::Unchanged, Action::await_change()));
     }
     let facts = facts(tenant, name, context);
-    // What stays with Retain stays as it was built last, without an owner.
-    let orphaned = Tenant {
-        metadata: kube::api::ObjectMeta {
-            uid: None,
-            ..tenant.metadata.clone()
-        },
-        ..tenant.clone()
-    };
-    let objects = validate(&orphaned, &facts, &context.settings)
-        .ok()
-        .map(|valid| build::build(&valid));
-    let remaining = cleanup::cleanup(&context.writer, tenant, &facts, objects.as_deref()).await;
+    let remaining = cleanup::cleanup(&context.writer, tenant, &facts).await;
     if remaining.is_nothing() {
         remove_finalizer(tenant, context).await?;
         context.memory.forget(name);

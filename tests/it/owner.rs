@@ -161,11 +161,11 @@ async fn a_viewer_reads_no_secrets_and_writes_nothing() {
         .build();
     common::create(&admin, &viewed).await;
     common::ready(&admin, &name).await;
-    let viewer = lab.as_user("vera", &["auditors"]).await.unwrap();
+    let auditor = lab.as_user("vera", &["auditors"]).await.unwrap();
     let namespace = format!("{name}-app");
     assert_eq!(
         code(
-            Api::<Pod>::namespaced(viewer.clone(), &namespace)
+            Api::<Pod>::namespaced(auditor.clone(), &namespace)
                 .list(&Default::default())
                 .await
         ),
@@ -173,7 +173,7 @@ async fn a_viewer_reads_no_secrets_and_writes_nothing() {
     );
     assert_eq!(
         code(
-            Api::<Secret>::namespaced(viewer.clone(), &namespace)
+            Api::<Secret>::namespaced(auditor.clone(), &namespace)
                 .list(&Default::default())
                 .await
         ),
@@ -181,7 +181,7 @@ async fn a_viewer_reads_no_secrets_and_writes_nothing() {
     );
     assert_eq!(
         code(
-            Api::<Pod>::namespaced(viewer, &namespace)
+            Api::<Pod>::namespaced(auditor, &namespace)
                 .create(&PostParams::default(), &restricted_pod("no"))
                 .await
         ),

@@ -16,7 +16,7 @@ use anyhow::{Context as _, bail};
 use controlplane::{Audit, ControlPlane, Options};
 use kube::{Client, Config, config::KubeConfigOptions, config::Kubeconfig};
 
-pub use operator::{Operator, OperatorOptions};
+pub use operator::{Operator, OperatorOptions, cpu_seconds_of};
 pub use users::impersonate;
 pub use wait::{eventually, never};
 

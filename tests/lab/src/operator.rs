@@ -155,11 +155,7 @@ impl Operator {
 
     /// CPU seconds used so far (Linux).
     pub fn cpu_seconds(&self) -> Option<f64> {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid()?)).ok()?;
-        let fields: Vec<&str> = stat.rsplit(')').next()?.split_whitespace().collect();
-        let ticks: f64 = fields.get(11)?.parse::<f64>().ok()? + fields.get(12)?.parse::<f64>().ok()?;
-        // USER_HZ is 100 on every Linux that Rust runs on.
-        Some(ticks / 100.0)
+        cpu_seconds_of(self.pid()?)
     }
 
     /// What it logged so far.
@@ -234,6 +230,15 @@ impl Drop for Operator {
     fn drop(&mut self) {
         self.end();
     }
+}
+
+/// CPU seconds that a process has used so far (Linux).
+pub fn cpu_seconds_of(pid: u32) -> Option<f64> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let fields: Vec<&str> = stat.rsplit(')').next()?.split_whitespace().collect();
+    let ticks: f64 = fields.get(11)?.parse::<f64>().ok()? + fields.get(12)?.parse::<f64>().ok()?;
+    // USER_HZ is 100 on every Linux that Rust runs on.
+    Some(ticks / 100.0)
 }
 
 async fn container(admin: &Client) -> anyhow::Result<Container> {
