@@ -12,5 +12,6 @@ mod cases;
 mod common;
 
 mod admission;
+mod chart;
 mod owner;
 mod tenant_lifecycle;
