@@ -72,7 +72,7 @@ test: lint deny ## Everything: lints, generated files, licences, chart, unit, go
 
 .PHONY: unit
 unit: ## Only what needs no control plane: seconds
-	$(CARGO) test --locked --workspace --lib --bins --test generated --test templates
+	$(CARGO) test --locked --workspace --lib --bins --test generated --test templates --test docs
 
 .PHONY: chart-test
 chart-test: ## The chart: its unit tests, and every shape of it on a real API server

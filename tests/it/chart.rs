@@ -172,6 +172,27 @@ fn every_shape_of_the_chart_is_accepted_and_an_uninstall_keeps_what_users_wrote(
     assert!(kept("validatingadmissionpolicies").contains("tenantry-managed-objects"));
     let kustomized = run(lab.kubectl().unwrap().arg("kustomize").arg(lab.root().join("deploy"))).unwrap();
     assert!(kustomized.contains(MAP) && kustomized.contains(VAP));
+
+    // And away again, in the order that docs/operations.md gives.
+    let page = std::fs::read_to_string(lab.root().join("docs/operations.md")).unwrap();
+    let commands: Vec<_> = page
+        .lines()
+        .map(str::trim)
+        .filter(|line| line.starts_with("kubectl delete") && line.contains("-f ") | line.contains("--selector"))
+        .collect();
+    assert_eq!(commands.len(), 3, "{commands:?}");
+    let assets = lab.plane().unwrap().assets().search_path();
+    for command in commands {
+        let mut shell = Command::new("sh");
+        shell.args(["-c", command]).current_dir(lab.root());
+        run(shell.env("KUBECONFIG", lab.kubeconfig()).env("PATH", &assets)).unwrap();
+    }
+    assert!(
+        !run(lab.kubectl().unwrap().args(["get", "crd"]))
+            .unwrap()
+            .contains("tenantry")
+    );
+    run(lab.kubectl().unwrap().args(["create", "namespace", "after"])).unwrap();
 }
 
 #[test]
