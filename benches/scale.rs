@@ -15,7 +15,7 @@
 )]
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     path::Path,
     time::{Duration, Instant},
 };
@@ -222,6 +222,7 @@ fn raw_objects(template: &TenantTemplate, tenants: usize, namespaces: usize) -> 
     let settings = Settings {
         accelerator_resources: vec!["nvidia.com/gpu".to_owned()],
         model_resource: "inferenceservices.serving.kserve.io".to_owned(),
+        admission: BTreeSet::default(),
         status_interval: Duration::ZERO,
     };
     let template = serde_json::to_string(template).unwrap();

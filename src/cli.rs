@@ -3,6 +3,7 @@
 //! Every flag of `run` has an environment twin `TENANTRY_<FLAG>`; the flag wins. [`RunArgs::validate`] turns what was
 //! typed into [`Settings`], after which no value needs to be checked again.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -59,6 +60,19 @@ pub struct ResourceArgs {
     pub model_resource: String,
 }
 
+/// A set of admission policies that the chart can install.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
+pub enum Admission {
+    /// Nothing.
+    None,
+    /// The ValidatingAdmissionPolicies.
+    Validating,
+    /// The MutatingAdmissionPolicies, on clusters that serve them.
+    Mutating,
+    /// The check of multi-factor sign-in, with the user's extra key that tells of it.
+    Mfa,
+}
+
 /// Flags of `tenantry run`.
 #[derive(Debug, Clone, Args)]
 pub struct RunArgs {
@@ -107,6 +121,15 @@ pub struct RunArgs {
     /// Names of resources that differ from cluster to cluster.
     #[command(flatten)]
     pub resources: ResourceArgs,
+    /// Admission policies that the chart has installed, so that a status claims no more than they keep.
+    #[arg(
+        long,
+        env = "TENANTRY_ADMISSION",
+        value_enum,
+        value_delimiter = ',',
+        default_value = "validating,mutating"
+    )]
+    pub admission: Vec<Admission>,
     /// How often a mere change of usage is written to a Tenant's status.
     #[arg(long, env = "TENANTRY_STATUS_INTERVAL", default_value = "10s", value_parser = parse_duration)]
     pub status_interval: Duration,
@@ -221,6 +244,8 @@ pub struct Settings {
     pub request_timeout: Duration,
     /// Names of resources that differ from cluster to cluster.
     pub resources: ResourceNames,
+    /// Admission policies that are installed.
+    pub admission: BTreeSet<Admission>,
     /// How often a mere change of usage is written.
     pub status_interval: Duration,
     /// Where traces go, or None.
@@ -325,6 +350,11 @@ impl RunArgs {
                 Duration::from_secs(60),
             )?,
             resources: self.resources.validate()?,
+            admission: self
+                .admission
+                .into_iter()
+                .filter(|kind| *kind != Admission::None)
+                .collect(),
             status_interval: within("--status-interval", self.status_interval, second, hour)?,
             otlp: self.otlp_endpoint.map(OtlpEndpoint::parse).transpose()?,
             shutdown_grace: within("--shutdown-grace", self.shutdown_grace, second, hour)?,

@@ -1,6 +1,7 @@
 //! The `tenantry` binary: `run`, `render`, `generate`, `version`.
 
 use std::{
+    collections::BTreeSet,
     io::{Read as _, Write as _},
     path::Path,
     process::ExitCode,
@@ -69,6 +70,8 @@ fn print_manifests(args: RenderArgs) -> anyhow::Result<()> {
     let settings = tenant::Settings {
         accelerator_resources: resources.accelerators,
         model_resource: resources.model,
+        // Only statuses tell of them, and render prints none.
+        admission: BTreeSet::new(),
         status_interval: Duration::ZERO,
     };
     let served = match render::served(&served) {

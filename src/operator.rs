@@ -159,6 +159,7 @@ async fn lead(
     let tenant_settings = tenant::Settings {
         accelerator_resources: settings.resources.accelerators.clone(),
         model_resource: settings.resources.model.clone(),
+        admission: settings.admission.clone(),
         status_interval: settings.status_interval,
     };
     let inventory = Arc::new(Inventory::default());

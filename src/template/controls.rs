@@ -2,6 +2,8 @@
 //!
 //! Every block is destructured without `..`: a field that is added and forgotten here does not compile.
 
+use std::collections::BTreeSet;
+
 use crate::{
     api::v1alpha1::{
         AiSpec, ComplianceSpec, Containers, Control, ControlState, Encryption, Framework, MonitoringSpec, NetworkSpec,
@@ -9,6 +11,7 @@ use crate::{
         TenantTemplateSpec, Traffic,
     },
     apply::Kind,
+    cli::Admission,
     tenant::{Settings, dereference::Served},
 };
 use ControlState::{Configured, Enforced, NotEnforced};
@@ -19,17 +22,35 @@ const NETWORK: &str = "NetworkPolicy; the network plugin must act on it";
 const HANDED: &str = "handed to workloads in the ConfigMap tenant-limits; nothing makes them keep it";
 const MESH: &str = "needs a service mesh, which this version does not set up";
 
-struct List(Vec<Control>);
+struct List<'a> {
+    admission: &'a BTreeSet<Admission>,
+    controls: Vec<Control>,
+}
 
-impl List {
+impl List<'_> {
     fn add(&mut self, is_set: bool, field: &str, state: ControlState, message: impl Into<String>) {
         if is_set {
-            self.0.push(Control {
+            self.controls.push(Control {
                 field: field.to_owned(),
                 state,
                 message: message.into(),
             });
         }
+    }
+
+    /// A promise that an admission policy of the chart keeps, if it is installed.
+    fn by_policy(&mut self, is_set: bool, field: &str, policy: Admission, state: ControlState, message: &str) {
+        if self.admission.contains(&policy) {
+            return self.add(is_set, field, state, message);
+        }
+        let missing = match policy {
+            Admission::None | Admission::Validating => "the chart's admission policies are switched off",
+            Admission::Mutating => {
+                "the chart's MutatingAdmissionPolicy is not installed: it needs Kubernetes 1.36 or policies.mutating"
+            }
+            Admission::Mfa => "set policies.mfa.extraKey in the chart's values, so that a sign-in can be told",
+        };
+        self.add(is_set, field, NotEnforced, missing);
     }
 }
 
@@ -53,7 +74,10 @@ pub fn controls(spec: &TenantTemplateSpec, served: &Served, settings: &Settings)
         self_service,
         overridable: _,
     } = spec;
-    let mut list = List(Vec::new());
+    let mut list = List {
+        admission: &settings.admission,
+        controls: Vec::new(),
+    };
     of_quotas(&mut list, quotas, served, settings);
     list.add(
         *containers != Containers::default(),
@@ -109,10 +133,10 @@ pub fn controls(spec: &TenantTemplateSpec, served: &Served, settings: &Settings)
         NotEnforced,
         "namespaces are added by the platform team, in the Tenant",
     );
-    list.0
+    list.controls
 }
 
-fn of_quotas(list: &mut List, quotas: &Quotas, served: &Served, settings: &Settings) {
+fn of_quotas(list: &mut List<'_>, quotas: &Quotas, served: &Served, settings: &Settings) {
     let Quotas {
         cpu,
         memory,
@@ -137,11 +161,12 @@ fn of_quotas(list: &mut List, quotas: &Quotas, served: &Served, settings: &Setti
         "a Tenant that lists more is not carried out",
     );
     list.add(pods.is_some(), "quotas.pods", Enforced, QUOTA);
-    list.add(
+    list.by_policy(
         network_bandwidth.is_some(),
         "quotas.networkBandwidth",
+        Admission::Mutating,
         Configured,
-        "annotation on each pod by MutatingAdmissionPolicy (Kubernetes 1.36); the network plugin must act on it",
+        "annotation on each pod by MutatingAdmissionPolicy; the network plugin must act on it",
     );
     list.add(
         concurrent_connections.is_some(),
@@ -182,7 +207,7 @@ fn of_quotas(list: &mut List, quotas: &Quotas, served: &Served, settings: &Setti
     );
 }
 
-fn of_network(list: &mut List, network: &NetworkSpec) {
+fn of_network(list: &mut List<'_>, network: &NetworkSpec) {
     let NetworkSpec {
         isolation,
         internet_egress,
@@ -206,12 +231,18 @@ fn of_network(list: &mut List, network: &NetworkSpec) {
     );
     list.add(!egress.is_empty(), "network.egress", Configured, NETWORK);
     list.add(!ingress_from.is_empty(), "network.ingressFrom", Configured, NETWORK);
-    list.add(true, "network.serviceTypes", Enforced, POLICY);
-    list.add(true, "network.ingressHosts", Enforced, POLICY);
-    list.add(ingress_classes.is_some(), "network.ingressClasses", Enforced, POLICY);
+    list.by_policy(true, "network.serviceTypes", Admission::Validating, Enforced, POLICY);
+    list.by_policy(true, "network.ingressHosts", Admission::Validating, Enforced, POLICY);
+    list.by_policy(
+        ingress_classes.is_some(),
+        "network.ingressClasses",
+        Admission::Validating,
+        Enforced,
+        POLICY,
+    );
 }
 
-fn of_security(list: &mut List, security: &SecuritySpec) {
+fn of_security(list: &mut List<'_>, security: &SecuritySpec) {
     let SecuritySpec {
         pod_security,
         encryption,
@@ -237,9 +268,10 @@ fn of_security(list: &mut List, security: &SecuritySpec) {
         Enforced,
         format!("Pod Security labels: {}", pod_security.label()),
     );
-    list.add(
+    list.by_policy(
         encryption.is_some(),
         "security.encryption: TLS on exposed hosts",
+        Admission::Validating,
         Enforced,
         POLICY,
     );
@@ -282,24 +314,44 @@ fn of_security(list: &mut List, security: &SecuritySpec) {
     );
     list.add(*zero_trust, "security.zeroTrust", NotEnforced, MESH);
     list.add(*end_to_end_encryption, "security.endToEndEncryption", NotEnforced, MESH);
-    list.add(
+    list.by_policy(
         *mfa_for_writes,
         "security.mfaForWrites",
+        Admission::Mfa,
         Enforced,
         "ValidatingAdmissionPolicy, for writes, exec and attach; reads are never checked by admission",
     );
-    list.add(registries.is_some(), "security.registries", Enforced, POLICY);
-    list.add(*image_digests, "security.imageDigests", Enforced, POLICY);
+    list.by_policy(
+        registries.is_some(),
+        "security.registries",
+        Admission::Validating,
+        Enforced,
+        POLICY,
+    );
+    list.by_policy(
+        *image_digests,
+        "security.imageDigests",
+        Admission::Validating,
+        Enforced,
+        POLICY,
+    );
     list.add(
         *image_signatures,
         "security.imageSignatures",
         NotEnforced,
         "needs a signature verifier, which this version does not set up",
     );
-    list.add(storage_classes.is_some(), "security.storageClasses", Enforced, POLICY);
-    list.add(
+    list.by_policy(
+        storage_classes.is_some(),
+        "security.storageClasses",
+        Admission::Validating,
+        Enforced,
+        POLICY,
+    );
+    list.by_policy(
         !ip_allow_list.is_empty(),
         "security.ipAllowList",
+        Admission::Validating,
         Configured,
         "ValidatingAdmissionPolicy on load balancers; the load balancer must filter",
     );
@@ -336,7 +388,7 @@ fn of_security(list: &mut List, security: &SecuritySpec) {
     );
 }
 
-fn of_monitoring(list: &mut List, monitoring: &MonitoringSpec, served: &Served) {
+fn of_monitoring(list: &mut List<'_>, monitoring: &MonitoringSpec, served: &Served) {
     let MonitoringSpec {
         metrics,
         scrape_interval_seconds: _,
@@ -386,7 +438,7 @@ fn of_monitoring(list: &mut List, monitoring: &MonitoringSpec, served: &Served) 
     );
 }
 
-fn of_placement(list: &mut List, placement: &PlacementSpec) {
+fn of_placement(list: &mut List<'_>, placement: &PlacementSpec) {
     let PlacementSpec {
         node_selector,
         tolerations,
@@ -394,17 +446,19 @@ fn of_placement(list: &mut List, placement: &PlacementSpec) {
         priority_classes: _,
         runtime_classes,
     } = placement;
-    list.add(
+    list.by_policy(
         !node_selector.is_empty(),
         "placement.nodeSelector",
+        Admission::Validating,
         Enforced,
         "ValidatingAdmissionPolicy on every pod's spec",
     );
-    list.add(
+    list.by_policy(
         !tolerations.is_empty(),
         "placement.tolerations",
-        Enforced,
-        "stamped by MutatingAdmissionPolicy (Kubernetes 1.36), others refused",
+        Admission::Mutating,
+        Configured,
+        "stamped on each pod by MutatingAdmissionPolicy",
     );
     match regions.len() {
         0 => {}
@@ -421,8 +475,20 @@ fn of_placement(list: &mut List, placement: &PlacementSpec) {
             "with several regions the choice is not made yet",
         ),
     }
-    list.add(true, "placement.priorityClasses", Enforced, POLICY);
-    list.add(runtime_classes.is_some(), "placement.runtimeClasses", Enforced, POLICY);
+    list.by_policy(
+        true,
+        "placement.priorityClasses",
+        Admission::Validating,
+        Enforced,
+        POLICY,
+    );
+    list.by_policy(
+        runtime_classes.is_some(),
+        "placement.runtimeClasses",
+        Admission::Validating,
+        Enforced,
+        POLICY,
+    );
 }
 
 #[cfg(test)]
@@ -437,6 +503,7 @@ mod tests {
         let settings = Settings {
             accelerator_resources: vec!["nvidia.com/gpu".to_owned()],
             model_resource: "inferenceservices.serving.kserve.io".to_owned(),
+            admission: BTreeSet::from([Admission::Validating]),
             status_interval: Duration::from_secs(10),
         };
         controls(&serde_json::from_value(spec).unwrap(), &Served::default(), &settings)
@@ -456,6 +523,16 @@ mod tests {
             .find(|control| control.field == "security.zeroTrust")
             .unwrap();
         assert_eq!(zero_trust.state, NotEnforced);
+    }
+
+    #[test]
+    fn a_policy_that_is_not_installed_keeps_nothing() {
+        let all =
+            of(json!({ "tier": "Free", "security": { "mfaForWrites": true }, "quotas": { "networkBandwidth": "1M" } }));
+        let state = |field: &str| all.iter().find(|control| control.field == field).unwrap().state;
+        assert_eq!(state("security.mfaForWrites"), NotEnforced);
+        assert_eq!(state("quotas.networkBandwidth"), NotEnforced);
+        assert_eq!(state("network.serviceTypes"), Enforced);
     }
 
     #[test]

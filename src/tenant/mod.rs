@@ -17,7 +17,7 @@ pub mod pending;
 pub mod status;
 pub mod validate;
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use kube::{
     Api, Client, ResourceExt as _,
@@ -47,6 +47,7 @@ use crate::{
         v1alpha1::{Tenant, TenantStatus, TenantTemplate},
     },
     apply::{Inventory, writer::Writer},
+    cli::Admission,
     runtime::{backoff::Backoff, clock::Clock, metrics},
 };
 
@@ -63,6 +64,8 @@ pub struct Settings {
     pub accelerator_resources: Vec<String>,
     /// Resource that `quotas.mlModelInstances` counts, `<plural>.<group>`.
     pub model_resource: String,
+    /// Admission policies that are installed.
+    pub admission: BTreeSet<Admission>,
     /// How often a mere change of use is written to a status.
     pub status_interval: Duration,
 }

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::{cases::run_cases, common};
+use crate::{cases::run_cases, common, policies};
 
 fn files(folder: &str) -> Vec<PathBuf> {
     let mut files: Vec<PathBuf> = std::fs::read_dir(common::root().join(folder))
@@ -26,4 +26,12 @@ async fn the_schema_refuses_bad_input_with_field_and_remedy() {
         "{}",
         failures.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_policies_let_in_and_refuse_what_each_case_says() {
+    let admin = common::shared().await.admin().await.unwrap();
+    let operator = format!("system:serviceaccount:{}:{}", lab::NAMESPACE, lab::RELEASE);
+    let (count, failures) = policies::run(&admin, &common::root().join("tests/policies"), &operator).await.unwrap();
+    assert!(failures.is_empty(), "{} of {count} cases fail:\n{}", failures.len(), failures.join("\n"));
 }

@@ -5,11 +5,13 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
-    reason = "a test fails by panicking"
+    clippy::default_trait_access,
+    reason = "a test fails by panicking; `Default::default()` is the shortest way to say that a parameter does not matter"
 )]
 
 mod cases;
 mod common;
+mod policies;
 
 mod admission;
 mod chart;

@@ -63,3 +63,12 @@ true
 {{- end -}}
 {{- end -}}
 {{- end -}}
+
+{{/* The policies that this release installs, for the operator's statuses. */}}
+{{- define "tenantry.admission" -}}
+{{- $kinds := list -}}
+{{- if .Values.policies.enabled }}{{ $kinds = append $kinds "validating" }}{{ end -}}
+{{- if include "tenantry.mutating" . }}{{ $kinds = append $kinds "mutating" }}{{ end -}}
+{{- if and .Values.policies.enabled .Values.policies.mfa.extraKey }}{{ $kinds = append $kinds "mfa" }}{{ end -}}
+{{- join "," $kinds | default "none" -}}
+{{- end -}}
