@@ -32,6 +32,13 @@ async fn the_schema_refuses_bad_input_with_field_and_remedy() {
 async fn the_policies_let_in_and_refuse_what_each_case_says() {
     let admin = common::shared().await.admin().await.unwrap();
     let operator = format!("system:serviceaccount:{}:{}", lab::NAMESPACE, lab::RELEASE);
-    let (count, failures) = policies::run(&admin, &common::root().join("tests/policies"), &operator).await.unwrap();
-    assert!(failures.is_empty(), "{} of {count} cases fail:\n{}", failures.len(), failures.join("\n"));
+    let (count, failures) = policies::run(&admin, &common::root().join("tests/policies"), &operator)
+        .await
+        .unwrap();
+    assert!(
+        failures.is_empty(),
+        "{} of {count} cases fail:\n{}",
+        failures.len(),
+        failures.join("\n")
+    );
 }

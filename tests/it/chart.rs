@@ -178,7 +178,7 @@ fn every_shape_of_the_chart_is_accepted_and_an_uninstall_keeps_what_users_wrote(
     let commands: Vec<_> = page
         .lines()
         .map(str::trim)
-        .filter(|line| line.starts_with("kubectl delete") && line.contains("-f ") | line.contains("--selector"))
+        .filter(|line| line.starts_with("kubectl delete") && (line.contains("-f ") || line.contains("--selector")))
         .collect();
     assert_eq!(commands.len(), 3, "{commands:?}");
     let assets = lab.plane().unwrap().assets().search_path();

@@ -50,7 +50,8 @@ pub async fn install(lab: &Lab) {
     let mfa = "policies.mfa.extraKey=example.com/amr";
     lab.install(&[mfa]).expect("the chart installs");
     // Helm checks every object against the API server before it creates the CRDs, so templates come with an upgrade.
-    lab.install(&[mfa, "templates.install=true"]).expect("the chart upgrades");
+    lab.install(&[mfa, "templates.install=true"])
+        .expect("the chart upgrades");
 }
 
 /// A name that no other test has.
