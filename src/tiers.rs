@@ -27,7 +27,7 @@ const ROWS: [(&str, &[&str]); 10] = [
         &["/quotas/mlModelInstances", "/quotas/aiProcessingUnits"],
     ),
     (
-        "Pod Security / encryption",
+        "Pod Security / encryption asked for",
         &["/security/podSecurity", "/security/encryption"],
     ),
     ("AI / support", &["/ai/level", "/support/level"]),
