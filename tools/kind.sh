@@ -14,6 +14,10 @@ command -v docker >/dev/null || missing "Docker, and there is no \`docker\`"
 docker info >/dev/null 2>&1 || missing "a running Docker, and \`docker info\` fails"
 command -v kind >/dev/null || missing "kind, and there is no \`kind\` (go install sigs.k8s.io/kind@latest)"
 
+kubeconfig="${XDG_STATE_HOME:-$HOME/.local/state}/tenantry/kind.kubeconfig"
+mkdir -p "$(dirname "$kubeconfig")"
+# Not the user's own file.
+export KUBECONFIG="$kubeconfig"
 if [ "${1:-up}" = down ]; then
   exec kind delete cluster --name "$cluster"
 fi
@@ -38,11 +42,7 @@ if ! kind get clusters 2>/dev/null | grep -qx "$cluster"; then
   kind create cluster --config deploy/kind/kind.yaml
 fi
 kind load docker-image "$image" --name "$cluster"
-kubeconfig="${XDG_STATE_HOME:-$HOME/.local/state}/tenantry/kind.kubeconfig"
-mkdir -p "$(dirname "$kubeconfig")"
-kind get kubeconfig --name "$cluster" > "$kubeconfig"
-chmod 600 "$kubeconfig"
-export KUBECONFIG="$kubeconfig"
+kind export kubeconfig --name "$cluster"
 
 echo "[3/5] the chart, by helm"
 upgrade() {
