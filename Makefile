@@ -10,7 +10,7 @@ HELM ?= helm
 KUBECTL ?= kubectl
 # Settings of `make install`.
 NAMESPACE ?= tenantry-system
-VALUES ?= --set templates.install=true
+VALUES ?=
 # `make run CLUSTER=kind` uses kind and Docker; without it etcd and kube-apiserver run as plain processes.
 CLUSTER ?= local
 
@@ -52,11 +52,15 @@ endif
 
 ##@ Use it on your cluster (your kubectl context)
 .PHONY: install
-install: ## Install or upgrade the chart with helm (IMAGE arguments and others: VALUES="--set image.registry=...")
-	$(HELM) upgrade --install tenantry charts/tenantry --namespace $(NAMESPACE) --create-namespace
-	$(KUBECTL) wait --for=condition=Established --timeout=60s crd tenants.tenantry.dev tenanttemplates.tenantry.dev \
-	  tenantpolicies.tenantry.dev tenantnamespaces.tenantry.dev
-	$(HELM) upgrade --install tenantry charts/tenantry --namespace $(NAMESPACE) $(VALUES)
+install: ## Install or upgrade the chart with helm; VALUES="--set image.registry=..." are helm's arguments
+	@# Helm asks the API server about templates before it creates their definition: the first time takes two steps.
+	@$(KUBECTL) get crd tenants.tenantry.dev >/dev/null 2>&1 || { \
+	  $(HELM) upgrade --install tenantry charts/tenantry --namespace $(NAMESPACE) --create-namespace $(VALUES) \
+	    --set templates.install=false >/dev/null && \
+	  $(KUBECTL) wait --for=condition=Established --timeout=60s crd tenants.tenantry.dev tenanttemplates.tenantry.dev \
+	    tenantpolicies.tenantry.dev tenantnamespaces.tenantry.dev; }
+	$(HELM) upgrade --install tenantry charts/tenantry --namespace $(NAMESPACE) --create-namespace \
+	  --set templates.install=true $(VALUES)
 
 # Files with Tenants to check.
 TENANTS ?= $(wildcard examples/*.yaml)
