@@ -133,3 +133,21 @@ fn every_decision_is_in_the_list() {
         );
     }
 }
+
+#[test]
+fn every_file_that_the_code_packs_reaches_the_image_s_build() {
+    let sent = read(".dockerignore");
+    let code = read("src/generate.rs");
+    let packed: Vec<_> = code
+        .split("include_str!(\"../")
+        .skip(1)
+        .filter_map(|rest| rest.split(['/', '"']).next())
+        .collect();
+    assert!(packed.len() > 6);
+    for top in packed
+        .into_iter()
+        .chain(["Cargo.toml", "Cargo.lock", "LICENSE", "src", "benches", "tests"])
+    {
+        assert!(sent.contains(&format!("\n!{top}\n")), ".dockerignore keeps {top} back");
+    }
+}
