@@ -1,4 +1,5 @@
-//! Files that are made from others: CRDs from the code, their copy and that of the templates in the chart.
+//! Files that are made from others: CRDs and docs from the code, their copies and those of the templates in the chart, the
+//! table of tiers in README.md.
 //!
 //! One command writes them (`tenantry generate`), one test compares them (`tests/generated.rs`).
 
@@ -6,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use crate::{api, chart_readme};
+use crate::{api, api_reference, chart_readme, runtime::metrics::definitions, tiers};
 
 /// A generated file: its path from the repository's root, and its content.
 #[derive(Debug, PartialEq, Eq)]
@@ -39,6 +40,17 @@ pub enum Error {
     /// The chart's README cannot be made of its values.
     #[error(transparent)]
     ChartReadme(#[from] chart_readme::Error),
+    /// A template is no YAML.
+    #[error("failed to read deploy/templates/{name}: {source}")]
+    Template {
+        /// The file.
+        name: &'static str,
+        /// The cause.
+        source: Box<serde_saphyr::Error>,
+    },
+    /// README.md lost the place of its table.
+    #[error("README.md has no place for the table of tiers; put back the two comments that say \"tiers\"")]
+    Readme,
     /// The file system refused.
     #[error("failed to write {}: {source}", path.display())]
     Write {
@@ -99,7 +111,30 @@ pub fn files() -> Result<Vec<Generated>, Error> {
             include_str!("../charts/tenantry/values.yaml"),
         )?,
     });
+    files.push(Generated {
+        path: "README.md".into(),
+        content: readme(include_str!("../README.md"))?,
+    });
+    files.push(Generated {
+        path: "docs/metrics.md".into(),
+        content: definitions::render_markdown(),
+    });
+    files.push(Generated {
+        path: "docs/api.md".into(),
+        content: api_reference::render(&api::all_crds()),
+    });
     Ok(files)
+}
+
+fn readme(readme: &str) -> Result<String, Error> {
+    let templates = TEMPLATES.map(|(name, template)| {
+        serde_saphyr::from_str::<Value>(template).map_err(|source| Error::Template {
+            name,
+            source: Box::new(source),
+        })
+    });
+    let templates: Vec<Value> = templates.into_iter().collect::<Result<_, _>>()?;
+    tiers::into_readme(readme, &templates).ok_or(Error::Readme)
 }
 
 /// Writes whole numbers as such: `maximum: 10`, where the type of the field would print `10.0`.

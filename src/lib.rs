@@ -13,9 +13,11 @@
 //! - [`apply`]: desired and live objects, drift, preconditioned writes, watches.
 //! - [`tenant`]: the tenant controller. [`template`]: the template controller.
 //! - [`runtime`]: how a process lives: client, leadership, endpoints, logs. [`operator`]: it all put together.
-//! - [`render`]: the same build, offline. [`generate`]: files made from the code.
+//! - [`render`]: the same build, offline. [`generate`]: files made from the code
+//!   ([`api_reference`], [`chart_readme`], [`tiers`]).
 
 pub mod api;
+pub mod api_reference;
 pub mod apply;
 pub mod chart_readme;
 pub mod cli;
@@ -26,3 +28,4 @@ pub mod render;
 pub mod runtime;
 pub mod template;
 pub mod tenant;
+pub mod tiers;

@@ -14,5 +14,6 @@ mod common;
 mod policies;
 
 mod admission;
+mod chart;
 mod owner;
 mod tenant_lifecycle;

@@ -157,7 +157,9 @@ impl Lab {
         let assets = controlplane::Assets::from_env();
         assets.ensure(&[tool])?;
         let mut command = Command::new(assets.path(tool)?);
-        command.env("KUBECONFIG", self.kubeconfig());
+        command
+            .env("KUBECONFIG", self.kubeconfig())
+            .env("KUBECACHEDIR", self.dir().join("kubectl-cache"));
         Ok(command)
     }
 

@@ -2,7 +2,9 @@
 
 use std::{
     fs::File,
+    io::Write as _,
     net::TcpListener,
+    os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::Duration,
@@ -125,6 +127,14 @@ impl Operator {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         bail!("the operator did not become ready: {}", self.log_text());
+    }
+
+    /// Whether it has not ended.
+    pub fn runs(&mut self) -> anyhow::Result<bool> {
+        match &mut self.child {
+            Some(child) => Ok(child.try_wait()?.is_none()),
+            None => Ok(false),
+        }
     }
 
     /// Process id.
@@ -271,8 +281,9 @@ async fn write_kubeconfig(lab: &Lab, admin: &Client, path: &Path, server: Option
         .iter()
         .map(|named| serde_json::json!({ "name": named.name, "user": { "token": token } }));
     value["users"] = users.collect();
-    // JSON is YAML.
-    std::fs::write(path, value.to_string())?;
+    // JSON is YAML. It holds a token: for its owner's eyes only.
+    let mut file = File::options().create_new(true).write(true).mode(0o600).open(path)?;
+    file.write_all(value.to_string().as_bytes())?;
     Ok(())
 }
 

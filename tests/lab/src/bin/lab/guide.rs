@@ -1,0 +1,50 @@
+//! What to try, printed when all stands. `tests/try_out.rs` runs every command of it in this order and checks that
+//! those are refused that say so.
+
+use std::path::Path;
+
+use crate::say;
+
+/// Four spaces make a command; what follows ` # ` says what comes of it.
+const COMMANDS: &str = "  Look:
+    kubectl get tenants
+    kubectl describe tenant acme
+    kubectl get quota,limits,networkpolicies,rolebindings --namespace acme-web
+    kubectl get quota --all-namespaces --selector tenantry.dev/tenant=globex    # three shares, the sum is the grant
+
+  Be alice, who owns acme:
+    kubectl auth can-i create deployments --namespace acme-web --as alice       # yes
+    kubectl create configmap hello --namespace acme-web --as alice
+    kubectl get configmaps --namespace globex-prod --as alice                   # refused: another tenant's
+
+  Try to get out:
+    kubectl delete quota tenantry --namespace acme-web --as alice               # refused: her own fence
+    kubectl delete networkpolicy tenantry-default-deny --namespace acme-web --as alice    # refused
+    kubectl run root --image nginx --privileged --namespace acme-web --as alice # refused: Pod Security restricted
+    kubectl create namespace mine --as alice                                    # refused: namespaces come from the Tenant
+
+  Change things:
+    kubectl patch tenant acme --type merge --patch '{\"spec\":{\"templateRef\":{\"name\":\"premium\"}}}'
+    kubectl wait tenant acme --for=jsonpath='{.status.tier}'=Premium --timeout=30s
+    kubectl get quota tenantry --namespace acme-web                             # grew with the tier
+    kubectl patch tenant globex --type merge --patch '{\"spec\":{\"state\":\"Frozen\"}}'   # its writes are refused now
+    kubectl delete tenant initech                                               # refused: deletionProtection
+    kubectl delete tenant acme                                                  # the namespace goes with it
+";
+
+/// Prints it.
+pub fn print(kubeconfig: &Path, env: &Path, left: &str) {
+    say(&format!(
+        "
+This cluster has no nodes: pods are admitted or refused, and never run. The operator runs as a process beside it.
+Its kubeconfig: {}
+
+  In each shell first (KUBECONFIG, and kubectl and helm in PATH):
+    . {}
+
+{COMMANDS}
+  make status shows what is up, make stop ends it; by itself it ends in {left}. More: README.md",
+        kubeconfig.display(),
+        env.display(),
+    ));
+}

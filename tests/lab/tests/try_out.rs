@@ -1,0 +1,84 @@
+//! `lab up` as a new user has it: every command that it prints is run, in order, and does what it says.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
+
+use std::{
+    path::{Path, PathBuf},
+    process::{Command, Output, Stdio},
+};
+
+/// A lab in a folder of its own; ended when dropped.
+struct Up(PathBuf);
+
+impl Drop for Up {
+    fn drop(&mut self) {
+        let _ = lab("down", &self.0);
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+fn lab(command: &str, dir: &Path) -> Output {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let mut lab = Command::new(env!("CARGO_BIN_EXE_lab"));
+    lab.arg(command).arg("--dir").arg(dir).arg("--root").arg(root);
+    lab.args(["--ttl", "900"]).stdin(Stdio::null()).output().unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+#[test]
+fn what_is_printed_to_try_works_and_what_is_said_to_be_refused_is() {
+    let tenantry = Path::new(env!("CARGO_BIN_EXE_lab")).with_file_name("tenantry");
+    assert!(
+        tenantry.exists(),
+        "run `cargo test --workspace`, or `cargo build` first: the lab runs {}",
+        tenantry.display()
+    );
+    let up = Up(std::env::temp_dir().join(format!("tenantry-try-out-{:016x}", fastrand::u64(..))));
+    let first = lab("up", &up.0);
+    let printed = text(&first.stdout);
+    assert!(first.status.success(), "{printed}{}", text(&first.stderr));
+
+    let again = lab("up", &up.0);
+    assert!(again.status.success(), "{}", text(&again.stderr));
+    assert!(text(&again.stdout).contains("runs already"), "{}", text(&again.stdout));
+
+    let env = up.0.join("env");
+    let commands = printed.lines().filter(|line| line.starts_with("    kubectl "));
+    let mut count = 0;
+    for line in commands {
+        let shell = Command::new("sh")
+            .arg("-c")
+            .arg(format!(". '{}'\n{line}", env.display()))
+            .stdin(Stdio::null())
+            .output()
+            .unwrap();
+        let refused = line.contains("# refused");
+        assert_eq!(
+            shell.status.success(),
+            !refused,
+            "{line}\n{}{}",
+            text(&shell.stdout),
+            text(&shell.stderr)
+        );
+        if refused {
+            assert!(
+                text(&shell.stderr).contains("Forbidden"),
+                "{line}\n{}",
+                text(&shell.stderr)
+            );
+        }
+        count += 1;
+    }
+    assert!(count > 10, "only {count} commands were printed: {printed}");
+
+    assert!(lab("status", &up.0).status.success());
+    assert!(lab("down", &up.0).status.success());
+    assert_eq!(lab("status", &up.0).status.code(), Some(3));
+}
