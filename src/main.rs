@@ -74,10 +74,13 @@ fn print_manifests(args: RenderArgs) -> anyhow::Result<()> {
         admission: BTreeSet::new(),
         status_interval: Duration::ZERO,
     };
-    let served = match render::served(&served) {
+    let served = match render::served(&served, &settings) {
         Ok(served) => served,
         Err(name) => {
-            bail!("--served: {name:?} is not an optional kind; choose from PodMonitor, ServiceMonitor, PrometheusRule")
+            bail!(
+                "--served: {name:?} is no optional kind; choose from podmonitors.monitoring.coreos.com, servicemonitors.monitoring.coreos.com, prometheusrules.monitoring.coreos.com, {}",
+                settings.model_resource
+            )
         }
     };
     let manifests = render::render(&texts, &served, &settings)?;

@@ -131,17 +131,23 @@ pub fn render(files: &[(String, String)], served: &Served, settings: &Settings) 
     Ok(manifests)
 }
 
-/// The optional kinds named by `names`, in any case; an unknown name is given back.
-pub fn served(names: &[String]) -> Result<Served, String> {
+/// What `names` name: optional kinds, as `PodMonitor` or `podmonitors.monitoring.coreos.com`, and the kind that counts as
+/// a model. An unknown name is given back.
+pub fn served(names: &[String], settings: &Settings) -> Result<Served, String> {
     let mut served = Served::default();
     for name in names {
+        let is = |other: &str| other.eq_ignore_ascii_case(name);
         let kind = Kind::ALL
             .into_iter()
-            .find(|kind| kind.is_optional() && kind.as_str().eq_ignore_ascii_case(name));
+            .find(|kind| kind.optional_crd().is_some_and(|crd| is(&crd) || is(kind.as_str())));
         match kind {
             Some(kind) => drop(served.kinds.insert(kind)),
+            None if is(&settings.model_resource) => served.models = true,
             None => return Err(name.clone()),
         }
     }
     Ok(served)
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,6 +1,7 @@
 //! Whole reconciles, on an API server in memory.
 
 use kube::runtime::{events::Reporter, reflector};
+use serde_json::Value;
 
 use super::*;
 use crate::{
@@ -145,13 +146,13 @@ async fn who_does_not_lead_writes_neither_objects_nor_status() {
 #[tokio::test]
 async fn a_status_computed_from_an_older_tenant_is_not_written() {
     let stage = Stage::ready(&json!({})).await;
-    let old = stage.server.tenant();
+    let before = stage.server.tenant();
     stage.change(&json!({ "state": "Frozen" }));
-    let mut stale = old.clone();
-    stale.spec.template_ref.name = "gone".to_owned();
-    let result = reconcile(Arc::new(DeserializeGuard(Ok(stale))), stage.context.clone()).await;
+    let mut outdated = before.clone();
+    outdated.spec.template_ref.name = "gone".to_owned();
+    let result = reconcile(Arc::new(DeserializeGuard(Ok(outdated))), stage.context.clone()).await;
     assert!(matches!(result, Err(Error::Outdated)), "{result:?}");
-    assert_eq!(stage.server.tenant().status, old.status);
+    assert_eq!(stage.server.tenant().status, before.status);
 }
 
 #[tokio::test]

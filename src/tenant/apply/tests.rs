@@ -1,5 +1,8 @@
 //! Every step up to apply, on an API server in memory.
 
+mod quota;
+mod rights;
+
 use serde_json::json;
 
 use super::*;
@@ -204,38 +207,6 @@ async fn what_protects_nothing_holds_no_right_up() {
 }
 
 #[tokio::test]
-async fn a_removed_owner_goes_first_whatever_else_fails() {
-    let mut stage = Stage::settled(users(&["ann", "bob"])).await;
-    assert_eq!(stage.subjects("tenantry-owner"), subjects_of(&["ann", "bob"]));
-    stage.tenant = users(&["ann"]);
-    stage.template["containers"]["max"]["cpu"] = json!("2");
-    stage
-        .server
-        .trouble("replace limitranges", Trouble::Refused(500, "InternalError"));
-    let applied = stage.run().await;
-    let calls = stage.server.calls();
-    assert_eq!(calls[0].what, "replace rolebindings acme-dev/tenantry-owner");
-    assert_eq!(calls[0].body["subjects"], subjects_of(&["ann"]));
-    assert_eq!(stage.subjects("tenantry-owner"), subjects_of(&["ann"]));
-    assert_eq!(applied.failures.len(), 1, "{:?}", applied.failures);
-}
-
-#[tokio::test]
-async fn the_binding_of_a_role_that_nobody_has_any_more_is_deleted_exactly_as_seen() {
-    let mut stage = Stage::settled(users(&["ann"])).await;
-    let key = Key::new(Kind::RoleBinding, "acme-dev", "tenantry-owner");
-    let seen = stage.server.get(&key).unwrap();
-    stage.tenant = users(&[]);
-    stage.run().await;
-    let calls = stage.server.calls();
-    assert_eq!(calls.len(), 1);
-    assert_eq!(calls[0].what, "delete rolebindings acme-dev/tenantry-owner");
-    let preconditions = &calls[0].body["preconditions"];
-    assert_eq!(preconditions["uid"], seen["metadata"]["uid"]);
-    assert_eq!(preconditions["resourceVersion"], seen["metadata"]["resourceVersion"]);
-}
-
-#[tokio::test]
 async fn what_a_template_asks_no_more_is_deleted_exactly_as_seen() {
     let mut stage = Stage::new();
     stage.served = fixture::everything_served();
@@ -290,43 +261,6 @@ async fn a_retained_namespace_keeps_its_guards_and_loses_its_rights() {
 }
 
 #[tokio::test]
-async fn a_quota_that_changed_since_it_was_planned_is_not_overwritten() {
-    let mut stage = Stage::settled(json!({})).await;
-    stage.template["quotas"]["pods"] = json!(8);
-    let key = Key::new(Kind::ResourceQuota, "acme-dev", names::OBJECT);
-    let mut moved = stage.server.get(&key).unwrap();
-    moved["status"]["used"]["pods"] = json!("9");
-    stage.server.put(&key, moved);
-    let applied = stage.run().await;
-    assert!(
-        matches!(applied.failures.as_slice(), [writer::Error::Outdated { key: outdated }] if *outdated == key),
-        "{:?}",
-        applied.failures
-    );
-    assert_eq!(stage.server.get(&key).unwrap()["spec"]["hard"]["pods"], json!("10"));
-    assert!(stage.pending.of_tenant("acme", &stage.server.inventory).is_empty());
-}
-
-#[tokio::test]
-async fn a_quota_that_the_watch_shows_changed_after_the_plan_is_not_overwritten() {
-    let mut stage = Stage::settled(json!({})).await;
-    stage.template["quotas"]["pods"] = json!(8);
-    let (valid, facts, objects) = stage.look();
-    let key = Key::new(Kind::ResourceQuota, "acme-dev", names::OBJECT);
-    let mut moved = stage.server.get(&key).unwrap();
-    moved["spec"]["hard"]["pods"] = json!("3");
-    stage.server.put(&key, moved);
-    stage.server.observe(&key);
-    let applied = apply(&stage.server.writer(), &stage.pending, &valid, &facts, &objects).await;
-    assert!(
-        matches!(applied.failures.as_slice(), [writer::Error::Outdated { .. }]),
-        "{:?}",
-        applied.failures
-    );
-    assert_eq!(stage.server.get(&key).unwrap()["spec"]["hard"]["pods"], json!("3"));
-}
-
-#[tokio::test]
 async fn a_foreign_namespace_that_nobody_saw_is_met_and_left_alone() {
     let stage = Stage::new();
     let key = Key::namespace("acme-dev");
@@ -369,85 +303,4 @@ async fn who_does_not_lead_sends_nothing() {
         applied.failures.as_slice(),
         [writer::Error::NotLeading { .. }]
     ));
-}
-
-#[tokio::test]
-async fn a_quota_write_without_an_answer_counts_until_it_is_seen() {
-    for trouble in [Trouble::Lost, Trouble::AnswerLost] {
-        let mut stage = Stage::settled(json!({})).await;
-        stage.template["quotas"]["pods"] = json!(8);
-        stage.server.trouble("replace resourcequotas", trouble);
-        assert_eq!(stage.run().await.failures.len(), 1);
-        let pending = stage.pending.of_tenant("acme", &stage.server.inventory);
-        assert_eq!(
-            pending["acme-dev"][0]["pods"].to_string(),
-            "8",
-            "{trouble:?}: it may have come to stand"
-        );
-        stage.server.no_more_trouble();
-        if trouble == Trouble::AnswerLost {
-            stage.server.count_quota("acme-dev");
-            assert!(
-                stage.pending.of_tenant("acme", &stage.server.inventory).is_empty(),
-                "the watch shows it"
-            );
-        }
-    }
-}
-
-#[tokio::test]
-async fn a_quota_write_that_was_refused_does_not_count() {
-    let mut stage = Stage::settled(json!({})).await;
-    stage.template["quotas"]["pods"] = json!(8);
-    stage
-        .server
-        .trouble("replace resourcequotas", Trouble::Refused(403, "Forbidden"));
-    assert_eq!(stage.run().await.failures.len(), 1);
-    assert!(stage.pending.of_tenant("acme", &stage.server.inventory).is_empty());
-}
-
-#[tokio::test]
-async fn nobody_joins_a_binding_while_the_quota_is_not_counted() {
-    let mut stage = Stage::settled(users(&["ann"])).await;
-    let key = Key::new(Kind::ResourceQuota, "acme-dev", names::OBJECT);
-    let mut fresh = stage.server.get(&key).unwrap();
-    fresh["status"] = json!({});
-    stage.server.put(&key, fresh);
-    stage.server.observe(&key);
-    stage.tenant = users(&["ann", "bob"]);
-    assert_eq!(stage.run().await.namespaces[0].progress, Progress::AwaitingQuota);
-    assert_eq!(stage.subjects("tenantry-owner"), subjects_of(&["ann"]));
-    stage.server.count_quota("acme-dev");
-    stage.run().await;
-    assert_eq!(stage.subjects("tenantry-owner"), subjects_of(&["ann", "bob"]));
-}
-
-#[tokio::test]
-async fn a_right_is_withdrawn_from_a_binding_whose_owner_reference_was_stripped() {
-    let mut stage = Stage::settled(users(&["ann"])).await;
-    let key = Key::new(Kind::RoleBinding, "acme-dev", "tenantry-owner");
-    let mut stripped = stage.server.get(&key).unwrap();
-    stripped["metadata"]["ownerReferences"] = Value::Null;
-    stage.server.put(&key, stripped);
-    stage.server.observe(&key);
-    stage.tenant = users(&[]);
-    stage.run().await;
-    assert_eq!(stage.subjects("tenantry-owner"), Value::Null);
-}
-
-#[tokio::test]
-async fn a_binding_to_a_stronger_role_than_its_name_says_goes_first() {
-    let viewer = json!({ "owners": [{ "kind": "User", "name": "ann", "role": "Viewer" }] });
-    let mut stage = Stage::settled(viewer).await;
-    let key = Key::new(Kind::RoleBinding, "acme-dev", "tenantry-viewer");
-    let mut stronger = stage.server.get(&key).unwrap();
-    stronger["roleRef"]["name"] = json!("tenantry-owner");
-    stage.server.put(&key, stronger);
-    stage.server.observe(&key);
-    stage.template["containers"]["max"]["cpu"] = json!("2");
-    stage
-        .server
-        .trouble("replace limitranges", Trouble::Refused(500, "InternalError"));
-    stage.run().await;
-    assert_eq!(stage.server.whats()[0], "delete rolebindings acme-dev/tenantry-viewer");
 }

@@ -1,0 +1,75 @@
+//! Quotas are written with the version that they were planned from, and count until their end is known.
+
+use super::*;
+
+#[tokio::test]
+async fn a_quota_that_changed_since_it_was_planned_is_not_overwritten() {
+    let mut stage = Stage::settled(json!({})).await;
+    stage.template["quotas"]["pods"] = json!(8);
+    let key = Key::new(Kind::ResourceQuota, "acme-dev", names::OBJECT);
+    let mut moved = stage.server.get(&key).unwrap();
+    moved["status"]["used"]["pods"] = json!("9");
+    stage.server.put(&key, moved);
+    let applied = stage.run().await;
+    assert!(
+        matches!(applied.failures.as_slice(), [writer::Error::Outdated { key: outdated }] if *outdated == key),
+        "{:?}",
+        applied.failures
+    );
+    assert_eq!(stage.server.get(&key).unwrap()["spec"]["hard"]["pods"], json!("10"));
+    assert!(stage.pending.of_tenant("acme", &stage.server.inventory).is_empty());
+}
+
+#[tokio::test]
+async fn a_quota_that_the_watch_shows_changed_after_the_plan_is_not_overwritten() {
+    let mut stage = Stage::settled(json!({})).await;
+    stage.template["quotas"]["pods"] = json!(8);
+    let (valid, facts, objects) = stage.look();
+    let key = Key::new(Kind::ResourceQuota, "acme-dev", names::OBJECT);
+    let mut moved = stage.server.get(&key).unwrap();
+    moved["spec"]["hard"]["pods"] = json!("3");
+    stage.server.put(&key, moved);
+    stage.server.observe(&key);
+    let applied = apply(&stage.server.writer(), &stage.pending, &valid, &facts, &objects).await;
+    assert!(
+        matches!(applied.failures.as_slice(), [writer::Error::Outdated { .. }]),
+        "{:?}",
+        applied.failures
+    );
+    assert_eq!(stage.server.get(&key).unwrap()["spec"]["hard"]["pods"], json!("3"));
+}
+
+#[tokio::test]
+async fn a_quota_write_without_an_answer_counts_until_it_is_seen() {
+    for trouble in [Trouble::Lost, Trouble::AnswerLost] {
+        let mut stage = Stage::settled(json!({})).await;
+        stage.template["quotas"]["pods"] = json!(8);
+        stage.server.trouble("replace resourcequotas", trouble);
+        assert_eq!(stage.run().await.failures.len(), 1);
+        let pending = stage.pending.of_tenant("acme", &stage.server.inventory);
+        assert_eq!(
+            pending["acme-dev"][0]["pods"].to_string(),
+            "8",
+            "{trouble:?}: it may have come to stand"
+        );
+        stage.server.no_more_trouble();
+        if trouble == Trouble::AnswerLost {
+            stage.server.count_quota("acme-dev");
+            assert!(
+                stage.pending.of_tenant("acme", &stage.server.inventory).is_empty(),
+                "the watch shows it"
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_quota_write_that_was_refused_does_not_count() {
+    let mut stage = Stage::settled(json!({})).await;
+    stage.template["quotas"]["pods"] = json!(8);
+    stage
+        .server
+        .trouble("replace resourcequotas", Trouble::Refused(403, "Forbidden"));
+    assert_eq!(stage.run().await.failures.len(), 1);
+    assert!(stage.pending.of_tenant("acme", &stage.server.inventory).is_empty());
+}
