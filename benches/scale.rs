@@ -15,7 +15,7 @@
 )]
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, HashSet},
     path::Path,
     time::{Duration, Instant},
 };
@@ -23,8 +23,12 @@ use std::{
 use controlplane::{Audit, Component, Options};
 use futures::{StreamExt as _, stream};
 use k8s_openapi::api::{core::v1::ResourceQuota, networking::v1::NetworkPolicy};
+use kube::runtime::{
+    WatchStreamExt as _,
+    watcher::{self, watcher},
+};
 use kube::{
-    Api, Client,
+    Api, Client, ResourceExt as _,
     api::{DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams},
 };
 use lab::{Lab, Operator, OperatorOptions, eventually};
@@ -88,7 +92,11 @@ async fn main() {
     let steady = Duration::from_secs(env("BENCH_STEADY", 60));
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let options = Options {
-        audit: Audit::Off,
+        audit: if std::env::var_os("BENCH_AUDIT").is_some() {
+            Audit::Metadata
+        } else {
+            Audit::Off
+        },
         controller_manager_qps: Some(2000),
         ..Options::default()
     };
@@ -112,7 +120,7 @@ async fn main() {
     let started = Instant::now();
     let cpu = Cpu::read(&lab, None);
     write_raw(&admin, &raw).await;
-    quotas_counted(&admin, "raw-", tenants * namespaces).await;
+    quotas_counted(&admin, "raw-", tenants * namespaces, share(30, namespaces)).await;
     let raw_time = started.elapsed();
     let raw_cpu = Cpu::read(&lab, None).since(&cpu);
     report.row(
@@ -127,13 +135,15 @@ async fn main() {
 
     let mut operator = lab.operator(operator_options()).await.unwrap();
     let cpu = Cpu::read(&lab, Some(&operator));
+    let ready = track(Api::<Tenant>::all(admin.clone()), is_ready);
     let started = Instant::now();
     create_tenants(&admin, tenants, namespaces).await;
     let created = started.elapsed();
-    all_ready(&admin, tenants).await;
+    reach("every Tenant to be Ready", ready, tenants).await;
     let operator_time = started.elapsed();
     let used = Cpu::read(&lab, Some(&operator)).since(&cpu);
     let ratio = operator_time.as_secs_f64() / raw_time.as_secs_f64();
+    print_requests(&lab);
     report.row(
         "all tenants Ready",
         format!(
@@ -274,31 +284,72 @@ async fn write_raw(client: &Client, tenants: &[Vec<Value>]) {
         .await;
 }
 
-async fn quotas_counted(client: &Client, prefix: &str, count: usize) {
-    let api: Api<ResourceQuota> = Api::all(client.clone());
-    eventually("every quota to be counted", PATIENCE, || async {
-        let all = api
-            .list(&ListParams::default().match_any())
-            .await
-            .map_err(|error| error.to_string())?;
-        let counted = all.iter().filter(|quota| {
-            quota
-                .metadata
-                .namespace
-                .as_deref()
-                .is_some_and(|namespace| namespace.starts_with(prefix))
-                && quota.status.as_ref().is_some_and(|status| {
-                    status.hard == quota.spec.as_ref().and_then(|spec| spec.hard.clone()) && status.used.is_some()
-                })
-        });
-        let counted = counted.count();
-        if counted == count {
-            Ok(())
-        } else {
-            Err(format!("{counted} of {count}"))
+/// Counts, by one watch, the objects for which `holds`; a poll would cost the server more than what is measured.
+fn track<K>(api: Api<K>, holds: impl Fn(&K) -> bool + Send + 'static) -> tokio::sync::watch::Receiver<usize>
+where
+    K: kube::Resource<DynamicType = ()> + Clone + std::fmt::Debug + serde::de::DeserializeOwned + Send + 'static,
+{
+    let (sender, receiver) = tokio::sync::watch::channel(0);
+    tokio::spawn(async move {
+        let mut events = std::pin::pin!(watcher(api, watcher::Config::default()).default_backoff());
+        let mut held: HashSet<(Option<String>, String)> = HashSet::new();
+        while let Some(event) = events.next().await {
+            let id = |object: &K| (object.namespace(), object.name_any());
+            match event {
+                Ok(watcher::Event::Apply(object) | watcher::Event::InitApply(object)) if holds(&object) => {
+                    held.insert(id(&object));
+                }
+                Ok(
+                    watcher::Event::Apply(object) | watcher::Event::InitApply(object) | watcher::Event::Delete(object),
+                ) => {
+                    held.remove(&id(&object));
+                }
+                Ok(watcher::Event::Init | watcher::Event::InitDone) => {}
+                Err(error) => println!("the bench's watch broke: {error}"),
+            }
+            if sender.send(held.len()).is_err() {
+                return;
+            }
         }
-    })
-    .await;
+    });
+    receiver
+}
+
+/// Waits until a tracked number is reached.
+async fn reach(what: &str, mut tracked: tokio::sync::watch::Receiver<usize>, count: usize) {
+    let reached = tokio::time::timeout(PATIENCE, tracked.wait_for(|held| *held >= count))
+        .await
+        .is_ok();
+    assert!(
+        reached,
+        "waited {PATIENCE:?} for {what}: {} of {count}",
+        *tracked.borrow()
+    );
+}
+
+fn is_counted(quota: &ResourceQuota) -> bool {
+    let hard = quota.spec.as_ref().and_then(|spec| spec.hard.as_ref());
+    quota
+        .status
+        .as_ref()
+        .is_some_and(|status| status.hard.as_ref() == hard && status.used.is_some())
+}
+
+async fn quotas_counted(client: &Client, prefix: &'static str, count: usize, pods: &'static str) {
+    let counted = track(Api::<ResourceQuota>::all(client.clone()), move |quota| {
+        let hard = quota.spec.as_ref().and_then(|spec| spec.hard.as_ref());
+        let as_wanted = hard
+            .and_then(|hard| hard.get("pods"))
+            .is_some_and(|amount| amount.0 == pods);
+        quota
+            .metadata
+            .namespace
+            .as_deref()
+            .is_some_and(|name| name.starts_with(prefix))
+            && as_wanted
+            && is_counted(quota)
+    });
+    reach("every quota to be counted", counted, count).await;
 }
 
 async fn create_tenants(client: &Client, tenants: usize, namespaces: usize) {
@@ -316,24 +367,6 @@ async fn create_tenants(client: &Client, tenants: usize, namespaces: usize) {
 
 fn tenants_api(client: &Client) -> Api<DynamicObject> {
     Api::all_with(client.clone(), &kube::core::ApiResource::erase::<Tenant>(&()))
-}
-
-async fn all_ready(client: &Client, count: usize) {
-    let api: Api<Tenant> = Api::all(client.clone());
-    eventually("every Tenant to be Ready", PATIENCE, || async {
-        let all = api
-            .list(&ListParams::default().match_any())
-            .await
-            .map_err(|error| error.to_string())?;
-        let ready = all.iter().filter(|tenant| is_ready(tenant)).count();
-        if ready == count {
-            return Ok(());
-        }
-        // Asking is not free either: a list of a thousand Tenants costs the server what several writes do.
-        tokio::time::sleep(Duration::from_millis(300)).await;
-        Err(format!("{ready} of {count}"))
-    })
-    .await;
 }
 
 fn is_ready(tenant: &Tenant) -> bool {
@@ -389,7 +422,7 @@ async fn fan_out(client: &Client, operator: &Operator, tenants: usize, namespace
         .for_each_concurrent(PARALLEL, |namespace| {
             let api: Api<ResourceQuota> = Api::namespaced(client.clone(), &namespace);
             async move {
-                let quota = json!({ "apiVersion": "v1", "kind": "ResourceQuota", "spec": { "hard": {
+                let quota = json!({ "apiVersion": "v1", "kind": "ResourceQuota", "metadata": { "name": "tenantry" }, "spec": { "hard": {
                     "requests.cpu": "2", "limits.cpu": "2", "requests.memory": "4Gi", "limits.memory": "4Gi",
                     "requests.storage": "100Gi", "pods": "29", "services.loadbalancers": "0", "services.nodeports": "0",
                 } } });
@@ -399,7 +432,7 @@ async fn fan_out(client: &Client, operator: &Operator, tenants: usize, namespace
             }
         })
         .await;
-    quotas_counted(client, "raw-", tenants * namespaces).await;
+    quotas_counted(client, "raw-", tenants * namespaces, "29").await;
     let raw_time = started.elapsed();
 
     let before = calls(operator).await;
@@ -410,38 +443,16 @@ async fn fan_out(client: &Client, operator: &Operator, tenants: usize, namespace
         .patch(TEMPLATE, &PatchParams::default(), &Patch::Merge(fewer))
         .await
         .unwrap();
-    let expected = (tenants + 60) * namespaces.max(1);
-    let quotas: Api<ResourceQuota> = Api::all(client.clone());
-    eventually("every quota to follow the template", PATIENCE, || async {
-        let all = quotas
-            .list(
-                &ListParams::default()
-                    .match_any()
-                    .labels("app.kubernetes.io/managed-by=tenantry"),
-            )
-            .await
-            .map_err(|error| error.to_string())?;
-        let wanted = 29_usize.div_ceil(namespaces);
-        let followed = all.iter().filter(|quota| {
-            let pods = |hard: Option<&BTreeMap<String, _>>| {
-                hard.and_then(|hard| hard.get("pods")).map(
-                    |amount: &k8s_openapi::apimachinery::pkg::api::resource::Quantity| {
-                        amount.0.parse::<usize>().unwrap()
-                    },
-                )
-            };
-            pods(quota.spec.as_ref().and_then(|spec| spec.hard.as_ref())).is_some_and(|pods| pods <= wanted)
-                && quota.status.as_ref().and_then(|status| status.hard.clone())
-                    == quota.spec.as_ref().and_then(|spec| spec.hard.clone())
-        });
-        let followed = followed.count();
-        if followed >= expected.min(all.items.len()) {
-            Ok(())
-        } else {
-            Err(format!("{followed} of {expected}"))
-        }
-    })
-    .await;
+    let followed = track(Api::<Tenant>::all(client.clone()), |tenant| {
+        is_ready(tenant)
+            && tenant.status.as_ref().is_some_and(|status| {
+                status
+                    .quota
+                    .iter()
+                    .any(|entry| entry.resource == "pods" && entry.grant == "29".parse().unwrap())
+            })
+    });
+    reach("every Tenant to follow the template", followed, tenants + 60).await;
     let time = started.elapsed();
     let after = settled_calls(operator).await;
     let ratio = time.as_secs_f64() / raw_time.as_secs_f64();
@@ -573,6 +584,36 @@ async fn quiet(lab: &Lab, operator: &Operator, steady: Duration, report: &mut Re
     );
 }
 
+/// With BENCH_AUDIT: who has asked the API server for what so far.
+fn print_requests(lab: &Lab) {
+    let Some(text) = lab
+        .plane()
+        .and_then(controlplane::ControlPlane::audit_log)
+        .and_then(|path| std::fs::read_to_string(path).ok())
+    else {
+        return;
+    };
+    let mut counts: BTreeMap<(String, String, String), usize> = BTreeMap::new();
+    for event in text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok()) {
+        let text = |pointer: &str| {
+            event
+                .pointer(pointer)
+                .and_then(Value::as_str)
+                .unwrap_or_default()
+                .to_owned()
+        };
+        if text("/stage") == "ResponseComplete" {
+            let what = format!("{} {}", text("/objectRef/resource"), text("/objectRef/subresource"));
+            *counts.entry((text("/user/username"), text("/verb"), what)).or_default() += 1;
+        }
+    }
+    let mut counts: Vec<_> = counts.into_iter().collect();
+    counts.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+    for ((user, verb, what), count) in counts.into_iter().take(40) {
+        println!("{count:7} {verb} {what} by {user}");
+    }
+}
+
 /// CPU seconds so far.
 struct Cpu {
     api_server: f64,
@@ -679,6 +720,12 @@ fn counter(text: &str, name: &str, labels: &[&str]) -> f64 {
     lines
         .filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok())
         .sum()
+}
+
+/// What one of `namespaces` equal namespaces gets first of a count, as the raw objects were rendered.
+fn share(total: usize, namespaces: usize) -> &'static str {
+    assert!(total % namespaces == 0, "BENCH_NAMESPACES must divide {total}");
+    Box::leak((total / namespaces).to_string().into_boxed_str())
 }
 
 fn per_second(count: usize, time: Duration) -> f64 {

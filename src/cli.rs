@@ -83,7 +83,7 @@ pub struct RunArgs {
     #[arg(long, env = "TENANTRY_CONTEXT")]
     pub context: Option<String>,
     /// How many objects each controller reconciles at once.
-    #[arg(long, env = "TENANTRY_CONCURRENCY", default_value_t = 16)]
+    #[arg(long, env = "TENANTRY_CONCURRENCY", default_value_t = 32)]
     pub concurrency: u16,
     /// Address of /livez, /readyz and /metrics.
     #[arg(long, env = "TENANTRY_LISTEN", default_value = "0.0.0.0:8080")]

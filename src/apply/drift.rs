@@ -127,6 +127,8 @@ fn same_amounts(live: &Value, desired: &Value) -> bool {
         (Value::String(live), Value::String(desired)) if live != desired => {
             matches!((live.parse::<Quantity>(), desired.parse::<Quantity>()), (Ok(live), Ok(desired)) if live == desired)
         }
+        // The API server gives an empty list of limits back as null.
+        (Value::Null, Value::Array(desired)) => desired.is_empty(),
         (live, desired) => live == desired,
     }
 }
@@ -199,6 +201,19 @@ mod tests {
         let mut live = live(&object);
         live["binaryData"] = json!({ "b": "AA==" });
         assert!(!is_as_desired(&live, &object));
+    }
+
+    #[test]
+    fn an_empty_list_of_limits_that_comes_back_as_null_is_no_drift() {
+        let empty = object(Kind::LimitRange, json!({ "spec": { "limits": [] } }));
+        let mut live = live(&empty);
+        live["spec"]["limits"] = Value::Null;
+        assert!(is_as_desired(&live, &empty));
+        let full = object(
+            Kind::LimitRange,
+            json!({ "spec": { "limits": [{ "type": "Container" }] } }),
+        );
+        assert!(!is_as_desired(&live, &full));
     }
 
     #[test]

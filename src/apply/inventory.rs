@@ -140,8 +140,12 @@ impl Inventory {
         counts
     }
 
-    /// Wakes `tenant` when the namespace changes, although it is not labelled as the tenant's.
+    /// Wakes `tenant` at the next change of a namespace that is not labelled as the tenant's; one that is wakes it anyway.
     pub fn wait_for_namespace(&self, namespace: &str, tenant: &str) {
+        let live = self.get(&Key::namespace(namespace));
+        if live.is_some_and(|live| live.tenant.as_deref() == Some(tenant)) {
+            return;
+        }
         self.write()
             .waiting
             .entry(namespace.into())

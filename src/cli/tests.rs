@@ -47,7 +47,7 @@ fn the_defaults_are_those_that_the_documentation_names() {
         ("tenantry", "ops", "tenantry")
     );
     assert_eq!(lease.election, ElectionConfig::default());
-    assert_eq!(settings.concurrency, 16);
+    assert_eq!(settings.concurrency, 32);
     assert_eq!(settings.listen.port(), 8080);
     assert_eq!(settings.request_timeout, Duration::from_secs(10));
     assert_eq!(settings.status_interval, Duration::from_secs(10));

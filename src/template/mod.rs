@@ -311,3 +311,6 @@ fn error_policy(template: Arc<DeserializeGuard<TenantTemplate>>, error: &Error, 
     tracing::warn!(controller = CONTROLLER, template = %template.name_any(), %error, retry_in = ?delay, "reconcile failed");
     Action::requeue(delay)
 }
+
+#[cfg(test)]
+mod tests;

@@ -75,11 +75,12 @@ pub async fn apply(
         .map(|right| (right.key.clone(), subjects(&right.content["subjects"])))
         .collect();
     withdraw_rights(writer, tenant.uid.as_deref(), facts, &may_hold, &mut applied).await;
-    // What was withdrawn is not what was seen any more.
-    let facts = &Facts {
-        live: writer.of_tenant(&tenant.name),
-        ..facts.clone()
-    };
+    // What was withdrawn is not what was seen any more. All else stays as it was seen: a write must carry the version
+    // that it was computed from.
+    let refreshed = applied
+        .changed
+        .then(|| with_bindings(facts, writer.of_tenant(&tenant.name)));
+    let facts = refreshed.as_ref().unwrap_or(facts);
     for Leaving { key, live } in &tenant.leaving {
         applied.leaving.push(key.name.to_string());
         if !live.deleting {
@@ -108,6 +109,15 @@ pub async fn apply(
     applied
 }
 
+/// `facts`, with the bindings of `newer`.
+fn with_bindings(facts: &Facts, newer: BTreeMap<Key, Arc<Live>>) -> Facts {
+    let mut facts = facts.clone();
+    facts.live.retain(|key, _| key.kind != Kind::RoleBinding);
+    let bindings = newer.into_iter().filter(|(key, _)| key.kind == Kind::RoleBinding);
+    facts.live.extend(bindings);
+    facts
+}
+
 impl Applied {
     fn record(&mut self, result: Result<(), writer::Error>) {
         match result {
@@ -119,7 +129,8 @@ impl Applied {
 
 /// Takes away every right that is live and that nobody in `may_hold` has, before anything else and whatever else fails.
 ///
-/// `may_hold` gives the subjects that each RoleBinding may still have; one that it does not name goes.
+/// `may_hold` gives the subjects that each RoleBinding may still have; one that it does not name goes, and so does one
+/// to another role than its name says. A binding that lost its owner reference is still ours by its labels.
 pub(super) async fn withdraw_rights(
     writer: &Writer,
     uid: Option<&str>,
@@ -127,14 +138,14 @@ pub(super) async fn withdraw_rights(
     may_hold: &BTreeMap<Key, Vec<Value>>,
     applied: &mut Applied,
 ) {
-    let bindings = facts
-        .live
-        .iter()
-        .filter(|(key, live)| key.kind == Kind::RoleBinding && is_ours(live, uid));
+    let bindings = facts.live.iter().filter(|(key, live)| {
+        key.kind == Kind::RoleBinding && uid.is_some() && (live.owner.is_none() || is_ours(live, uid))
+    });
     for (key, live) in bindings {
         let body = live.body();
         let held = body["subjects"].as_array().map_or(&[][..], Vec::as_slice);
-        let may_hold = may_hold.get(key).map_or(&[][..], Vec::as_slice);
+        let as_named = body["roleRef"]["kind"] == "ClusterRole" && body["roleRef"]["name"] == *key.name;
+        let may_hold = may_hold.get(key).filter(|_| as_named).map_or(&[][..], Vec::as_slice);
         let remaining: Vec<Value> = held
             .iter()
             .filter(|subject| may_hold.contains(subject))
@@ -275,8 +286,15 @@ async fn apply_namespace(
         .quota
         .as_ref()
         .is_some_and(|quota| is_counted(&quota.body()));
-    let new_right = rights.iter().any(|right| live(right).is_none());
-    if new_right && !enforced {
+    let is_new = |right: &Object| {
+        let held = live(right)
+            .map(|live| subjects(&live.body()["subjects"]))
+            .unwrap_or_default();
+        subjects(&right.content["subjects"])
+            .iter()
+            .any(|subject| !held.contains(subject))
+    };
+    if !enforced && rights.iter().any(is_new) {
         run.namespace.progress = Progress::AwaitingQuota;
         return run;
     }
@@ -351,3 +369,6 @@ fn subjects(subjects: &Value) -> Vec<Value> {
 fn is_ours(live: &Live, uid: Option<&str>) -> bool {
     uid.is_some() && live.owner.as_deref() == uid
 }
+
+#[cfg(test)]
+mod tests;

@@ -20,7 +20,7 @@ pub struct Memory {
 
 #[derive(Debug, Default)]
 struct Note {
-    first_seen: Option<Monotonic>,
+    under_way_since: Option<Monotonic>,
     status_written: Option<Monotonic>,
     tier: Option<Tier>,
     state: Option<TenantState>,
@@ -32,16 +32,18 @@ impl Memory {
         self.notes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Time since this process first saw the Tenant.
-    pub fn age(&self, tenant: &str, now: Monotonic) -> Duration {
-        now.since(
-            *self
-                .lock()
-                .entry(tenant.to_owned())
-                .or_default()
-                .first_seen
-                .get_or_insert(now),
-        )
+    /// How long the Tenant has been under way without a break.
+    pub fn under_way(&self, tenant: &str, now: Monotonic) -> Duration {
+        let mut notes = self.lock();
+        let note = notes.entry(tenant.to_owned()).or_default();
+        now.since(*note.under_way_since.get_or_insert(now))
+    }
+
+    /// The Tenant is where it can get by itself.
+    pub fn arrived(&self, tenant: &str) {
+        if let Some(note) = self.lock().get_mut(tenant) {
+            note.under_way_since = None;
+        }
     }
 
     /// How long to wait before use is written again; `None`: now.
@@ -97,5 +99,85 @@ impl Memory {
             .into_iter()
             .map(|((tier, state), count)| (tier, state, count))
             .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    const INTERVAL: Duration = Duration::from_secs(10);
+
+    fn at(seconds: u64) -> Monotonic {
+        Monotonic::new(Duration::from_secs(seconds))
+    }
+
+    fn status(tier: Option<Tier>, conditions: &[(&str, &str)]) -> TenantStatus {
+        let condition = |(type_, status): &(&str, &str)| json!({ "type": type_, "status": status, "reason": "R", "message": "", "lastTransitionTime": "2026-01-01T00:00:00Z" });
+        let conditions: Vec<_> = conditions.iter().map(condition).collect();
+        serde_json::from_value(json!({ "tier": tier, "conditions": conditions })).unwrap()
+    }
+
+    #[test]
+    fn being_under_way_counts_until_the_tenant_arrived() {
+        let memory = Memory::default();
+        assert_eq!(memory.under_way("acme", at(5)), Duration::ZERO);
+        assert_eq!(memory.under_way("acme", at(7)), Duration::from_secs(2));
+        memory.arrived("acme");
+        assert_eq!(memory.under_way("acme", at(9)), Duration::ZERO);
+        memory.forget("acme");
+        assert_eq!(memory.under_way("acme", at(11)), Duration::ZERO);
+    }
+
+    #[test]
+    fn use_waits_for_what_is_left_of_the_interval_since_the_last_write() {
+        let memory = Memory::default();
+        let wait = |seconds| memory.wait_for_status("acme", at(seconds), INTERVAL);
+        assert_eq!(wait(0), None, "never written");
+        memory.status_written("acme", at(100));
+        assert_eq!(wait(103), Some(Duration::from_secs(7)));
+        assert_eq!(wait(110), None);
+        assert_eq!(wait(200), None);
+        assert_eq!(
+            memory.wait_for_status("zebra", at(101), INTERVAL),
+            None,
+            "each by itself"
+        );
+    }
+
+    #[test]
+    fn tenants_are_counted_by_tier_and_state() {
+        let memory = Memory::default();
+        let stalled = [(READY, "False"), (STALLED, "True")];
+        memory.note("a", &status(Some(Tier::Free), &[(READY, "True")]));
+        memory.note("b", &status(Some(Tier::Free), &[(READY, "True")]));
+        memory.note("c", &status(Some(Tier::Free), &stalled));
+        memory.note("d", &status(None, &[(READY, "False")]));
+        memory.under_way("seen-only", at(0));
+        let mut counts = memory.counts();
+        counts.sort_by_key(|(tier, state, _)| (*tier, state.as_str()));
+        assert_eq!(
+            counts,
+            [
+                ("", TenantState::Reconciling, 1),
+                ("Free", TenantState::Ready, 2),
+                ("Free", TenantState::Stalled, 1)
+            ]
+        );
+        memory.note("c", &status(Some(Tier::Free), &[(READY, "True")]));
+        memory.forget("a");
+        assert!(memory.counts().contains(&("Free", TenantState::Ready, 2)));
+    }
+
+    #[test]
+    fn news_are_told_once_until_something_else_is_known() {
+        let memory = Memory::default();
+        assert!(memory.is_news("acme", "Undecodable"));
+        assert!(!memory.is_news("acme", "Undecodable"));
+        assert!(memory.is_news("zebra", "Undecodable"));
+        memory.note("acme", &status(None, &[]));
+        assert!(memory.is_news("acme", "Undecodable"));
     }
 }

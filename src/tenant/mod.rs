@@ -12,6 +12,8 @@ pub mod cleanup;
 pub mod controller;
 pub mod dereference;
 pub mod error;
+#[cfg(test)]
+pub(crate) mod fixture;
 pub mod memory;
 pub mod pending;
 pub mod status;
@@ -54,8 +56,9 @@ use crate::{
 /// Name of the controller in logs, metrics and events.
 pub const CONTROLLER: &str = "tenant";
 
-/// How long a fresh Tenant may be under way before its status says so: most are Ready sooner, and a write is saved.
-const QUIET_START: Duration = Duration::from_secs(2);
+/// How long a Tenant may wait for the quota controller before its status says so: it is done sooner as a rule, and a write
+/// is saved. Until then a fresh Tenant reads as in progress by its observedGeneration.
+const QUIET_WAY: Duration = Duration::from_secs(2);
 
 /// What differs from cluster to cluster.
 #[derive(Clone, Debug)]
@@ -155,7 +158,12 @@ async fn run(tenant: &Tenant, name: &str, context: &Context) -> Result<(metrics:
     let tenant = with_finalizer.as_ref().unwrap_or(tenant);
     let now = context.clock.now();
 
-    // dereference: caches only
+    // dereference: caches only. A namespace that is not ours is waited for before it is looked at, so that no change of
+    // it is missed.
+    for entry in &tenant.spec.namespaces {
+        let namespace = names::namespace(name, &entry.name);
+        context.inventory.wait_for_namespace(&namespace, name);
+    }
     let facts = facts(tenant, name, context);
 
     // validate: pure
@@ -179,9 +187,6 @@ async fn run(tenant: &Tenant, name: &str, context: &Context) -> Result<(metrics:
             return Ok((metrics::Outcome::Waiting, Action::await_change()));
         }
     };
-    for conflict in &valid.conflicts {
-        context.inventory.wait_for_namespace(&conflict.namespace, name);
-    }
 
     // build: pure, cannot fail
     let objects = build::build(&valid);
@@ -191,13 +196,14 @@ async fn run(tenant: &Tenant, name: &str, context: &Context) -> Result<(metrics:
 
     // status: pure, one write if it differs
     let status = status::of_applied(tenant, &valid, &applied, now);
-    let under_way = applied.failures.is_empty() && reason(&status) == "AwaitingQuota";
-    let age = context.memory.age(name, context.clock.monotonic());
-    if under_way && age < QUIET_START && tenant.status.as_ref().is_none_or(|status| status.conditions.is_empty()) {
-        return Ok((
-            metrics::Outcome::Changed,
-            Action::requeue(QUIET_START.saturating_sub(age)),
-        ));
+    if applied.failures.is_empty() && matches!(reason(&status), "AwaitingQuota" | "QuotaMoving") {
+        let since = context.memory.under_way(name, context.clock.monotonic());
+        if since < QUIET_WAY {
+            let wait = QUIET_WAY.saturating_sub(since);
+            return Ok((metrics::Outcome::Changed, Action::requeue(wait)));
+        }
+    } else {
+        context.memory.arrived(name);
     }
     let wait = write_status(tenant, name, &status, context).await?;
     let Applied {
@@ -405,3 +411,6 @@ async fn write_finalizers(tenant: &Tenant, finalizers: &[&str], context: &Contex
         .await
         .map_err(Error::finalizer)
 }
+
+#[cfg(test)]
+mod tests;

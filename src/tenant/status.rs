@@ -4,15 +4,19 @@
 //! The contract is kstatus: Ready tells whether all that was promised stands; Reconciling is there only while something
 //! is under way, Stalled only while somebody must help.
 
-use jiff::Timestamp;
-use serde_json::Value;
+mod summary;
+#[cfg(test)]
+mod tests;
 
+use jiff::Timestamp;
+
+use self::summary::{fullest, namespaces, quota};
 use super::{
     apply::{Applied, AppliedNamespace, Progress},
     validate::{Invalid, Rights, ValidTenant},
 };
 use crate::{
-    api::v1alpha1::{NamespaceState, NamespaceStatus, QuotaStatus, Tenant, TenantState, TenantStatus},
+    api::v1alpha1::{NamespaceState, NamespaceStatus, Tenant, TenantState, TenantStatus},
     apply::{Kind, writer},
     domain::{
         conditions::{Statement, conditions},
@@ -351,85 +355,6 @@ fn conflicts<'a>(
         .iter()
         .map(|conflict| (&*conflict.namespace, &*conflict.message))
         .chain(met)
-}
-
-fn namespaces(valid: &ValidTenant, applied: &Applied) -> Vec<NamespaceStatus> {
-    let entry = |name: &str, state, message: Option<&str>| NamespaceStatus {
-        name: name.to_owned(),
-        state,
-        message: message.map(str::to_owned),
-    };
-    let mut all: Vec<_> = applied
-        .namespaces
-        .iter()
-        .filter_map(|namespace| {
-            Some(match (&namespace.progress, namespace.listed) {
-                (Progress::Conflict(_), _) => return None,
-                (Progress::Failed, _) => entry(&namespace.name, NamespaceState::Pending, None),
-                (Progress::AwaitingQuota | Progress::Complete, false) => {
-                    entry(&namespace.name, NamespaceState::Retained, None)
-                }
-                (Progress::AwaitingQuota, true) => entry(
-                    &namespace.name,
-                    NamespaceState::Fenced,
-                    Some("the quota is not counted yet"),
-                ),
-                (Progress::Complete, true) if valid.members.is_empty() || valid.rights != Rights::Granted => {
-                    entry(&namespace.name, NamespaceState::Fenced, None)
-                }
-                (Progress::Complete, true) => entry(&namespace.name, NamespaceState::Active, None),
-            })
-        })
-        .collect();
-    all.extend(
-        conflicts(valid, &applied.namespaces)
-            .map(|(name, message)| entry(name, NamespaceState::Conflict, Some(message))),
-    );
-    all.extend(
-        applied
-            .leaving
-            .iter()
-            .map(|name| entry(name, NamespaceState::Terminating, None)),
-    );
-    all.sort_by(|a, b| a.name.cmp(&b.name));
-    all.dedup_by(|a, b| a.name == b.name);
-    all
-}
-
-fn quota(valid: &ValidTenant, applied: &Applied) -> Vec<QuotaStatus> {
-    let bodies: Vec<Value> = applied
-        .namespaces
-        .iter()
-        .filter_map(|namespace| namespace.quota.as_ref().map(|quota| quota.body()))
-        .collect();
-    let sum = |path: &str, resource: &str, grant: Quantity| {
-        let amounts = bodies
-            .iter()
-            .filter_map(|body| body.pointer(path)?.get(resource)?.as_str()?.parse::<Quantity>().ok());
-        amounts
-            .fold(Quantity::from_nanos(0, grant.format()), Quantity::saturating_add)
-            .with_format(grant.format())
-    };
-    let entry = |(resource, grant): (&String, &Quantity)| QuotaStatus {
-        resource: resource.clone(),
-        grant: *grant,
-        allocated: sum("/spec/hard", resource, *grant),
-        used: sum("/status/used", resource, *grant),
-    };
-    valid.quota.grants.iter().map(entry).collect()
-}
-
-/// The resource with the largest share in use, in whole percent.
-fn fullest(quota: &[QuotaStatus]) -> Option<String> {
-    let percent = |entry: &QuotaStatus| {
-        (entry.grant.nanos() > 0).then(|| entry.used.nanos().saturating_mul(100) / entry.grant.nanos())
-    };
-    let fullest = quota
-        .iter()
-        .filter_map(|entry| percent(entry).map(|percent| (percent, entry)));
-    // The first of equals, so that the answer is stable.
-    let (percent, entry) = fullest.reduce(|best, next| if next.0 > best.0 { next } else { best })?;
-    Some(format!("{} {percent}%", entry.resource))
 }
 
 /// Whether two statuses differ in nothing but what moves with every pod: use, and what follows from it.

@@ -95,3 +95,6 @@ fn object(tenant: &ValidTenant, key: Key, content: Value) -> Object {
 fn in_namespace(tenant: &ValidTenant, namespace: &ValidNamespace, kind: Kind, name: &str, content: Value) -> Object {
     object(tenant, Key::new(kind, &namespace.name, name), content)
 }
+
+#[cfg(test)]
+mod tests;

@@ -188,7 +188,7 @@ fn dashboard_json(tenant: &ValidTenant) -> String {
         .collect();
     json!({
         "title": format!("Tenant {}", tenant.name),
-        "uid": format!("tenantry-{}", tenant.name).chars().take(40).collect::<String>(),
+        "uid": dashboard_uid(&tenant.name),
         "tags": ["tenantry", tenant.tier().as_str()],
         "schemaVersion": 39,
         "refresh": "1m",
@@ -198,3 +198,12 @@ fn dashboard_json(tenant: &ValidTenant) -> String {
     })
     .to_string()
 }
+
+/// Grafana takes at most 40 characters, which a tenant's name may have by itself.
+fn dashboard_uid(tenant: &str) -> String {
+    let uid = format!("tenantry-{tenant}");
+    if uid.len() <= 40 { uid } else { tenant.to_owned() }
+}
+
+#[cfg(test)]
+mod tests;

@@ -125,3 +125,6 @@ fn port(
     }
     item
 }
+
+#[cfg(test)]
+mod tests;

@@ -115,3 +115,6 @@ fn fill(into: &mut BTreeMap<&'static str, Quantity>, from: &BTreeMap<&'static st
         into.entry(name).or_insert(*amount);
     }
 }
+
+#[cfg(test)]
+mod tests;

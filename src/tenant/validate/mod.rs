@@ -3,8 +3,10 @@
 //! After this step nothing is left to unwrap: names are valid, the template is resolved, each namespace is known to be
 //! ours, free or foreign, and the quota of each is decided.
 
+mod members;
 mod namespaces;
 mod quota;
+mod rights;
 #[cfg(test)]
 mod tests;
 
@@ -13,10 +15,16 @@ use std::{
     sync::Arc,
 };
 
-use serde_json::{Value, json};
-
-use self::namespaces::{Placed, place};
-pub use self::quota::QuotaPlan;
+use self::{
+    members::members,
+    namespaces::{Placed, place},
+    rights::rights,
+};
+pub use self::{
+    members::{Member, subjects_by_binding},
+    quota::QuotaPlan,
+    rights::Rights,
+};
 use super::{
     Settings,
     dereference::{Facts, Template},
@@ -24,10 +32,7 @@ use super::{
 use crate::{
     api::{
         names,
-        v1alpha1::{
-            Branding, Encryption, Environment, MissingMeans, Owner, OwnerKind, OwnerRole, Tenant, TenantSpec,
-            TenantState, TenantTemplateSpec, Tier,
-        },
+        v1alpha1::{Branding, Environment, OwnerRole, Tenant, TenantSpec, TenantState, TenantTemplateSpec, Tier},
     },
     apply::{Key, Kind, Live},
     domain::effective::{Effective, resolve},
@@ -102,45 +107,6 @@ pub struct Leaving {
     pub key: Key,
     /// As it is.
     pub live: Arc<Live>,
-}
-
-/// A subject with a role.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Member {
-    /// A user.
-    User(String),
-    /// A group.
-    Group(String),
-    /// A ServiceAccount.
-    ServiceAccount {
-        /// Its namespace.
-        namespace: String,
-        /// Its name.
-        name: String,
-    },
-}
-
-impl Member {
-    /// As it stands in a RoleBinding.
-    pub fn subject(&self) -> Value {
-        const RBAC: &str = "rbac.authorization.k8s.io";
-        match self {
-            Self::User(name) => json!({ "apiGroup": RBAC, "kind": "User", "name": name }),
-            Self::Group(name) => json!({ "apiGroup": RBAC, "kind": "Group", "name": name }),
-            Self::ServiceAccount { namespace, name } => {
-                json!({ "kind": "ServiceAccount", "namespace": namespace, "name": name })
-            }
-        }
-    }
-}
-
-/// Whether owners may have their rights.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Rights {
-    /// They may.
-    Granted,
-    /// The template forbids it while these means are missing.
-    Withheld(String),
 }
 
 /// Why a Tenant cannot be built.
@@ -321,97 +287,4 @@ fn listed_namespaces(tenant_name: &str, tenant: &Tenant) -> Result<BTreeMap<Stri
         }
     }
     Ok(listed)
-}
-
-fn members(owners: &[Owner]) -> Result<BTreeMap<OwnerRole, Vec<Member>>, Invalid> {
-    let mut members: BTreeMap<OwnerRole, BTreeSet<Member>> = BTreeMap::new();
-    for (index, Owner { kind, name, role }) in owners.iter().enumerate() {
-        let wrong = |problem: &str| {
-            invalid(
-                Reason::InvalidOwner,
-                format!("spec.owners[{index}].name: {name:?} {problem}"),
-            )
-        };
-        let member = match kind {
-            OwnerKind::User | OwnerKind::Group if name.trim().is_empty() => {
-                return wrong("is empty; name the user or group");
-            }
-            OwnerKind::User | OwnerKind::Group if name.starts_with("system:") => {
-                return wrong("belongs to Kubernetes; name a user or group of your own, or use kind ServiceAccount");
-            }
-            OwnerKind::User => Member::User(name.clone()),
-            OwnerKind::Group => Member::Group(name.clone()),
-            OwnerKind::ServiceAccount => {
-                let parts = name
-                    .strip_prefix("system:serviceaccount:")
-                    .and_then(|rest| rest.split_once(':'));
-                match parts.filter(|(namespace, account)| is_label(namespace) && !account.is_empty()) {
-                    Some((namespace, account)) => Member::ServiceAccount {
-                        namespace: namespace.to_owned(),
-                        name: account.to_owned(),
-                    },
-                    None => return wrong("must be system:serviceaccount:<namespace>:<name>"),
-                }
-            }
-        };
-        members.entry(*role).or_default().insert(member);
-    }
-    Ok(members
-        .into_iter()
-        .map(|(role, members)| (role, members.into_iter().collect()))
-        .collect())
-}
-
-/// The subjects that each live RoleBinding may still have by the Tenant's owners alone, whatever else is wrong with it.
-pub fn subjects_by_binding(tenant: &Tenant, facts: &Facts) -> BTreeMap<Key, Vec<Value>> {
-    let name = tenant.metadata.name.as_deref().unwrap_or_default();
-    let listed: BTreeSet<_> = tenant
-        .spec
-        .namespaces
-        .iter()
-        .map(|entry| names::namespace(name, &entry.name))
-        .collect();
-    let members = members(&tenant.spec.owners).unwrap_or_default();
-    let subjects = |key: &Key| {
-        let role = OwnerRole::ALL
-            .into_iter()
-            .find(|role| role.cluster_role() == &*key.name)?;
-        listed
-            .contains(&*key.namespace)
-            .then(|| members.get(&role).into_iter().flatten().map(Member::subject).collect())
-    };
-    let bindings = facts.live.keys().filter(|key| key.kind == Kind::RoleBinding);
-    bindings.filter_map(|key| Some((key.clone(), subjects(key)?))).collect()
-}
-
-/// Owners stay out while the template asks for means that are missing and says Deny.
-fn rights(template: &TenantTemplateSpec) -> Rights {
-    let security = &template.security;
-    let mut missing = Vec::new();
-    if security.encryption >= Some(Encryption::Maximum) {
-        missing.push("security.encryption: encryption between pods needs a mesh");
-    }
-    if security.end_to_end_encryption {
-        missing.push("security.endToEndEncryption needs a mesh");
-    }
-    if security.zero_trust {
-        missing.push("security.zeroTrust needs a mesh");
-    }
-    if security.image_signatures {
-        missing.push("security.imageSignatures needs a signature verifier");
-    }
-    if security.hardware_keys {
-        missing.push("security.hardwareKeys needs an attestation");
-    }
-    let deny_by_level = security.encryption >= Some(Encryption::Maximum);
-    let deny = match security.on_missing_means {
-        Some(MissingMeans::Deny) => true,
-        Some(MissingMeans::Degrade) => false,
-        None => deny_by_level,
-    };
-    if deny && !missing.is_empty() {
-        Rights::Withheld(missing.join("; "))
-    } else {
-        Rights::Granted
-    }
 }

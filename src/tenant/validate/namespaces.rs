@@ -51,7 +51,7 @@ pub(super) fn place(
                 });
             }
             None => placed.standing.push(namespace.clone()),
-            Some(live) => match foreign(live, name, uid, ours_before(&namespace.name)) {
+            Some(live) => match foreign(live, &namespace.name, name, uid, ours_before(&namespace.name)) {
                 None => placed.standing.push(namespace.clone()),
                 Some(message) => {
                     placed.conflicts.push(Conflict {
@@ -82,7 +82,7 @@ pub(super) fn place(
 }
 
 /// Why a live namespace is not this tenant's, if it is not.
-fn foreign(live: &Live, tenant: &str, uid: Option<&str>, ours_before: bool) -> Option<String> {
+fn foreign(live: &Live, namespace: &str, tenant: &str, uid: Option<&str>, ours_before: bool) -> Option<String> {
     if uid.is_some() && live.owner.as_deref() == uid {
         return None;
     }
@@ -98,7 +98,7 @@ fn foreign(live: &Live, tenant: &str, uid: Option<&str>, ours_before: bool) -> O
         (Some(_), Some(other)) if other != tenant => Some(format!("it belongs to tenant {other}; choose another name")),
         (Some(_), _) => Some("it belongs to another Tenant; choose another name".to_owned()),
         (None, _) => Some(format!(
-            "it exists and is not this tenant's; choose another name, or hand it over: kubectl annotate namespace <it> {}={tenant}",
+            "it exists and is not this tenant's; choose another name, or hand it over: kubectl annotate namespace {namespace} {}={tenant}",
             names::ADOPT_BY
         )),
     }
@@ -125,3 +125,6 @@ fn retained(key: &Key, live: &Live) -> ValidNamespace {
         listed: false,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -144,3 +144,6 @@ fn observe(
         pending: facts.pending.get(namespace).cloned().unwrap_or_default(),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,453 @@
+//! Every step up to apply, on an API server in memory.
+
+use serde_json::json;
+
+use super::*;
+use crate::{
+    api::names,
+    tenant::{
+        build::build,
+        dereference::{Served, Template, dereference},
+        fixture::{
+            self,
+            server::{Server, Trouble},
+        },
+        validate::validate,
+    },
+};
+
+/// A tenant, its template and the cluster.
+struct Stage {
+    server: Server,
+    pending: PendingQuotas,
+    template: Value,
+    tenant: Value,
+    served: Served,
+}
+
+impl Stage {
+    fn new() -> Self {
+        Self {
+            server: Server::new(),
+            pending: PendingQuotas::default(),
+            template: json!({ "quotas": { "cpu": "4", "pods": 10 }, "containers": { "max": { "cpu": "1" } } }),
+            tenant: json!({}),
+            served: Served::default(),
+        }
+    }
+
+    /// A tenant that stands, with nothing left to do.
+    async fn settled(tenant: Value) -> Self {
+        let stage = Self { tenant, ..Self::new() };
+        stage.settle().await;
+        stage
+    }
+
+    async fn settle(&self) {
+        for _ in 0..8 {
+            let applied = self.run().await;
+            assert!(applied.failures.is_empty(), "{:?}", applied.failures);
+            for namespace in &applied.namespaces {
+                self.server.count_quota(&namespace.name);
+            }
+            if !applied.changed {
+                self.server.calls();
+                return;
+            }
+        }
+        panic!("it never settles: {:?}", self.server.whats());
+    }
+
+    fn look(&self) -> (ValidTenant, Facts, Vec<NamespaceObjects>) {
+        let tenant = fixture::tenant(&self.tenant);
+        let inventory = &self.server.inventory;
+        let template = Template::Found(fixture::template(&self.template));
+        let pending = self.pending.of_tenant("acme", inventory);
+        let facts = dereference(&tenant, "acme", template, inventory, self.served.clone(), pending);
+        let valid = validate(&tenant, &facts, &fixture::settings()).unwrap();
+        let objects = build(&valid);
+        (valid, facts, objects)
+    }
+
+    async fn run(&self) -> Applied {
+        let (valid, facts, objects) = self.look();
+        apply(&self.server.writer(), &self.pending, &valid, &facts, &objects).await
+    }
+
+    fn subjects(&self, role: &str) -> Value {
+        let key = Key::new(Kind::RoleBinding, "acme-dev", role);
+        self.server
+            .get(&key)
+            .map_or(Value::Null, |binding| binding["subjects"].clone())
+    }
+}
+
+fn users(names: &[&str]) -> Value {
+    let user = |name: &&str| json!({ "kind": "User", "name": name });
+    json!({ "owners": names.iter().map(user).collect::<Vec<_>>() })
+}
+
+fn subjects_of(names: &[&str]) -> Value {
+    let subject = |name: &&str| json!({ "apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": name });
+    names.iter().map(subject).collect()
+}
+
+fn position(whats: &[String], what: &str) -> usize {
+    whats
+        .iter()
+        .position(|seen| seen == what)
+        .unwrap_or_else(|| panic!("no {what:?} in {whats:#?}"))
+}
+
+#[tokio::test]
+async fn a_fresh_namespace_gets_its_guards_in_order_and_no_right() {
+    let stage = Stage::new();
+    let applied = stage.run().await;
+    let whats = stage.server.whats();
+    assert_eq!(position(&whats, "create namespaces acme-dev"), 0);
+    let limits = position(&whats, "create limitranges acme-dev/tenantry");
+    assert!(limits < position(&whats, "create resourcequotas acme-dev/tenantry"));
+    let mut all = whats.clone();
+    all.sort();
+    assert_eq!(
+        all,
+        [
+            "create configmaps acme-dev/tenant-limits",
+            "create limitranges acme-dev/tenantry",
+            "create namespaces acme-dev",
+            "create networkpolicies acme-dev/tenantry-allow",
+            "create networkpolicies acme-dev/tenantry-default-deny",
+            "create resourcequotas acme-dev/tenantry",
+            "create tenantpolicies acme-dev/effective",
+        ]
+    );
+    assert_eq!(applied.namespaces[0].progress, Progress::AwaitingQuota);
+    assert!(applied.changed && applied.failures.is_empty());
+}
+
+#[tokio::test]
+async fn rights_come_when_the_quota_is_counted_and_then_nothing_is_left_to_do() {
+    let stage = Stage::new();
+    stage.run().await;
+    stage.server.calls();
+    assert_eq!(stage.run().await.namespaces[0].progress, Progress::AwaitingQuota);
+    assert!(
+        stage.server.whats().is_empty(),
+        "waiting for the quota controller costs nothing"
+    );
+
+    stage.server.count_quota("acme-dev");
+    assert_eq!(stage.run().await.namespaces[0].progress, Progress::Complete);
+    assert_eq!(stage.server.whats(), ["create rolebindings acme-dev/tenantry-owner"]);
+
+    let applied = stage.run().await;
+    assert_eq!(stage.server.whats(), [""; 0]);
+    assert!(!applied.changed && applied.namespaces[0].progress == Progress::Complete);
+}
+
+#[tokio::test]
+async fn a_half_counted_quota_opens_nothing() {
+    let stage = Stage::new();
+    stage.run().await;
+    let key = Key::new(Kind::ResourceQuota, "acme-dev", names::OBJECT);
+    let mut quota = stage.server.get(&key).unwrap();
+    quota["status"] = json!({ "hard": { "pods": "10" }, "used": { "pods": "0" } });
+    stage.server.put(&key, quota.clone());
+    stage.server.observe(&key);
+    assert_eq!(stage.run().await.namespaces[0].progress, Progress::AwaitingQuota);
+
+    quota["status"]["hard"] = quota["spec"]["hard"].clone();
+    stage.server.put(&key, quota);
+    stage.server.observe(&key);
+    assert_eq!(stage.run().await.namespaces[0].progress, Progress::AwaitingQuota);
+    assert_eq!(stage.subjects("tenantry-owner"), Value::Null);
+}
+
+#[tokio::test]
+async fn no_right_is_given_while_any_guard_is_missing() {
+    for guard in [
+        "limitranges",
+        "resourcequotas",
+        "networkpolicies acme-dev/tenantry-default-deny",
+        "networkpolicies acme-dev/tenantry-allow",
+        "tenantpolicies",
+    ] {
+        let stage = Stage::new();
+        stage
+            .server
+            .trouble(&format!("create {guard}"), Trouble::Refused(500, "InternalError"));
+        stage.run().await;
+        if guard != "resourcequotas" {
+            stage.server.count_quota("acme-dev");
+        }
+        let applied = stage.run().await;
+        assert_eq!(applied.namespaces[0].progress, Progress::Failed, "{guard}");
+        assert_eq!(stage.subjects("tenantry-owner"), Value::Null, "{guard}");
+
+        stage.server.no_more_trouble();
+        stage.settle().await;
+        assert_eq!(stage.subjects("tenantry-owner"), subjects_of(&["ann"]), "{guard}");
+    }
+}
+
+#[tokio::test]
+async fn what_protects_nothing_holds_no_right_up() {
+    let stage = Stage::new();
+    stage
+        .server
+        .trouble("create configmaps", Trouble::Refused(500, "InternalError"));
+    stage.run().await;
+    stage.server.count_quota("acme-dev");
+    let applied = stage.run().await;
+    assert_eq!(applied.namespaces[0].progress, Progress::Complete);
+    assert_eq!(applied.failures.len(), 1);
+}
+
+#[tokio::test]
+async fn a_removed_owner_goes_first_whatever_else_fails() {
+    let mut stage = Stage::settled(users(&["ann", "bob"])).await;
+    assert_eq!(stage.subjects("tenantry-owner"), subjects_of(&["ann", "bob"]));
+    stage.tenant = users(&["ann"]);
+    stage.template["containers"]["max"]["cpu"] = json!("2");
+    stage
+        .server
+        .trouble("replace limitranges", Trouble::Refused(500, "InternalError"));
+    let applied = stage.run().await;
+    let calls = stage.server.calls();
+    assert_eq!(calls[0].what, "replace rolebindings acme-dev/tenantry-owner");
+    assert_eq!(calls[0].body["subjects"], subjects_of(&["ann"]));
+    assert_eq!(stage.subjects("tenantry-owner"), subjects_of(&["ann"]));
+    assert_eq!(applied.failures.len(), 1, "{:?}", applied.failures);
+}
+
+#[tokio::test]
+async fn the_binding_of_a_role_that_nobody_has_any_more_is_deleted_exactly_as_seen() {
+    let mut stage = Stage::settled(users(&["ann"])).await;
+    let key = Key::new(Kind::RoleBinding, "acme-dev", "tenantry-owner");
+    let seen = stage.server.get(&key).unwrap();
+    stage.tenant = users(&[]);
+    stage.run().await;
+    let calls = stage.server.calls();
+    assert_eq!(calls.len(), 1);
+    assert_eq!(calls[0].what, "delete rolebindings acme-dev/tenantry-owner");
+    let preconditions = &calls[0].body["preconditions"];
+    assert_eq!(preconditions["uid"], seen["metadata"]["uid"]);
+    assert_eq!(preconditions["resourceVersion"], seen["metadata"]["resourceVersion"]);
+}
+
+#[tokio::test]
+async fn what_a_template_asks_no_more_is_deleted_exactly_as_seen() {
+    let mut stage = Stage::new();
+    stage.served = fixture::everything_served();
+    stage.template = json!({ "monitoring": { "alerts": true } });
+    stage.settle().await;
+    let key = Key::new(Kind::PrometheusRule, "acme-dev", names::OBJECT);
+    let seen = stage.server.get(&key).unwrap();
+    stage.template = json!({});
+    stage.run().await;
+    let calls = stage.server.calls();
+    assert_eq!(calls.len(), 1);
+    assert_eq!(calls[0].what, "delete prometheusrules acme-dev/tenantry");
+    let preconditions = &calls[0].body["preconditions"];
+    assert_eq!(preconditions["uid"], seen["metadata"]["uid"]);
+    assert_eq!(preconditions["resourceVersion"], seen["metadata"]["resourceVersion"]);
+}
+
+#[tokio::test]
+async fn a_namespace_that_left_the_list_loses_its_rights_and_then_goes_by_its_uid() {
+    let mut stage = Stage::settled(json!({ "namespaces": [{ "name": "dev" }, { "name": "old" }] })).await;
+    let seen = stage.server.get(&Key::namespace("acme-old")).unwrap();
+    stage.tenant = json!({});
+    let applied = stage.run().await;
+    let calls = stage.server.calls();
+    assert_eq!(calls[0].what, "delete rolebindings acme-old/tenantry-owner");
+    assert_eq!(calls[1].what, "delete namespaces acme-old");
+    assert_eq!(
+        calls[1].body["preconditions"],
+        json!({ "uid": seen["metadata"]["uid"] })
+    );
+    assert_eq!(applied.leaving, ["acme-old"]);
+}
+
+#[tokio::test]
+async fn a_retained_namespace_keeps_its_guards_and_loses_its_rights() {
+    let listed = json!({ "namespaces": [{ "name": "dev" }, { "name": "old" }], "deletionPolicy": "Retain" });
+    let mut stage = Stage::settled(listed).await;
+    stage.tenant = json!({ "deletionPolicy": "Retain" });
+    stage.settle().await;
+    assert!(
+        stage
+            .server
+            .get(&Key::new(Kind::NetworkPolicy, "acme-old", names::DEFAULT_DENY))
+            .is_some()
+    );
+    assert!(
+        stage
+            .server
+            .get(&Key::new(Kind::RoleBinding, "acme-old", "tenantry-owner"))
+            .is_none()
+    );
+}
+
+#[tokio::test]
+async fn a_quota_that_changed_since_it_was_planned_is_not_overwritten() {
+    let mut stage = Stage::settled(json!({})).await;
+    stage.template["quotas"]["pods"] = json!(8);
+    let key = Key::new(Kind::ResourceQuota, "acme-dev", names::OBJECT);
+    let mut moved = stage.server.get(&key).unwrap();
+    moved["status"]["used"]["pods"] = json!("9");
+    stage.server.put(&key, moved);
+    let applied = stage.run().await;
+    assert!(
+        matches!(applied.failures.as_slice(), [writer::Error::Outdated { key: outdated }] if *outdated == key),
+        "{:?}",
+        applied.failures
+    );
+    assert_eq!(stage.server.get(&key).unwrap()["spec"]["hard"]["pods"], json!("10"));
+    assert!(stage.pending.of_tenant("acme", &stage.server.inventory).is_empty());
+}
+
+#[tokio::test]
+async fn a_quota_that_the_watch_shows_changed_after_the_plan_is_not_overwritten() {
+    let mut stage = Stage::settled(json!({})).await;
+    stage.template["quotas"]["pods"] = json!(8);
+    let (valid, facts, objects) = stage.look();
+    let key = Key::new(Kind::ResourceQuota, "acme-dev", names::OBJECT);
+    let mut moved = stage.server.get(&key).unwrap();
+    moved["spec"]["hard"]["pods"] = json!("3");
+    stage.server.put(&key, moved);
+    stage.server.observe(&key);
+    let applied = apply(&stage.server.writer(), &stage.pending, &valid, &facts, &objects).await;
+    assert!(
+        matches!(applied.failures.as_slice(), [writer::Error::Outdated { .. }]),
+        "{:?}",
+        applied.failures
+    );
+    assert_eq!(stage.server.get(&key).unwrap()["spec"]["hard"]["pods"], json!("3"));
+}
+
+#[tokio::test]
+async fn a_foreign_namespace_that_nobody_saw_is_met_and_left_alone() {
+    let stage = Stage::new();
+    let key = Key::namespace("acme-dev");
+    let foreign = json!({ "metadata": { "name": "acme-dev" } });
+    let before = stage.server.put(&key, foreign);
+    let applied = stage.run().await;
+    assert_eq!(
+        stage.server.whats(),
+        ["create namespaces acme-dev", "get namespaces acme-dev"]
+    );
+    assert!(matches!(applied.namespaces[0].progress, Progress::Conflict(_)));
+    assert!(!applied.changed);
+    assert_eq!(stage.server.get(&key).unwrap(), before);
+}
+
+#[tokio::test]
+async fn an_unlabelled_object_in_the_place_of_a_guard_is_taken_over() {
+    let stage = Stage::settled(json!({})).await;
+    let key = Key::new(Kind::NetworkPolicy, "acme-dev", names::ALLOW);
+    let desired = stage.server.get(&key).unwrap();
+    let stray = json!({ "metadata": { "name": names::ALLOW, "namespace": "acme-dev" }, "spec": { "podSelector": {} } });
+    stage.server.put(&key, stray);
+    stage.server.inventory.remove(&key, u64::MAX);
+    let applied = stage.run().await;
+    assert!(applied.failures.is_empty());
+    assert_eq!(stage.server.get(&key).unwrap()["spec"], desired["spec"]);
+    assert_eq!(
+        stage.server.get(&key).unwrap()["metadata"]["labels"],
+        desired["metadata"]["labels"]
+    );
+}
+
+#[tokio::test]
+async fn who_does_not_lead_sends_nothing() {
+    let stage = Stage::new();
+    stage.server.clock.advance(std::time::Duration::MAX);
+    let applied = stage.run().await;
+    assert_eq!(stage.server.whats(), [""; 0]);
+    assert!(matches!(
+        applied.failures.as_slice(),
+        [writer::Error::NotLeading { .. }]
+    ));
+}
+
+#[tokio::test]
+async fn a_quota_write_without_an_answer_counts_until_it_is_seen() {
+    for trouble in [Trouble::Lost, Trouble::AnswerLost] {
+        let mut stage = Stage::settled(json!({})).await;
+        stage.template["quotas"]["pods"] = json!(8);
+        stage.server.trouble("replace resourcequotas", trouble);
+        assert_eq!(stage.run().await.failures.len(), 1);
+        let pending = stage.pending.of_tenant("acme", &stage.server.inventory);
+        assert_eq!(
+            pending["acme-dev"][0]["pods"].to_string(),
+            "8",
+            "{trouble:?}: it may have come to stand"
+        );
+        stage.server.no_more_trouble();
+        if trouble == Trouble::AnswerLost {
+            stage.server.count_quota("acme-dev");
+            assert!(
+                stage.pending.of_tenant("acme", &stage.server.inventory).is_empty(),
+                "the watch shows it"
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_quota_write_that_was_refused_does_not_count() {
+    let mut stage = Stage::settled(json!({})).await;
+    stage.template["quotas"]["pods"] = json!(8);
+    stage
+        .server
+        .trouble("replace resourcequotas", Trouble::Refused(403, "Forbidden"));
+    assert_eq!(stage.run().await.failures.len(), 1);
+    assert!(stage.pending.of_tenant("acme", &stage.server.inventory).is_empty());
+}
+
+#[tokio::test]
+async fn nobody_joins_a_binding_while_the_quota_is_not_counted() {
+    let mut stage = Stage::settled(users(&["ann"])).await;
+    let key = Key::new(Kind::ResourceQuota, "acme-dev", names::OBJECT);
+    let mut fresh = stage.server.get(&key).unwrap();
+    fresh["status"] = json!({});
+    stage.server.put(&key, fresh);
+    stage.server.observe(&key);
+    stage.tenant = users(&["ann", "bob"]);
+    assert_eq!(stage.run().await.namespaces[0].progress, Progress::AwaitingQuota);
+    assert_eq!(stage.subjects("tenantry-owner"), subjects_of(&["ann"]));
+    stage.server.count_quota("acme-dev");
+    stage.run().await;
+    assert_eq!(stage.subjects("tenantry-owner"), subjects_of(&["ann", "bob"]));
+}
+
+#[tokio::test]
+async fn a_right_is_withdrawn_from_a_binding_whose_owner_reference_was_stripped() {
+    let mut stage = Stage::settled(users(&["ann"])).await;
+    let key = Key::new(Kind::RoleBinding, "acme-dev", "tenantry-owner");
+    let mut stripped = stage.server.get(&key).unwrap();
+    stripped["metadata"]["ownerReferences"] = Value::Null;
+    stage.server.put(&key, stripped);
+    stage.server.observe(&key);
+    stage.tenant = users(&[]);
+    stage.run().await;
+    assert_eq!(stage.subjects("tenantry-owner"), Value::Null);
+}
+
+#[tokio::test]
+async fn a_binding_to_a_stronger_role_than_its_name_says_goes_first() {
+    let viewer = json!({ "owners": [{ "kind": "User", "name": "ann", "role": "Viewer" }] });
+    let mut stage = Stage::settled(viewer).await;
+    let key = Key::new(Kind::RoleBinding, "acme-dev", "tenantry-viewer");
+    let mut stronger = stage.server.get(&key).unwrap();
+    stronger["roleRef"]["name"] = json!("tenantry-owner");
+    stage.server.put(&key, stronger);
+    stage.server.observe(&key);
+    stage.template["containers"]["max"]["cpu"] = json!("2");
+    stage
+        .server
+        .trouble("replace limitranges", Trouble::Refused(500, "InternalError"));
+    stage.run().await;
+    assert_eq!(stage.server.whats()[0], "delete rolebindings acme-dev/tenantry-viewer");
+}

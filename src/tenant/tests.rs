@@ -1,0 +1,244 @@
+//! Whole reconciles, on an API server in memory.
+
+use kube::runtime::{events::Reporter, reflector};
+
+use super::*;
+use crate::{
+    api::v1alpha1::NamespaceState,
+    apply::{Key, Kind},
+    runtime::backoff::BackoffConfig,
+    tenant::fixture::server::{Server, Trouble},
+};
+
+struct Stage {
+    server: Server,
+    context: Arc<Context>,
+}
+
+impl Stage {
+    fn new(spec: &Value) -> Self {
+        let server = Server::new();
+        server.put_tenant(&fixture::tenant(spec));
+        let clock: Arc<dyn Clock> = Arc::new(server.clock.clone());
+        let (templates, mut writer) = reflector::store();
+        let template = TenantTemplate::new(
+            "premium",
+            (*fixture::template(&json!({ "quotas": { "pods": 10 } }))).clone(),
+        );
+        writer.apply_watcher_event(&kube::runtime::watcher::Event::Apply(DeserializeGuard(Ok(template))));
+        let reporter = Reporter {
+            controller: "tenantry".to_owned(),
+            instance: None,
+        };
+        let context = Context {
+            client: server.client(),
+            writer: server.writer(),
+            inventory: server.inventory.clone(),
+            templates,
+            served: tokio::sync::watch::channel(Served::default()).1,
+            settings: fixture::settings(),
+            pending: PendingQuotas::default(),
+            memory: Memory::default(),
+            recorder: Recorder::new(server.client(), reporter),
+            metrics: Arc::new(metrics::Metrics::new().unwrap()),
+            backoff: Backoff::new(BackoffConfig::default(), clock.clone(), fastrand::Rng::with_seed(1)),
+            clock,
+        };
+        Self {
+            server,
+            context: Arc::new(context),
+        }
+    }
+
+    /// Reconciles the Tenant as it stands.
+    async fn run(&self) -> Result<Action, Error> {
+        let tenant = DeserializeGuard(Ok(self.server.tenant()));
+        reconcile(Arc::new(tenant), self.context.clone()).await
+    }
+
+    async fn ready(spec: &Value) -> Self {
+        let stage = Self::new(spec);
+        for _ in 0..4 {
+            stage.run().await.unwrap();
+            stage.server.count_quota("acme-dev");
+        }
+        assert_eq!(stage.ready_because(), "AllStands");
+        stage.server.calls();
+        stage
+    }
+
+    fn ready_because(&self) -> String {
+        reason(&self.server.tenant().status.unwrap_or_default()).to_owned()
+    }
+
+    fn change(&self, spec: &Value) {
+        let mut tenant = self.server.tenant();
+        tenant.spec = fixture::tenant(spec).spec;
+        self.server.put_tenant(&tenant);
+    }
+}
+
+#[tokio::test]
+async fn the_finalizer_stands_before_anything_is_created() {
+    let stage = Stage::new(&json!({}));
+    stage.run().await.unwrap();
+    let calls = stage.server.calls();
+    assert_eq!(calls[0].what, "patch tenants acme");
+    assert_eq!(calls[0].body["metadata"]["finalizers"], json!([names::CLEANUP]));
+    assert_eq!(calls[1].what, "create namespaces acme-dev");
+}
+
+#[tokio::test]
+async fn a_tenant_that_is_ready_costs_no_call() {
+    let stage = Stage::ready(&json!({})).await;
+    assert_eq!(stage.run().await.unwrap(), Action::await_change());
+    assert_eq!(stage.server.whats(), [""; 0]);
+}
+
+#[tokio::test]
+async fn a_mere_change_of_use_is_written_only_so_often() {
+    let stage = Stage::ready(&json!({})).await;
+    let quota = Key::new(Kind::ResourceQuota, "acme-dev", names::OBJECT);
+    let mut used = stage.server.get(&quota).unwrap();
+    used["status"]["used"]["pods"] = json!("3");
+    stage.server.put(&quota, used);
+    stage.server.observe(&quota);
+    assert_eq!(
+        stage.run().await.unwrap(),
+        Action::requeue(stage.context.settings.status_interval)
+    );
+    assert_eq!(stage.server.whats(), [""; 0]);
+    stage.server.clock.advance(stage.context.settings.status_interval);
+    stage.run().await.unwrap();
+    assert_eq!(stage.server.whats(), ["patch tenants acme/status"]);
+    assert_eq!(stage.server.tenant().status.unwrap().fullest.unwrap(), "pods 30%");
+}
+
+#[tokio::test]
+async fn while_a_tenant_is_invalid_removed_owners_lose_their_rights_and_the_rest_stays() {
+    let both = json!([{ "kind": "User", "name": "ann" }, { "kind": "User", "name": "bob" }]);
+    let stage = Stage::ready(&json!({ "owners": both })).await;
+    stage.change(&json!({ "owners": [{ "kind": "User", "name": "ann" }], "templateRef": { "name": "gone" } }));
+    stage.run().await.unwrap();
+    assert_eq!(stage.ready_because(), "TemplateNotFound");
+    let binding = stage
+        .server
+        .get(&Key::new(Kind::RoleBinding, "acme-dev", "tenantry-owner"));
+    assert_eq!(binding.unwrap()["subjects"].as_array().unwrap().len(), 1);
+    let calls = stage.server.whats();
+    let expected = [
+        "replace rolebindings acme-dev/tenantry-owner",
+        "patch tenants acme/status",
+    ];
+    assert_eq!(calls[..2], expected, "{calls:?}");
+}
+
+#[tokio::test]
+async fn who_does_not_lead_writes_neither_objects_nor_status() {
+    let stage = Stage::ready(&json!({})).await;
+    stage.change(&json!({ "owners": [] }));
+    stage.server.clock.advance(Duration::MAX);
+    assert!(stage.run().await.is_err());
+    assert_eq!(stage.server.whats(), [""; 0]);
+}
+
+#[tokio::test]
+async fn a_status_computed_from_an_older_tenant_is_not_written() {
+    let stage = Stage::ready(&json!({})).await;
+    let old = stage.server.tenant();
+    stage.change(&json!({ "state": "Frozen" }));
+    let mut stale = old.clone();
+    stale.spec.template_ref.name = "gone".to_owned();
+    let result = reconcile(Arc::new(DeserializeGuard(Ok(stale))), stage.context.clone()).await;
+    assert!(matches!(result, Err(Error::Outdated)), "{result:?}");
+    assert_eq!(stage.server.tenant().status, old.status);
+}
+
+#[tokio::test]
+async fn a_foreign_namespace_in_the_way_wakes_the_tenant_in_each_state() {
+    let key = Key::namespace("acme-dev");
+    for deleting in [false, true] {
+        let stage = Stage::new(&json!({}));
+        let mut foreign = json!({ "metadata": { "name": "acme-dev" } });
+        if deleting {
+            foreign["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
+        }
+        stage.server.put(&key, foreign);
+        stage.server.observe(&key);
+        stage.run().await.unwrap();
+        let woken = stage.server.inventory.remove(&key, u64::MAX);
+        assert_eq!(woken, ["acme".into()], "deleting: {deleting}");
+    }
+}
+
+#[tokio::test]
+async fn a_foreign_namespace_that_was_met_by_a_create_wakes_the_tenant() {
+    let stage = Stage::new(&json!({}));
+    let key = Key::namespace("acme-dev");
+    stage.server.put(&key, json!({ "metadata": { "name": "acme-dev" } }));
+    stage.run().await.unwrap();
+    assert_eq!(stage.ready_because(), "ConflictingOwner");
+    assert_eq!(stage.server.inventory.remove(&key, u64::MAX), ["acme".into()]);
+}
+
+#[tokio::test]
+async fn a_deleted_tenant_loses_its_rights_then_its_namespaces_then_its_finalizer() {
+    let stage = Stage::ready(&json!({})).await;
+    let mut tenant = stage.server.tenant();
+    tenant.metadata.deletion_timestamp = serde_json::from_value(json!("2026-01-01T00:00:00Z")).unwrap();
+    stage.server.put_tenant(&tenant);
+    stage.run().await.unwrap();
+    let expected = [
+        "delete rolebindings acme-dev/tenantry-owner",
+        "delete namespaces acme-dev",
+        "patch tenants acme/status",
+    ];
+    let whats = stage.server.whats();
+    assert_eq!(whats[..3], expected, "{whats:?}");
+    let status = stage.server.tenant().status.unwrap();
+    assert_eq!(status.namespaces[0].state, NamespaceState::Terminating);
+    assert!(stage.server.tenant().finalizers().contains(&names::CLEANUP.to_owned()));
+
+    stage.server.observe(&Key::namespace("acme-dev"));
+    stage.run().await.unwrap();
+    assert_eq!(stage.server.whats(), ["patch tenants acme"]);
+    assert!(stage.server.tenant().finalizers().is_empty());
+}
+
+#[tokio::test]
+async fn a_tenant_whose_rights_cannot_be_withdrawn_keeps_its_namespaces() {
+    let stage = Stage::ready(&json!({})).await;
+    let mut tenant = stage.server.tenant();
+    tenant.metadata.deletion_timestamp = serde_json::from_value(json!("2026-01-01T00:00:00Z")).unwrap();
+    stage.server.put_tenant(&tenant);
+    stage
+        .server
+        .trouble("delete rolebindings", Trouble::Refused(500, "InternalError"));
+    assert!(matches!(stage.run().await, Err(Error::Apply { .. })));
+    assert_eq!(stage.server.whats(), ["delete rolebindings acme-dev/tenantry-owner"]);
+}
+
+#[tokio::test]
+async fn with_retain_everything_stays_but_rights_and_owner_references() {
+    let stage = Stage::ready(&json!({ "deletionPolicy": "Retain" })).await;
+    let mut tenant = stage.server.tenant();
+    tenant.metadata.deletion_timestamp = serde_json::from_value(json!("2026-01-01T00:00:00Z")).unwrap();
+    stage.server.put_tenant(&tenant);
+    let owner = |kind, namespace: &str, name: &str| {
+        let object = stage.server.get(&Key::new(kind, namespace, name)).unwrap();
+        object["metadata"]["ownerReferences"].clone()
+    };
+    assert!(owner(Kind::ResourceQuota, "acme-dev", names::OBJECT).is_array());
+    stage.run().await.unwrap();
+    for (kind, namespace, name) in [
+        (Kind::Namespace, "", "acme-dev"),
+        (Kind::ResourceQuota, "acme-dev", names::OBJECT),
+        (Kind::NetworkPolicy, "acme-dev", names::DEFAULT_DENY),
+        (Kind::TenantPolicy, "acme-dev", names::EFFECTIVE),
+    ] {
+        assert!(owner(kind, namespace, name).is_null(), "{kind:?}");
+    }
+    let binding = Key::new(Kind::RoleBinding, "acme-dev", "tenantry-owner");
+    assert!(stage.server.get(&binding).is_none());
+    assert!(stage.server.tenant().finalizers().is_empty());
+}

@@ -1,0 +1,191 @@
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+
+use crate::{
+    apply::Key,
+    domain::Quantity,
+    tenant::{
+        dereference::Facts,
+        fixture,
+        validate::{QuotaPlan, validate},
+    },
+};
+
+fn plan(template: &Value, tenant: &Value) -> QuotaPlan {
+    plan_on(tenant, &fixture::facts(template))
+}
+
+fn plan_on(tenant: &Value, facts: &Facts) -> QuotaPlan {
+    validate(&fixture::tenant(tenant), facts, &fixture::settings())
+        .unwrap()
+        .quota
+}
+
+fn texts(amounts: &BTreeMap<String, Quantity>) -> Vec<String> {
+    amounts
+        .iter()
+        .map(|(resource, amount)| format!("{resource}={amount}"))
+        .collect()
+}
+
+#[test]
+fn every_amount_that_a_quota_can_hold_lands_there() {
+    let template = json!({ "quotas": {
+        "cpu": "8", "memory": "16Gi", "storage": "1Ti", "pods": 100, "aiProcessingUnits": 20, "mlModelInstances": 5,
+        "namespaces": 9, "networkBandwidth": "1G", "concurrentConnections": 9, "apiRequestsPerMinute": 9,
+        "databaseConnections": 9, "cache": "1Gi",
+    } });
+    let facts = Facts {
+        served: fixture::everything_served(),
+        ..fixture::facts(&template)
+    };
+    let expected = [
+        "count/inferenceservices.serving.kserve.io=5",
+        "limits.cpu=8",
+        "limits.memory=16Gi",
+        "pods=100",
+        "requests.cpu=8",
+        "requests.memory=16Gi",
+        "requests.nvidia.com/gpu=20",
+        "requests.storage=1Ti",
+    ];
+    assert_eq!(texts(&plan_on(&json!({}), &facts).grants), expected);
+}
+
+#[test]
+fn what_the_template_leaves_out_is_unlimited() {
+    assert!(plan(&json!({}), &json!({})).grants.is_empty());
+}
+
+#[test]
+fn models_are_counted_only_where_their_kind_is_served() {
+    let template = json!({ "quotas": { "mlModelInstances": 5 } });
+    assert!(plan(&template, &json!({})).grants.is_empty());
+    let mut facts = fixture::facts(&template);
+    facts.served.models = true;
+    assert_eq!(
+        texts(&plan_on(&json!({}), &facts).grants),
+        ["count/inferenceservices.serving.kserve.io=5"]
+    );
+}
+
+#[test]
+fn accelerators_are_counted_under_the_configured_names() {
+    let settings = crate::tenant::Settings {
+        accelerator_resources: vec!["amd.com/gpu".to_owned(), "example.com/npu".to_owned()],
+        ..fixture::settings()
+    };
+    let facts = fixture::facts(&json!({ "quotas": { "aiProcessingUnits": 3 } }));
+    let valid = validate(&fixture::tenant(&json!({})), &facts, &settings).unwrap();
+    assert_eq!(
+        texts(&valid.quota.grants),
+        ["requests.amd.com/gpu=3", "requests.example.com/npu=3"]
+    );
+}
+
+#[test]
+fn service_types_that_are_not_allowed_are_closed_by_the_quota_too() {
+    let closed = |types: Value| {
+        let template = json!({ "network": { "serviceTypes": types } });
+        plan(&template, &json!({})).closed.into_keys().collect::<Vec<_>>()
+    };
+    assert_eq!(
+        closed(json!(["ClusterIP"])),
+        ["services.loadbalancers", "services.nodeports"]
+    );
+    assert_eq!(closed(json!(["NodePort"])), ["services.loadbalancers"]);
+    // A load balancer takes node ports.
+    assert_eq!(closed(json!(["LoadBalancer"])), [""; 0]);
+    let default = plan(&json!({}), &json!({})).closed;
+    assert_eq!(texts(&default), ["services.loadbalancers=0", "services.nodeports=0"]);
+}
+
+#[test]
+fn closed_keys_keep_a_plan_from_nothing() {
+    let (key, live) = fixture::live_quota(
+        "acme-dev",
+        &json!({ "pods": "4", "services.loadbalancers": "0", "services.nodeports": "0" }),
+        &json!({ "pods": "4", "services.loadbalancers": "0", "services.nodeports": "0" }),
+        &json!({ "pods": "0", "services.loadbalancers": "0", "services.nodeports": "0" }),
+    );
+    let mut facts = fixture::facts(&json!({ "quotas": { "pods": 4 } }));
+    facts.live.insert(key, live);
+    assert!(plan_on(&json!({}), &facts).plans.settled);
+}
+
+#[test]
+fn weights_divide_and_a_missing_one_is_one() {
+    let listed = json!({ "namespaces": [{ "name": "a", "weight": 3 }, { "name": "b" }] });
+    let plans = plan(&json!({ "quotas": { "pods": 40 } }), &listed).plans;
+    assert_eq!(texts(&plans.hard["acme-a"]), ["pods=30"]);
+    assert_eq!(texts(&plans.hard["acme-b"]), ["pods=10"]);
+}
+
+/// Two namespaces; `acme-dev` holds 10 pods by a quota that is seen and counted, `acme-new` nothing yet.
+fn one_full_one_new() -> (Value, Facts) {
+    let mut facts = fixture::facts(&json!({ "quotas": { "pods": 10 } }));
+    let ten = json!({ "pods": "10" });
+    let (key, live) = fixture::live_quota("acme-dev", &ten, &ten, &json!({ "pods": "2" }));
+    facts.live.insert(key, live);
+    (json!({ "namespaces": [{ "name": "dev" }, { "name": "new" }] }), facts)
+}
+
+#[test]
+fn a_new_namespace_gets_nothing_until_another_has_given_up() {
+    let (tenant, facts) = one_full_one_new();
+    let plans = plan_on(&tenant, &facts).plans;
+    assert_eq!(texts(&plans.hard["acme-dev"]), ["pods=5"]);
+    assert_eq!(texts(&plans.hard["acme-new"]), ["pods=0"]);
+    assert!(!plans.settled);
+}
+
+#[test]
+fn a_write_that_may_still_land_counts() {
+    let (tenant, mut facts) = one_full_one_new();
+    let five = json!({ "pods": "5" });
+    let (key, live) = fixture::live_quota("acme-dev", &five, &five, &json!({ "pods": "2" }));
+    facts.live.insert(key, live);
+    assert_eq!(
+        texts(&plan_on(&tenant, &facts).plans.hard["acme-new"]),
+        ["pods=5"],
+        "given up and confirmed"
+    );
+    facts
+        .pending
+        .insert("acme-dev".to_owned(), vec![fixture::amounts(&[("pods", "9")])]);
+    assert_eq!(texts(&plan_on(&tenant, &facts).plans.hard["acme-new"]), ["pods=1"]);
+}
+
+#[test]
+fn a_namespace_on_its_way_out_holds_its_share_until_it_is_gone() {
+    let (_, mut facts) = one_full_one_new();
+    let tenant = json!({ "namespaces": [{ "name": "new" }] });
+    let key = Key::namespace("acme-dev");
+    facts.live.insert(key, fixture::live_namespace(&json!({})));
+    let quota = plan_on(&tenant, &facts);
+    assert_eq!(quota.seen["acme-dev"].weight, None);
+    assert_eq!(texts(&quota.plans.hard["acme-new"]), ["pods=0"]);
+    facts.live.clear();
+    assert_eq!(texts(&plan_on(&tenant, &facts).plans.hard["acme-new"]), ["pods=10"]);
+}
+
+#[test]
+fn a_retained_namespace_keeps_what_it_uses_and_no_more() {
+    let (_, mut facts) = one_full_one_new();
+    let tenant = json!({ "namespaces": [{ "name": "new" }], "deletionPolicy": "Retain" });
+    facts
+        .live
+        .insert(Key::namespace("acme-dev"), fixture::live_namespace(&json!({})));
+    assert_eq!(texts(&plan_on(&tenant, &facts).plans.hard["acme-dev"]), ["pods=2"]);
+}
+
+#[test]
+fn use_above_a_lowered_grant_is_said_and_nothing_grows() {
+    let (tenant, mut facts) = one_full_one_new();
+    facts.template = fixture::facts(&json!({ "quotas": { "pods": 1 } })).template;
+    let plans = plan_on(&tenant, &facts).plans;
+    assert_eq!(texts(&plans.above_grant), ["pods=1"]);
+    assert_eq!(texts(&plans.hard["acme-dev"]), ["pods=2"]);
+    assert_eq!(texts(&plans.hard["acme-new"]), ["pods=0"]);
+}
