@@ -16,4 +16,5 @@ mod policies;
 mod admission;
 mod chart;
 mod owner;
+mod resilience;
 mod tenant_lifecycle;
