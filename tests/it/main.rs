@@ -15,6 +15,7 @@ mod policies;
 
 mod admission;
 mod chart;
+mod conditions;
 mod owner;
 mod resilience;
 mod tenant_lifecycle;
