@@ -16,6 +16,7 @@ mod policies;
 mod admission;
 mod chart;
 mod conditions;
+mod kstatus;
 mod owner;
 mod resilience;
 mod tenant_lifecycle;
