@@ -16,6 +16,7 @@ mod policies;
 mod admission;
 mod chart;
 mod conditions;
+mod integrations;
 mod kstatus;
 mod owner;
 mod resilience;
