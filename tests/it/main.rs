@@ -20,4 +20,5 @@ mod integrations;
 mod kstatus;
 mod owner;
 mod resilience;
+mod template_fanout;
 mod tenant_lifecycle;
