@@ -183,6 +183,7 @@ async fn lead(
     let (own_template_reader, own_template_writer) = reflector::store();
     let own_templates = templates(client.clone(), own_template_writer).applied_objects();
     let (tenant_reader, tenant_writer) = reflector::store();
+    let (tenants_listed, all_tenants_listed) = watch::channel(false);
 
     let (used, used_templates) = mpsc::unbounded_channel::<String>();
     let context = Arc::new(tenant::Context {
@@ -214,6 +215,7 @@ async fn lead(
             let _ = used.send(template.to_owned());
         },
         move |tenant| forgetting.memory.forget(tenant),
+        tenants_listed,
     );
     // A Tenant must not be judged before its template could be seen.
     let (polled, templates_of_tenants) = until_ready(templates_of_tenants, template_reader.clone());
@@ -252,8 +254,7 @@ async fn lead(
     let template_shutdown = shutdown.clone().requested();
     tasks.spawn(async move {
         // Users are counted only when all Tenants are known, or a restart would count them anew one by one.
-        // Only a store whose writer is gone fails, and then the process is going down.
-        let _ = template_context.tenants.wait_until_ready().await;
+        until_true(all_tenants_listed).await;
         template::run_controller(
             own_templates,
             own_template_reader,

@@ -109,12 +109,17 @@ fn log(result: Outcome, context: &Context) {
     }
 }
 
-/// Watches Tenants into `writer`; tells `gone` of each that vanished and `used` of every template that is named.
+/// Watches Tenants into `writer`; tells `gone` of each that vanished and `used` of every template that is named, and
+/// sets `listed` when the store holds them all.
+///
+/// Whoever else needs to know that asks `listed` and not the store: of two that wait for one store, kube wakes only the
+/// later, and the controller is one of them.
 pub fn tenants(
     client: kube::Client,
     writer: kube::runtime::reflector::store::Writer<DeserializeGuard<Tenant>>,
     used: impl Fn(&str) + Send + 'static,
     gone: impl Fn(&str) + Send + 'static,
+    listed: tokio::sync::watch::Sender<bool>,
 ) -> impl Stream<Item = Result<DeserializeGuard<Tenant>, watcher::Error>> + Send {
     let api = kube::Api::<DeserializeGuard<Tenant>>::all(client);
     watcher(api, watcher::Config::default())
@@ -134,6 +139,11 @@ pub fn tenants(
             }
         })
         .reflect(writer)
+        .inspect(move |event| {
+            if let Ok(watcher::Event::InitDone) = event {
+                listed.send_replace(true);
+            }
+        })
         .applied_objects()
 }
 

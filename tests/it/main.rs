@@ -15,5 +15,10 @@ mod policies;
 
 mod admission;
 mod chart;
+mod conditions;
+mod integrations;
+mod kstatus;
 mod owner;
+mod resilience;
+mod template_fanout;
 mod tenant_lifecycle;

@@ -1,10 +1,18 @@
 //! The shared lab and fluent builders.
 
+pub mod audit;
 pub mod builders;
+pub mod oracle;
+pub mod record;
+pub mod stands;
 
 use std::{path::Path, time::Duration};
 
-use kube::{Api, Client, ResourceExt as _, api::PostParams};
+use controlplane::Audit;
+use kube::{
+    Api, Client, ResourceExt as _,
+    api::{ListParams, PostParams},
+};
 pub use lab::{Lab, eventually};
 use lab::{Operator, OperatorOptions};
 use tenantry::api::v1alpha1::{Tenant, TenantTemplate};
@@ -35,7 +43,7 @@ static SHARED: OnceCell<Shared> = OnceCell::const_new();
 pub async fn shared() -> &'static Lab {
     let shared = SHARED.get_or_init(|| async {
         let lab = Lab::shared(root()).expect("the shared control plane");
-        install(&lab).await;
+        install(&lab);
         let operator = lab.operator(binary()).await.expect("the operator");
         Shared {
             lab,
@@ -46,12 +54,28 @@ pub async fn shared() -> &'static Lab {
 }
 
 /// Installs the chart with the shipped templates.
-pub async fn install(lab: &Lab) {
+pub fn install(lab: &Lab) {
     let mfa = "policies.mfa.extraKey=example.com/amr";
     lab.install(&[mfa]).expect("the chart installs");
     // Helm checks every object against the API server before it creates the CRDs, so templates come with an upgrade.
     lab.install(&[mfa, "templates.install=true"])
         .expect("the chart upgrades");
+}
+
+/// A lab that nobody shares, with the chart installed, no operator and no templates.
+pub async fn own(audit: Audit) -> (Lab, Client) {
+    let lab = Lab::own(root(), audit).expect("a control plane");
+    lab.install(&[]).expect("the chart installs");
+    let admin = lab.admin().await.expect("a client");
+    // A MutatingAdmissionPolicy learns the schema of a new kind within five seconds, and until then refuses to create any.
+    let trial = builders::tenant("trial", "none").build();
+    let dry = PostParams {
+        dry_run: true,
+        ..PostParams::default()
+    };
+    let api: Api<Tenant> = Api::all(admin.clone());
+    eventually("a Tenant to be admitted", PATIENCE, || api.create(&dry, &trial)).await;
+    (lab, admin)
 }
 
 /// A name that no other test has.
@@ -106,6 +130,39 @@ pub async fn condition(client: &Client, tenant: &str, type_: &str, status: &str,
 /// Waits until a Tenant is Ready.
 pub async fn ready(client: &Client, tenant: &str) -> Tenant {
     condition(client, tenant, "Ready", "True", None).await
+}
+
+/// Waits until every Tenant on the cluster is Ready at its current generation; gives them.
+pub async fn all_ready(client: &Client) -> Vec<Tenant> {
+    let api: Api<Tenant> = Api::all(client.clone());
+    eventually("every Tenant to be Ready", 2 * PATIENCE, || async {
+        let tenants = api
+            .list(&ListParams::default())
+            .await
+            .map_err(|error| error.to_string())?
+            .items;
+        let waiting = tenants.iter().find(|tenant| !is_ready(tenant));
+        match waiting {
+            None => Ok(tenants),
+            Some(tenant) => Err(format!("{}: {:#?}", tenant.name_any(), tenant.status)),
+        }
+    })
+    .await
+}
+
+fn is_ready(tenant: &Tenant) -> bool {
+    let conditions = tenant.status.iter().flat_map(|status| &status.conditions);
+    let mut ready = conditions.filter(|condition| condition.type_ == "Ready");
+    ready.any(|ready| ready.status == "True" && ready.observed_generation == tenant.metadata.generation)
+}
+
+/// The HTTP status of an answer.
+pub fn code<T>(result: Result<T, kube::Error>) -> u16 {
+    match result {
+        Ok(_) => 200,
+        Err(kube::Error::Api(status)) => status.code,
+        Err(error) => panic!("{error}"),
+    }
 }
 
 /// Waits until an object is gone.

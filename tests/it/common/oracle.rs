@@ -1,0 +1,367 @@
+//! Rules 2 and 3 checked at every revision, and what the operator may write at all.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::Value;
+use tenantry::{apply::Kind, domain::Quantity};
+
+use super::{
+    audit::{Event, OPERATOR},
+    record::{Key, Step},
+};
+
+/// What each tenant is granted, by key of `ResourceQuota.spec.hard`.
+pub type Grants<'a> = &'a dyn Fn(&str) -> BTreeMap<String, Quantity>;
+
+/// Labels without which a namespace is not fenced.
+const LABELS: [&str; 5] = [
+    "tenantry.dev/tenant",
+    "tenantry.dev/tier",
+    "tenantry.dev/template",
+    "pod-security.kubernetes.io/enforce",
+    "app.kubernetes.io/managed-by",
+];
+/// Guards besides the Namespace itself.
+const GUARDS: [(Kind, &str); 5] = [
+    (Kind::LimitRange, "tenantry"),
+    (Kind::ResourceQuota, "tenantry"),
+    (Kind::NetworkPolicy, "tenantry-default-deny"),
+    (Kind::NetworkPolicy, "tenantry-allow"),
+    (Kind::TenantPolicy, "effective"),
+];
+
+/// Every breach of rule 2 or 3, with its revision. `steps` are in order of revision.
+pub fn breaches(steps: &[Step], grants: Grants) -> Vec<String> {
+    let mut state = State::default();
+    let mut breaches = Vec::new();
+    for step in steps {
+        let (namespace, new_right) = state.take(step);
+        let mut found = state.unguarded(&namespace, new_right);
+        if let Some(tenant) = state.tenants.get(&namespace) {
+            found.extend(state.above_grant(tenant, &grants(tenant)));
+        }
+        breaches.extend(
+            found
+                .into_iter()
+                .map(|breach| format!("revision {}: {breach}", step.revision)),
+        );
+    }
+    breaches
+}
+
+#[derive(Default)]
+struct State {
+    objects: BTreeMap<Key, Value>,
+    /// Tenants by namespace, of gone namespaces too.
+    tenants: BTreeMap<String, String>,
+}
+
+impl State {
+    /// Gives the namespace that is concerned, and whether a right was given there.
+    fn take(&mut self, step: &Step) -> (String, bool) {
+        let (kind, namespace, name) = &step.key;
+        let namespace = if *kind == Kind::Namespace { name } else { namespace };
+        let Some(object) = &step.object else {
+            self.objects.remove(&step.key);
+            return (namespace.clone(), false);
+        };
+        if let (Kind::Namespace, Some(tenant)) = (kind, tenant(object)) {
+            self.tenants.insert(namespace.clone(), tenant);
+        }
+        let new = self.objects.insert(step.key.clone(), object.clone()).is_none();
+        (namespace.clone(), *kind == Kind::RoleBinding && new)
+    }
+
+    fn get(&self, kind: Kind, namespace: &str, name: &str) -> Option<&Value> {
+        self.objects.get(&(kind, namespace.to_owned(), name.to_owned()))
+    }
+
+    /// Rule 2: what a namespace lacks though somebody has a right there.
+    fn unguarded(&self, namespace: &str, new_right: bool) -> Vec<String> {
+        let from = (Kind::RoleBinding, namespace.to_owned(), String::new());
+        let bindings = self.objects.range(from..).map(|(key, _)| key);
+        let mut bindings = bindings.take_while(|(kind, home, _)| *kind == Kind::RoleBinding && home == namespace);
+        let Some((_, _, right)) = bindings.find(|(_, _, name)| name.starts_with("tenantry-")) else {
+            return Vec::new();
+        };
+        let labels = self
+            .get(Kind::Namespace, "", namespace)
+            .map(|object| &object["metadata"]["labels"]);
+        let labelled = |label: &&str| labels.is_some_and(|labels| labels[*label].is_string());
+        let mut lacks: Vec<String> = LABELS
+            .iter()
+            .filter(|label| !labelled(label))
+            .map(|label| format!("the label {label}"))
+            .collect();
+        let stands = |guard: &&(Kind, &str)| self.get(guard.0, namespace, guard.1).is_some();
+        lacks.extend(
+            GUARDS
+                .iter()
+                .filter(|guard| !stands(guard))
+                .map(|(kind, name)| format!("{} {name}", kind.as_str())),
+        );
+        if let Some(quota) = self.get(Kind::ResourceQuota, namespace, "tenantry") {
+            let keys = |field: &str| -> BTreeSet<&String> {
+                quota[field]["hard"]
+                    .as_object()
+                    .into_iter()
+                    .flat_map(|hard| hard.keys())
+                    .collect()
+            };
+            let (wanted, counted) = (keys("spec"), keys("status"));
+            // A key that a template adds later is counted a moment later; but nobody enters before all are.
+            if counted.is_empty() || (new_right && !wanted.is_subset(&counted)) {
+                lacks.push("a counted quota".to_owned());
+            }
+        }
+        lacks
+            .into_iter()
+            .map(|guard| format!("{namespace} has {right} but lacks {guard}"))
+            .collect()
+    }
+
+    /// Rule 3: resources of which the tenant's namespaces hold more than it is granted.
+    fn above_grant(&self, tenant: &str, grants: &BTreeMap<String, Quantity>) -> Vec<String> {
+        let namespaces = self
+            .tenants
+            .iter()
+            .filter(|(_, owner)| *owner == tenant)
+            .map(|(namespace, _)| namespace);
+        let quotas: Vec<&Value> = namespaces
+            .filter_map(|namespace| self.get(Kind::ResourceQuota, namespace, "tenantry"))
+            .collect();
+        let mut above = Vec::new();
+        for (resource, grant) in grants {
+            let amount = |quota: &Value, field: &str| -> Quantity {
+                quota[field]["hard"][resource]
+                    .as_str()
+                    .map_or(Quantity::ZERO, |amount| amount.parse().unwrap())
+            };
+            let held = quotas
+                .iter()
+                .map(|quota| amount(quota, "spec").max(amount(quota, "status")));
+            let sum = Quantity::checked_sum(held).unwrap();
+            if sum > *grant {
+                above.push(format!("tenant {tenant} holds {sum} of {resource}, granted {grant}"));
+            }
+        }
+        above
+    }
+}
+
+fn tenant(namespace: &Value) -> Option<String> {
+    namespace["metadata"]["labels"]["tenantry.dev/tenant"]
+        .as_str()
+        .map(str::to_owned)
+}
+
+/// Writes of the operator to what belongs to no tenant.
+pub fn strays(events: &[Event], steps: &[Step]) -> Vec<String> {
+    let namespaces = steps.iter().filter(|step| step.key.0 == Kind::Namespace);
+    let of_tenants: BTreeSet<&str> = namespaces
+        .filter(|step| step.object.as_ref().and_then(tenant).is_some())
+        .map(|step| &*step.key.2)
+        .collect();
+    let own = |event: &&Event| match &*event.resource {
+        "tenants" | "tenanttemplates" | "events" => true,
+        "leases" => event.namespace == lab::NAMESPACE,
+        "namespaces" => of_tenants.contains(&*event.name),
+        _ => of_tenants.contains(&*event.namespace),
+    };
+    let writes = events
+        .iter()
+        .filter(|event| event.user == OPERATOR && event.is_write() && event.succeeded());
+    writes
+        .filter(|event| !own(event))
+        .map(|event| format!("a write outside tenants: {event}"))
+        .collect()
+}
+
+/// Creates of what stood already: a sign that the operator writes before it looks. One is excused if an earlier create
+/// of the same object got no answer, as its sender was killed: that may land after its successor has looked.
+pub fn repeated_creates<'a>(events: impl IntoIterator<Item = &'a Event>) -> Vec<String> {
+    let creates = events.into_iter().filter(|event| {
+        event.user == OPERATOR && event.verb == "create" && !matches!(&*event.resource, "leases" | "events")
+    });
+    let mut creates: Vec<&Event> = creates.collect();
+    creates.sort_by(|a, b| a.received.cmp(&b.received));
+    let mut unanswered = BTreeSet::new();
+    let mut repeated = Vec::new();
+    for event in creates {
+        let key = (&event.resource, &event.namespace, &event.name);
+        if event.code >= 500 {
+            unanswered.insert(key);
+        } else if event.code == 409 && !unanswered.contains(&key) {
+            repeated.push(format!("created what stood already: {event}"));
+        }
+    }
+    repeated
+}
+
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    struct Log(Vec<Step>);
+
+    impl Log {
+        fn step(&mut self, namespace: &str, kind: Kind, name: &str, object: Option<Value>) {
+            let revision = self.0.last().map_or(1, |last| last.revision + 1);
+            self.0.push(Step {
+                revision,
+                key: (kind, namespace.to_owned(), name.to_owned()),
+                object,
+            });
+        }
+
+        fn write(&mut self, kind: Kind, name: &str, object: Value) {
+            self.step("acme-dev", kind, name, Some(object));
+        }
+
+        fn gone(&mut self, kind: Kind, name: &str) {
+            self.step("acme-dev", kind, name, None);
+        }
+
+        fn breaches(&self) -> usize {
+            breaches(&self.0, &|_| {
+                BTreeMap::from([("pods".to_owned(), "10".parse().unwrap())])
+            })
+            .len()
+        }
+    }
+
+    fn namespace() -> Value {
+        let labels: BTreeMap<_, _> = LABELS.into_iter().map(|label| (label, "acme")).collect();
+        json!({ "metadata": { "labels": labels } })
+    }
+
+    fn quota(spec: &str, status: &str) -> Value {
+        json!({ "spec": { "hard": { "pods": spec } }, "status": { "hard": { "pods": status } } })
+    }
+
+    /// The guards but `without`.
+    fn guards(without: Option<(Kind, &str)>) -> Log {
+        let mut log = Log(Vec::new());
+        log.step("", Kind::Namespace, "acme-dev", Some(namespace()));
+        for (kind, name) in GUARDS.into_iter().filter(|guard| Some(*guard) != without) {
+            log.write(
+                kind,
+                name,
+                if kind == Kind::ResourceQuota {
+                    quota("10", "10")
+                } else {
+                    json!({})
+                },
+            );
+        }
+        log
+    }
+
+    fn complete() -> Log {
+        let mut log = guards(None);
+        log.write(Kind::RoleBinding, "tenantry-owner", json!({}));
+        log
+    }
+
+    #[test]
+    fn guards_before_rights_are_no_breach() {
+        assert_eq!(complete().breaches(), 0);
+    }
+
+    #[test]
+    fn a_right_without_any_one_guard_is_caught() {
+        for guard in GUARDS {
+            let mut log = guards(Some(guard));
+            assert_eq!(log.breaches(), 0);
+            log.write(Kind::RoleBinding, "tenantry-owner", json!({}));
+            assert_eq!(log.breaches(), 1, "{guard:?}");
+            log.write(guard.0, guard.1, quota("10", "10"));
+            assert_eq!(log.breaches(), 1, "what comes too late does not undo it");
+        }
+    }
+
+    #[test]
+    fn a_right_of_the_owners_own_is_none_of_ours() {
+        let mut log = guards(Some(GUARDS[0]));
+        log.write(Kind::RoleBinding, "their-own", json!({}));
+        assert_eq!(log.breaches(), 0);
+    }
+
+    #[test]
+    fn a_namespace_without_any_one_label_is_caught() {
+        for label in LABELS {
+            let mut log = complete();
+            let mut bare = namespace();
+            bare["metadata"]["labels"][label] = Value::Null;
+            log.step("", Kind::Namespace, "acme-dev", Some(bare));
+            assert_eq!(log.breaches(), 1, "{label}");
+        }
+    }
+
+    #[test]
+    fn a_right_before_the_whole_quota_is_counted_is_caught() {
+        for status in [json!({}), json!({ "hard": { "secrets": "1" } })] {
+            let mut log = guards(Some((Kind::ResourceQuota, "tenantry")));
+            let quota = json!({ "spec": { "hard": { "pods": "10" } }, "status": status });
+            log.write(Kind::ResourceQuota, "tenantry", quota);
+            log.write(Kind::RoleBinding, "tenantry-owner", json!({}));
+            assert_eq!(log.breaches(), 1, "{status}");
+        }
+    }
+
+    #[test]
+    fn a_guard_that_goes_before_the_right_is_caught() {
+        let mut log = complete();
+        log.gone(Kind::LimitRange, "tenantry");
+        assert_eq!(log.breaches(), 1);
+        log.gone(Kind::RoleBinding, "tenantry-owner");
+        log.gone(Kind::NetworkPolicy, "tenantry-allow");
+        assert_eq!(log.breaches(), 1, "with the right gone, guards may go");
+    }
+
+    #[test]
+    fn more_than_the_grant_is_caught_even_if_only_one_side_of_the_quota_shows_it() {
+        for quota in [quota("11", "10"), quota("0", "11")] {
+            let mut log = complete();
+            log.write(Kind::ResourceQuota, "tenantry", quota);
+            assert_eq!(log.breaches(), 1);
+        }
+    }
+
+    #[test]
+    fn the_sum_counts_every_namespace_of_the_tenant() {
+        let mut log = complete();
+        log.step("", Kind::Namespace, "acme-prod", Some(namespace()));
+        log.step("acme-prod", Kind::ResourceQuota, "tenantry", Some(quota("1", "0")));
+        assert_eq!(log.breaches(), 1);
+    }
+
+    fn create(namespace: &str, code: u16, second: u8) -> Event {
+        Event {
+            verb: "create".to_owned(),
+            user: OPERATOR.to_owned(),
+            resource: "configmaps".to_owned(),
+            namespace: namespace.to_owned(),
+            name: "tenant-limits".to_owned(),
+            code,
+            received: format!("2030-01-01T00:00:{second:02}.000000Z"),
+            ..Event::default()
+        }
+    }
+
+    #[test]
+    fn a_write_outside_tenants_is_caught() {
+        let steps = complete().0;
+        assert_eq!(strays(&[create("acme-dev", 201, 0)], &steps), [""; 0]);
+        assert_eq!(strays(&[create("kube-system", 403, 0)], &steps), [""; 0]);
+        assert_eq!(strays(&[create("kube-system", 201, 0)], &steps).len(), 1);
+    }
+
+    #[test]
+    fn a_create_of_what_stands_is_caught_unless_an_earlier_one_got_no_answer() {
+        assert_eq!(repeated_creates(&[create("a", 201, 0), create("a", 409, 1)]).len(), 1);
+        assert_eq!(repeated_creates(&[create("a", 409, 1), create("a", 504, 0)]), [""; 0]);
+        assert_eq!(repeated_creates(&[create("a", 409, 0), create("a", 504, 1)]).len(), 1);
+    }
+}

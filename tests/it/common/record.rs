@@ -1,0 +1,135 @@
+//! Every revision of every guard and right, as watches tell them.
+//!
+//! The audit log tells who asked for what; it does not tell at which revision an object went, nor what became of a
+//! request whose sender died. Watches do, and exactly.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex},
+};
+
+use futures::StreamExt as _;
+use kube::{
+    Api, Client, ResourceExt as _,
+    api::{DynamicObject, ListParams, WatchEvent, WatchParams},
+};
+use serde_json::Value;
+use tenantry::apply::Kind;
+use tokio::task::JoinSet;
+
+use super::{PATIENCE, eventually};
+
+/// The kinds that guard, and rights.
+pub const KINDS: [Kind; 6] = [
+    Kind::Namespace,
+    Kind::LimitRange,
+    Kind::ResourceQuota,
+    Kind::NetworkPolicy,
+    Kind::TenantPolicy,
+    Kind::RoleBinding,
+];
+
+/// Which object: kind, namespace (empty for a Namespace) and name.
+pub type Key = (Kind, String, String);
+
+/// One object at one revision.
+#[derive(Clone, Debug)]
+pub struct Step {
+    pub revision: u64,
+    pub key: Key,
+    /// `None`: it is gone.
+    pub object: Option<Value>,
+}
+
+/// Watches until it is dropped.
+pub struct Record {
+    steps: Arc<Mutex<Vec<Step>>>,
+    _watches: JoinSet<()>,
+}
+
+impl Record {
+    /// Starts with what happens from now on.
+    pub async fn start(admin: &Client) -> Self {
+        let steps = Arc::new(Mutex::new(Vec::new()));
+        let mut watches = JoinSet::new();
+        for kind in KINDS {
+            let api: Api<DynamicObject> = Api::all_with(admin.clone(), &kind.api_resource());
+            let list = api.list(&ListParams::default()).await.unwrap();
+            watches.spawn(follow(
+                api,
+                kind,
+                list.metadata.resource_version.unwrap(),
+                steps.clone(),
+            ));
+        }
+        Self {
+            steps,
+            _watches: watches,
+        }
+    }
+
+    /// All steps so far in order of revision, complete up to what stands when it is called.
+    pub async fn steps(&self, admin: &Client) -> Vec<Step> {
+        for kind in KINDS {
+            let api: Api<DynamicObject> = Api::all_with(admin.clone(), &kind.api_resource());
+            let list = api.list(&ListParams::default()).await.unwrap();
+            let listed: BTreeMap<Key, u64> = list
+                .iter()
+                .map(|object| (key(kind, object), revision(object)))
+                .collect();
+            eventually("the watches to have told all", PATIENCE, || async {
+                let mut told = listed.clone();
+                for step in self.sorted().iter().filter(|step| step.key.0 == kind) {
+                    match &step.object {
+                        Some(_) => drop(told.insert(step.key.clone(), step.revision)),
+                        None => drop(told.remove(&step.key)),
+                    }
+                }
+                if told == listed {
+                    Ok(())
+                } else {
+                    Err(format!("{kind:?}: {told:?} is not {listed:?}"))
+                }
+            })
+            .await;
+        }
+        self.sorted()
+    }
+
+    fn sorted(&self) -> Vec<Step> {
+        let mut steps = self.steps.lock().unwrap().clone();
+        steps.sort_by_key(|step| step.revision);
+        steps
+    }
+}
+
+async fn follow(api: Api<DynamicObject>, kind: Kind, mut version: String, steps: Arc<Mutex<Vec<Step>>>) {
+    loop {
+        let params = WatchParams::default().timeout(290);
+        let mut events = api.watch(&params, &version).await.expect("a watch").boxed();
+        while let Some(event) = events.next().await {
+            let (object, stands) = match event {
+                Ok(WatchEvent::Added(object) | WatchEvent::Modified(object)) => (object, true),
+                Ok(WatchEvent::Deleted(object)) => (object, false),
+                Ok(WatchEvent::Bookmark(bookmark)) => {
+                    version = bookmark.metadata.resource_version;
+                    continue;
+                }
+                Ok(WatchEvent::Error(error)) => panic!("the record of {kind:?} has a gap: {error:?}"),
+                Err(_) => break,
+            };
+            version = object.resource_version().unwrap();
+            let (key, revision) = (key(kind, &object), revision(&object));
+            let object = stands.then(|| serde_json::to_value(object).unwrap());
+            steps.lock().unwrap().push(Step { revision, key, object });
+        }
+    }
+}
+
+fn key(kind: Kind, object: &DynamicObject) -> Key {
+    (kind, object.namespace().unwrap_or_default(), object.name_any())
+}
+
+fn revision(object: &DynamicObject) -> u64 {
+    object.resource_version().unwrap().parse().unwrap()
+}

@@ -1,0 +1,167 @@
+//! What stands on the cluster, compared with what `tenantry render` prints and with what stood before.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use kube::{
+    Api, Client, ResourceExt as _,
+    api::{DynamicObject, ListParams},
+};
+use serde_json::Value;
+use tenantry::{
+    api::v1alpha1::{Tenant, TenantTemplate},
+    apply::Kind,
+    domain::Quantity,
+    render,
+    tenant::{Settings, dereference::Served},
+};
+
+/// Every managed object of a kind that the cluster always serves, by kind, namespace and name.
+pub async fn managed(admin: &Client) -> BTreeMap<String, Value> {
+    let mut found = BTreeMap::new();
+    let ours = ListParams::default().labels("app.kubernetes.io/managed-by=tenantry");
+    for kind in Kind::ALL.into_iter().filter(|kind| !kind.is_optional()) {
+        let api: Api<DynamicObject> = Api::all_with(admin.clone(), &kind.api_resource());
+        for object in api.list(&ours).await.unwrap() {
+            let key = key(
+                kind.as_str(),
+                &object.namespace().unwrap_or_default(),
+                &object.name_any(),
+            );
+            found.insert(key, serde_json::to_value(object).unwrap());
+        }
+    }
+    found
+}
+
+/// resourceVersions of every managed object, Tenant and TenantTemplate.
+pub async fn versions(admin: &Client) -> BTreeMap<String, String> {
+    let version = |object: &Value| {
+        object["metadata"]["resourceVersion"]
+            .as_str()
+            .unwrap_or_default()
+            .to_owned()
+    };
+    let mut versions: BTreeMap<_, _> = managed(admin)
+        .await
+        .iter()
+        .map(|(key, object)| (key.clone(), version(object)))
+        .collect();
+    for tenant in Api::<Tenant>::all(admin.clone())
+        .list(&ListParams::default())
+        .await
+        .unwrap()
+    {
+        versions.insert(
+            key("Tenant", "", &tenant.name_any()),
+            tenant.resource_version().unwrap(),
+        );
+    }
+    for template in Api::<TenantTemplate>::all(admin.clone())
+        .list(&ListParams::default())
+        .await
+        .unwrap()
+    {
+        versions.insert(
+            key("TenantTemplate", "", &template.name_any()),
+            template.resource_version().unwrap(),
+        );
+    }
+    versions
+}
+
+/// What differs between two answers of [`versions`].
+pub fn changes(before: &BTreeMap<String, String>, after: &BTreeMap<String, String>) -> Vec<String> {
+    let keys: BTreeSet<_> = before.keys().chain(after.keys()).collect();
+    let changed = keys.into_iter().filter(|key| before.get(*key) != after.get(*key));
+    changed
+        .map(|key| format!("{key}: {:?}, then {:?}", before.get(key), after.get(key)))
+        .collect()
+}
+
+/// How the cluster differs from what `tenantry render` prints for these templates and tenants.
+pub async fn differences(admin: &Client, templates: &[TenantTemplate], tenants: &[Tenant]) -> Vec<String> {
+    // JSON is YAML.
+    let templates = templates
+        .iter()
+        .map(|template| serde_json::to_string(template).unwrap());
+    let tenants = tenants.iter().map(|tenant| serde_json::to_string(tenant).unwrap());
+    let files: Vec<_> = templates.chain(tenants).map(|text| ("test".to_owned(), text)).collect();
+    let settings = Settings {
+        accelerator_resources: vec!["nvidia.com/gpu".to_owned()],
+        model_resource: "inferenceservices.serving.kserve.io".to_owned(),
+        admission: BTreeSet::new(),
+        status_interval: std::time::Duration::from_secs(1),
+    };
+    let desired = render::render(&files, &Served::default(), &settings).unwrap();
+    let text = |object: &Value, pointer: &str| {
+        object
+            .pointer(pointer)
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+            .to_owned()
+    };
+    let desired: BTreeMap<String, Value> = desired
+        .into_iter()
+        .map(|object| {
+            let key = key(
+                &text(&object, "/kind"),
+                &text(&object, "/metadata/namespace"),
+                &text(&object, "/metadata/name"),
+            );
+            (key, object)
+        })
+        .collect();
+    let live = managed(admin).await;
+    let mut differences: Vec<String> = live
+        .keys()
+        .filter(|key| !desired.contains_key(*key))
+        .map(|key| format!("{key} is too much"))
+        .collect();
+    for (key, desired) in &desired {
+        match live.get(key) {
+            None => differences.push(format!("{key} is missing")),
+            Some(live) if !is_as_rendered(live, desired) => differences.push(format!("{key}: {live} is not {desired}")),
+            Some(_) => {}
+        }
+    }
+    differences
+}
+
+fn key(kind: &str, namespace: &str, name: &str) -> String {
+    format!("{kind} {namespace}/{name}")
+}
+
+fn is_as_rendered(live: &Value, desired: &Value) -> bool {
+    let labels = |object: &Value| object["metadata"]["labels"].as_object().cloned().unwrap_or_default();
+    let live_labels = labels(live);
+    let labelled = labels(desired)
+        .iter()
+        .all(|(label, value)| live_labels.get(label) == Some(value));
+    let content = |object: &Value| {
+        let mut object = object.as_object().cloned().unwrap_or_default();
+        object.retain(|field, _| !matches!(&**field, "apiVersion" | "kind" | "metadata" | "status"));
+        Value::Object(object)
+    };
+    let is_namespace = desired["kind"] == "Namespace";
+    labelled && (is_namespace || same(&content(live), &content(desired)))
+}
+
+/// Equal, where an amount may be written in several ways.
+fn same(left: &Value, right: &Value) -> bool {
+    match (left, right) {
+        (Value::Object(left), Value::Object(right)) => {
+            left.len() == right.len()
+                && left
+                    .iter()
+                    .all(|(key, value)| right.get(key).is_some_and(|other| same(value, other)))
+        }
+        (Value::Array(left), Value::Array(right)) => {
+            left.len() == right.len() && left.iter().zip(right).all(|(left, right)| same(left, right))
+        }
+        (Value::String(left), Value::String(right)) => {
+            left == right
+                || matches!((left.parse::<Quantity>(), right.parse::<Quantity>()), (Ok(left), Ok(right)) if left == right)
+        }
+        _ => left == right,
+    }
+}
