@@ -28,6 +28,7 @@ struct Namespace {
     revisions: Vec<Revision>,
     seen: usize,
     writes: Vec<Write>,
+    asked: Option<i128>,
 }
 
 impl Namespace {
@@ -48,6 +49,7 @@ impl Namespace {
             status_hard: status.map(amount),
             used: Some(amount(used)),
             pending: pending.map(|write| amount(write.value)).collect(),
+            asked: self.asked.map(amount),
         }
     }
 
@@ -76,6 +78,7 @@ impl Namespace {
 #[derive(Clone, Debug)]
 struct World {
     grant: i128,
+    spread: Spread,
     namespaces: BTreeMap<String, Namespace>,
     born: usize,
 }
@@ -87,6 +90,7 @@ enum Event {
     Fail(usize, usize),
     Confirm(usize),
     Use(usize, i128),
+    Ask(usize, Option<i128>),
     Watch(usize, usize),
     Weigh(usize, Option<u32>),
     Grant(i128),
@@ -96,9 +100,10 @@ enum Event {
 }
 
 impl World {
-    fn new(grant: i128) -> Self {
+    fn new(grant: i128, spread: Spread) -> Self {
         Self {
             grant,
+            spread,
             namespaces: BTreeMap::new(),
             born: 0,
         }
@@ -117,6 +122,7 @@ impl World {
         plan(
             Some(Quantity::from_nanos(self.grant * NANOS, Format::DecimalSi)),
             Unit::Whole,
+            self.spread,
             &seen,
         )
     }
@@ -179,6 +185,11 @@ impl World {
                     }
                 }
             }
+            Event::Ask(i, asked) => {
+                if let Some(namespace) = self.pick(i) {
+                    namespace.asked = asked;
+                }
+            }
             Event::Watch(i, by) => {
                 if let Some(namespace) = self.pick(i) {
                     namespace.seen = (namespace.seen + by).min(namespace.revisions.len() - 1);
@@ -198,6 +209,7 @@ impl World {
                     revisions,
                     seen: 0,
                     writes: Vec::new(),
+                    asked: None,
                 };
                 self.namespaces.insert(format!("n{}", self.born * 7 % 100), namespace);
             }
@@ -261,6 +273,7 @@ fn event() -> impl Strategy<Value = Event> {
         1 => (i(), 0_usize..8).prop_map(|(i, w)| Event::Fail(i, w)),
         6 => i().prop_map(Event::Confirm),
         6 => (i(), 0_i128..30).prop_map(|(i, used)| Event::Use(i, used)),
+        2 => (i(), prop::option::of(1_i128..20)).prop_map(|(i, asked)| Event::Ask(i, asked)),
         6 => (i(), 1_usize..4).prop_map(|(i, by)| Event::Watch(i, by)),
         1 => (i(), prop::option::weighted(0.8, 0_u32..5)).prop_map(|(i, weight)| Event::Weigh(i, weight)),
         1 => (0_i128..40).prop_map(Event::Grant),
@@ -275,10 +288,17 @@ fn events() -> impl Strategy<Value = Vec<Event>> {
     (births, prop::collection::vec(event(), 0..120)).prop_map(|(births, rest)| [births, rest].concat())
 }
 
+fn spread() -> impl Strategy<Value = Spread> {
+    prop_oneof![
+        Just(Spread::Fixed),
+        any::<u8>().prop_map(|floor_percent| Spread::Demand { floor_percent })
+    ]
+}
+
 proptest! {
     #[test]
-    fn the_sum_never_rises_above_the_grant(grant in 0_i128..40, events in events()) {
-        let mut world = World::new(grant);
+    fn the_sum_never_rises_above_the_grant(grant in 0_i128..40, spread in spread(), events in events()) {
+        let mut world = World::new(grant, spread);
         for event in events {
             let before = world.sum();
             world.happen(event.clone());
@@ -291,8 +311,32 @@ proptest! {
     }
 
     #[test]
+    fn from_any_state_a_spread_that_follows_demand_settles_and_stays(
+        grant in 0_i128..40, floor_percent in any::<u8>(), events in events(),
+    ) {
+        let mut world = World::new(grant, Spread::Demand { floor_percent });
+        for event in events {
+            world.happen(event);
+        }
+        world.calm();
+        let hard = |plan: &Plan| -> Vec<Option<i128>> { plan.hard.values().map(|q| q.to_units()).collect() };
+        for _ in 0..4 {
+            world.happen(Event::Plan);
+            world.calm();
+        }
+        let plan = world.plan();
+        prop_assert!(plan.settled, "{plan:?} {world:?}");
+        let now: Vec<Option<i128>> = world.namespaces.values().map(|n| n.now().spec).collect();
+        prop_assert_eq!(hard(&plan), now, "a settled plan writes nothing");
+        let used: i128 = world.namespaces.values().map(|n| n.now().used).sum();
+        if used <= world.grant && world.namespaces.values().any(|n| n.weight.is_some()) {
+            prop_assert_eq!(hard(&plan).into_iter().flatten().sum::<i128>(), world.grant, "nothing lies idle");
+        }
+    }
+
+    #[test]
     fn from_any_state_three_calm_rounds_settle_the_spread(grant in 0_i128..40, events in events(), fit in any::<bool>()) {
-        let mut world = World::new(grant);
+        let mut world = World::new(grant, Spread::Fixed);
         for event in events {
             world.happen(event);
         }

@@ -13,6 +13,7 @@ fn confirmed(weight: u32, hard: &str, used: &str) -> Observation {
         status_hard: hard,
         used: Some(amount(used)),
         pending: Vec::new(),
+        asked: None,
     }
 }
 
@@ -32,7 +33,7 @@ fn named<const N: usize>(seen: [Observation; N]) -> BTreeMap<String, Observation
 }
 
 fn pods<const N: usize>(grant: &str, seen: [Observation; N]) -> Plan {
-    plan(Some(amount(grant)), Unit::Whole, &named(seen))
+    plan(Some(amount(grant)), Unit::Whole, Spread::Fixed, &named(seen))
 }
 
 fn hard(plan: &Plan) -> Vec<String> {
@@ -152,7 +153,7 @@ fn a_namespace_on_its_way_out_gives_back_what_it_does_not_use() {
 
 #[test]
 fn an_unlimited_resource_has_no_hard_value() {
-    let plan = plan(None, Unit::Whole, &named([confirmed(1, "10", "0")]));
+    let plan = plan(None, Unit::Whole, Spread::Fixed, &named([confirmed(1, "10", "0")]));
     assert_eq!((plan.hard.len(), plan.settled), (0, false));
 }
 
@@ -166,7 +167,7 @@ fn a_grant_below_one_each_gives_to_the_first_and_loses_nothing() {
 #[test]
 fn shares_are_readable_and_exact() {
     let three = named([fresh(1), fresh(1), fresh(1)]);
-    let spread = |grant: &str, unit| hard(&plan(Some(amount(grant)), unit, &three));
+    let spread = |grant: &str, unit| hard(&plan(Some(amount(grant)), unit, Spread::Fixed, &three));
     assert_eq!(spread("4Gi", Unit::Whole), ["1366Mi", "1365Mi", "1365Mi"]);
     assert_eq!(spread("100G", Unit::Whole), ["33334M", "33333M", "33333M"]);
     assert_eq!(spread("100", Unit::Milli), ["33334m", "33333m", "33333m"]);
@@ -209,8 +210,11 @@ fn resources_are_planned_one_by_one_and_unlimited_ones_leave_the_quota() {
         }
     };
     let over = |extra| [("x".to_owned(), quota("5", extra)), ("y".to_owned(), quota("5", false))].into();
-    let plans = plan_all(&grants, &over(true));
+    let plans = plan_all(&grants, Spread::Fixed, &over(true));
     assert!(!plans.settled, "the quota still holds secrets");
     assert_eq!(plans.hard["x"].keys().collect::<Vec<_>>(), ["pods", "requests.cpu"]);
-    assert_eq!(plan_all(&grants, &over(false)), Plans { settled: true, ..plans });
+    assert_eq!(
+        plan_all(&grants, Spread::Fixed, &over(false)),
+        Plans { settled: true, ..plans }
+    );
 }

@@ -12,7 +12,7 @@ use crate::{
     },
     apply::{Key, Kind},
     domain::{
-        allocation::{Plans, QuotaObservation, plan_all},
+        allocation::{Plans, QuotaObservation, Spread, plan_all},
         effective::Effective,
         quantity::{Format, Quantity},
     },
@@ -76,7 +76,7 @@ pub(super) fn plan(
         .iter()
         .map(|(resource, grant)| (resource.clone(), Some(*grant)))
         .collect();
-    let plans = plan_all(&spread, &seen);
+    let plans = plan_all(&spread, Spread::Fixed, &seen);
     QuotaPlan {
         grants,
         closed,
@@ -142,6 +142,7 @@ fn observe(
         status_hard: amounts("/status/hard"),
         used: amounts("/status/used"),
         pending: facts.pending.get(namespace).cloned().unwrap_or_default(),
+        refusals: Vec::new(),
     }
 }
 

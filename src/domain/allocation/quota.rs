@@ -1,0 +1,95 @@
+//! All resources of a tenant at once.
+
+use std::collections::BTreeMap;
+
+use super::{Observation, Plan, Refusal, Spread, Unit, plan};
+use crate::domain::quantity::Quantity;
+
+/// What is seen of one namespace's quota: all resources.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct QuotaObservation {
+    /// See [`Observation::weight`].
+    pub weight: Option<u32>,
+    /// `spec.hard`, empty if there is no quota yet.
+    pub spec_hard: BTreeMap<String, Quantity>,
+    /// `status.hard`.
+    pub status_hard: BTreeMap<String, Quantity>,
+    /// `status.used`.
+    pub used: BTreeMap<String, Quantity>,
+    /// See [`Observation::pending`]: each a whole `spec.hard`.
+    pub pending: Vec<BTreeMap<String, Quantity>>,
+    /// Requests that this quota refused lately.
+    pub refusals: Vec<Refusal>,
+}
+
+impl QuotaObservation {
+    fn of(&self, resource: &str) -> Observation {
+        let Self {
+            weight,
+            spec_hard,
+            status_hard,
+            used,
+            pending,
+            refusals,
+        } = self;
+        let get = |amounts: &BTreeMap<String, Quantity>| amounts.get(resource).copied();
+        let now = get(used).unwrap_or(Quantity::ZERO);
+        Observation {
+            weight: *weight,
+            spec_hard: get(spec_hard),
+            status_hard: get(status_hard),
+            used: get(used),
+            pending: pending.iter().filter_map(get).collect(),
+            asked: refusals.iter().filter_map(|refusal| refusal.asked(resource, now)).max(),
+        }
+    }
+}
+
+/// The next step for all resources of a tenant.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Plans {
+    /// The next `spec.hard`, whole, by namespace. Every namespace that was passed in is here.
+    pub hard: BTreeMap<String, BTreeMap<String, Quantity>>,
+    /// Whether every resource is settled, and no quota holds a resource that is unlimited now.
+    pub settled: bool,
+    /// By how much use is above the grant, by resource; empty if it is nowhere.
+    pub above_grant: BTreeMap<String, Quantity>,
+}
+
+/// Plans each resource by itself. Keys of `grants` are those of `ResourceQuota.spec.hard`; `None`, or no entry, means
+/// unlimited.
+pub fn plan_all(
+    grants: &BTreeMap<String, Option<Quantity>>,
+    spread: Spread,
+    quotas: &BTreeMap<String, QuotaObservation>,
+) -> Plans {
+    let mut plans = Plans {
+        settled: true,
+        ..Plans::default()
+    };
+    plans
+        .hard
+        .extend(quotas.keys().map(|name| (name.clone(), BTreeMap::new())));
+    for (resource, grant) in grants {
+        let seen = quotas
+            .iter()
+            .map(|(name, quota)| (name.clone(), quota.of(resource)))
+            .collect();
+        let Plan {
+            hard,
+            settled,
+            above_grant,
+        } = plan(*grant, Unit::of(resource), spread, &seen);
+        for (name, amount) in hard {
+            plans.hard.entry(name).or_default().insert(resource.clone(), amount);
+        }
+        plans.settled &= settled;
+        plans
+            .above_grant
+            .extend(above_grant.map(|excess| (resource.clone(), excess)));
+    }
+    plans.settled &= quotas
+        .values()
+        .all(|quota| quota.spec_hard.keys().all(|resource| grants.contains_key(resource)));
+    plans
+}
