@@ -724,7 +724,7 @@ fn counter(text: &str, name: &str, labels: &[&str]) -> f64 {
 
 /// What one of `namespaces` equal namespaces gets first of a count, as the raw objects were rendered.
 fn share(total: usize, namespaces: usize) -> &'static str {
-    assert!(total % namespaces == 0, "BENCH_NAMESPACES must divide {total}");
+    assert!(total.is_multiple_of(namespaces), "BENCH_NAMESPACES must divide {total}");
     Box::leak((total / namespaces).to_string().into_boxed_str())
 }
 

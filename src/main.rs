@@ -86,9 +86,14 @@ fn print_manifests(args: RenderArgs) -> anyhow::Result<()> {
     let manifests = render::render(&texts, &served, &settings)?;
     let mut out = std::io::stdout().lock();
     for manifest in manifests {
-        match output {
-            OutputFormat::Yaml => write!(out, "---\n{}", serde_saphyr::to_string(&manifest)?)?,
-            OutputFormat::Json => writeln!(out, "{manifest}")?,
+        let written = match output {
+            OutputFormat::Yaml => write!(out, "---\n{}", serde_saphyr::to_string(&manifest)?),
+            OutputFormat::Json => writeln!(out, "{manifest}"),
+        };
+        match written {
+            // A reader that has gone, such as `head`, wants no more.
+            Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => return Ok(()),
+            written => written?,
         }
     }
     Ok(())

@@ -4,11 +4,13 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
+use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
 use crate::{
     api::v1alpha1::{Tenant, TenantTemplate},
     apply::Kind,
+    domain::Quantity,
     tenant::{
         Settings,
         build::{NamespaceObjects, build},
@@ -40,6 +42,30 @@ pub enum Error {
         /// The cause.
         source: serde_json::Error,
     },
+    /// A field that the kind does not have; the API server refuses it too.
+    #[error("{file}: {kind} {name}: there is no field {field}; docs/api.md lists them")]
+    UnknownField {
+        /// The file.
+        file: String,
+        /// Kind of the document.
+        kind: String,
+        /// Name of the document.
+        name: String,
+        /// Path of the field.
+        field: String,
+    },
+    /// An amount below zero; the API server refuses it too.
+    #[error("{file}: {kind} {name}: {field} is below 0; 0 forbids the use, leaving the field out sets no limit")]
+    Negative {
+        /// The file.
+        file: String,
+        /// Kind of the document.
+        kind: String,
+        /// Name of the document.
+        name: String,
+        /// Path of the field.
+        field: String,
+    },
     /// Something else than a TenantTemplate or a Tenant.
     #[error("{file}: {found} is neither a TenantTemplate nor a Tenant of tenantry.dev/v1alpha1")]
     Kind {
@@ -63,6 +89,94 @@ pub enum Error {
     },
 }
 
+/// Reads one document as strictly as the API server does, as far as that needs no CEL.
+struct Reader<'a> {
+    file: &'a str,
+    kind: &'a str,
+    name: &'a str,
+}
+
+impl Reader<'_> {
+    fn read<T: DeserializeOwned + Serialize>(&self, document: &Value) -> Result<T, Error> {
+        let names = || (self.file.to_owned(), self.kind.to_owned(), self.name.to_owned());
+        let shape = |source| {
+            let (file, kind, name) = names();
+            Error::Shape {
+                file,
+                kind,
+                name,
+                source,
+            }
+        };
+        let object: T = serde_json::from_value(document.clone()).map_err(shape)?;
+        let known = serde_json::to_value(&object).map_err(shape)?;
+        let (file, kind, name) = names();
+        if let Some(below) = unknown(&document["spec"], &known["spec"]) {
+            let field = format!("spec{below}");
+            return Err(Error::UnknownField {
+                file,
+                kind,
+                name,
+                field,
+            });
+        }
+        if let Some(below) = negative(&document["spec"]) {
+            let field = format!("spec{below}");
+            return Err(Error::Negative {
+                file,
+                kind,
+                name,
+                field,
+            });
+        }
+        Ok(object)
+    }
+}
+
+/// The path of the first field that was written and not understood.
+fn unknown(written: &Value, known: &Value) -> Option<String> {
+    match (written, known) {
+        (Value::Object(written), Value::Object(known)) => {
+            written.iter().find_map(|(key, value)| match known.get(key) {
+                Some(known) => unknown(value, known).map(|below| format!(".{key}{below}")),
+                // Empty values of known fields are not written back.
+                None if is_empty(value) => None,
+                None => Some(format!(".{key}")),
+            })
+        }
+        (Value::Array(written), Value::Array(known)) => {
+            let mut pairs = written.iter().zip(known).enumerate();
+            pairs.find_map(|(index, (written, known))| unknown(written, known).map(|below| format!("[{index}]{below}")))
+        }
+        _ => None,
+    }
+}
+
+fn is_empty(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::Array(items) => items.is_empty(),
+        Value::Object(fields) => fields.is_empty(),
+        Value::Bool(_) | Value::Number(_) | Value::String(_) => false,
+    }
+}
+
+/// The path of the first amount below zero: no field of ours may be.
+fn negative(written: &Value) -> Option<String> {
+    match written {
+        Value::Object(fields) => fields
+            .iter()
+            .find_map(|(key, value)| negative(value).map(|below| format!(".{key}{below}"))),
+        Value::Array(items) => {
+            let mut items = items.iter().enumerate();
+            items.find_map(|(index, value)| negative(value).map(|below| format!("[{index}]{below}")))
+        }
+        Value::Number(number) if number.as_f64().is_some_and(|number| number < 0.0) => Some(String::new()),
+        Value::String(text) if text.parse().is_ok_and(Quantity::is_negative) => Some(String::new()),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => None,
+    }
+}
+
 /// The manifests of every Tenant in `files` (name and text), in order of application.
 pub fn render(files: &[(String, String)], served: &Served, settings: &Settings) -> Result<Vec<Value>, Error> {
     let mut templates: BTreeMap<String, TenantTemplate> = BTreeMap::new();
@@ -81,17 +195,16 @@ pub fn render(files: &[(String, String)], served: &Served, settings: &Settings) 
                     .to_owned()
             };
             let (api, kind, name) = (text("/apiVersion"), text("/kind"), text("/metadata/name"));
-            let shape = |source| Error::Shape {
-                file: file.clone(),
-                kind: kind.clone(),
-                name: name.clone(),
-                source,
+            let reader = Reader {
+                file,
+                kind: &kind,
+                name: &name,
             };
             match (api.as_str(), kind.as_str()) {
                 ("tenantry.dev/v1alpha1", "TenantTemplate") => {
-                    templates.insert(name.clone(), serde_json::from_value(document).map_err(shape)?);
+                    templates.insert(name.clone(), reader.read(&document)?);
                 }
-                ("tenantry.dev/v1alpha1", "Tenant") => tenants.push(serde_json::from_value(document).map_err(shape)?),
+                ("tenantry.dev/v1alpha1", "Tenant") => tenants.push(reader.read(&document)?),
                 _ => {
                     return Err(Error::Kind {
                         file: file.clone(),

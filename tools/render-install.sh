@@ -12,7 +12,7 @@ render() {
 
 # Rendered before anything is written: a failure leaves the files as they were.
 install=$(render --set policies.mutating=never)
-mutating=$(render --set policies.mutating=always --show-only templates/policies/mutate-pods.yaml --show-only templates/policies/mutate-tenants.yaml)
+mutating=$(render --set policies.mutating=always --show-only templates/policies/mutate-pods.yaml)
 
 {
   cat <<'YAML'

@@ -3,13 +3,16 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use kube::{
-    Api, Client,
-    api::{DeleteParams, DynamicObject, PostParams, Preconditions},
+    Api, Client, ResourceExt as _,
+    api::{DeleteParams, DynamicObject, ListParams, PostParams, Preconditions},
 };
 use serde_json::Value;
 
 use super::{Inventory, Key, Kind, Live, Object, drift};
-use crate::{api::names, runtime::leader::LeaderHandle};
+use crate::{
+    api::{names, v1alpha1::OwnerRole},
+    runtime::leader::LeaderHandle,
+};
 
 /// Writes objects and keeps the inventory in step.
 #[derive(Clone)]
@@ -208,6 +211,28 @@ impl Writer {
             .await
             .map_err(|source| failed("replace", key, source))?;
         self.keep(key, orphaned).map(drop)
+    }
+
+    /// Takes away every other binding of our roles in a namespace, such as those that owners made for ServiceAccounts.
+    pub async fn withdraw_roles(&self, namespace: &str) -> Result<(), Error> {
+        let listing = Key::new(Kind::RoleBinding, namespace, "*");
+        let api = self.api(&listing)?;
+        let found = match api.list(&ListParams::default()).await {
+            Ok(found) => found,
+            Err(kube::Error::Api(status)) if status.is_not_found() => return Ok(()),
+            Err(source) => return Err(failed("list", &listing, source)),
+        };
+        let roles = OwnerRole::ALL.map(OwnerRole::cluster_role);
+        for binding in found
+            .items
+            .into_iter()
+            .filter(|binding| roles.iter().any(|role| binding.data["roleRef"]["name"] == *role))
+        {
+            let key = Key::new(Kind::RoleBinding, namespace, &binding.name_any());
+            let live = read(&key, binding)?;
+            self.delete(&key, &live).await?;
+        }
+        Ok(())
     }
 
     /// Deletes exactly the object that was seen; one that is gone already is fine.

@@ -121,3 +121,29 @@ fn optional_objects_are_printed_only_where_they_are_served() {
     assert_eq!(kinds(&Served::default()), 0);
     assert_eq!(kinds(&fixture::everything_served()), 1);
 }
+
+#[test]
+fn what_the_api_server_refuses_is_refused_offline_too() {
+    let template = r#"{"apiVersion":"tenantry.dev/v1alpha1","kind":"TenantTemplate","metadata":{"name":"t"},"spec":{"tier":"Free"}}"#;
+    let tenant = |spec: &str| {
+        format!(
+            r#"{{"apiVersion":"tenantry.dev/v1alpha1","kind":"Tenant","metadata":{{"name":"acme"}},"spec":{{"templateRef":{{"name":"t"}},{spec}}}}}"#
+        )
+    };
+    let refusal = |spec: &str| {
+        let files = [
+            ("t".to_owned(), template.to_owned()),
+            ("a.yaml".to_owned(), tenant(spec)),
+        ];
+        let settings = fixture::settings();
+        render(&files, &Served::default(), &settings).unwrap_err().to_string()
+    };
+    assert_eq!(
+        refusal(r#""owner":"alice""#),
+        "a.yaml: Tenant acme: there is no field spec.owner; docs/api.md lists them"
+    );
+    assert_eq!(
+        refusal(r#""overrides":{"quotas":{"cpu":"-1"}}"#),
+        "a.yaml: Tenant acme: spec.overrides.quotas.cpu is below 0; 0 forbids the use, leaving the field out sets no limit"
+    );
+}

@@ -53,11 +53,14 @@ pub async fn cleanup(writer: &Writer, tenant: &Tenant, facts: &Facts) -> Remaini
                 .filter(|(key, live)| key.kind == Kind::Namespace && ours(live))
             {
                 remaining.namespaces.push((key.name.to_string(), held_by(live)));
-                if !live.deleting
-                    && let Err(error) = writer.delete(key, live).await
-                {
-                    remaining.applied.failures.push(error);
+                if live.deleting {
+                    continue;
                 }
+                let result = match writer.withdraw_roles(&key.name).await {
+                    Ok(()) => writer.delete(key, live).await,
+                    refused => refused,
+                };
+                remaining.applied.failures.extend(result.err());
             }
         }
         DeletionPolicy::Retain => {
@@ -66,9 +69,15 @@ pub async fn cleanup(writer: &Writer, tenant: &Tenant, facts: &Facts) -> Remaini
                 .iter()
                 .filter(|(key, live)| key.kind != Kind::RoleBinding && ours(live))
             {
-                if let Err(error) = writer.orphan(key, live).await {
-                    remaining.applied.failures.push(error);
-                }
+                let withdrawn = match key.kind {
+                    Kind::Namespace => writer.withdraw_roles(&key.name).await,
+                    _ => Ok(()),
+                };
+                let result = match withdrawn {
+                    Ok(()) => writer.orphan(key, live).await,
+                    refused => refused,
+                };
+                remaining.applied.failures.extend(result.err());
             }
         }
     }

@@ -125,8 +125,9 @@ fn is_certain(error: &writer::Error) -> bool {
             kube::Error::Api(status) => (400..500).contains(&status.code),
             _ => false,
         },
-        writer::Error::Outdated { .. } | writer::Error::Foreign { .. } | writer::Error::NotLeading { .. } => true,
-        writer::Error::Malformed { .. } => false,
+        writer::Error::Foreign { .. } | writer::Error::NotLeading { .. } => true,
+        // A retry may be refused because the first try landed; the watch tells.
+        writer::Error::Outdated { .. } | writer::Error::Malformed { .. } => false,
     }
 }
 

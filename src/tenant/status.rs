@@ -237,14 +237,23 @@ fn statements(valid: &ValidTenant, applied: &Applied) -> Vec<Statement> {
             format!("{} namespaces stand", namespaces.len()),
         ),
     });
-    statements.push(if !above.is_empty() {
+    // Of nothing nothing can be said to be enforced.
+    let nothing_stands = !conflicts.is_empty()
+        && namespaces
+            .iter()
+            .all(|namespace| matches!(namespace.progress, Progress::Conflict(_)));
+    statements.push(if nothing_stands {
+        Statement::fails(QUOTA_ENFORCED, "ConflictingOwner", "no namespace of this tenant stands")
+    } else if !above.is_empty() {
         Statement::fails(QUOTA_ENFORCED, "QuotaAboveGrant", format!("use is above the grant: {}; nothing new is admitted", above.join(", ")))
     } else if !waiting.is_empty() || !incomplete.is_empty() {
         Statement::fails(QUOTA_ENFORCED, "AwaitingQuota", "not every quota is counted yet; owners wait until it is")
     } else {
         Statement::holds(QUOTA_ENFORCED, "WithinGrant", "Enforced: the API server refuses what is above a namespace's quota, and the quotas sum to no more than the grant")
     });
-    statements.push(if incomplete.is_empty() {
+    statements.push(if nothing_stands {
+        Statement::fails(POLICIES_ENFORCED, "ConflictingOwner", "no namespace of this tenant stands")
+    } else if incomplete.is_empty() {
         Statement::holds(
             POLICIES_ENFORCED,
             "GuardsStand",
@@ -253,7 +262,11 @@ fn statements(valid: &ValidTenant, applied: &Applied) -> Vec<Statement> {
     } else {
         Statement::fails(POLICIES_ENFORCED, "ApplyFailed", failures.join("; "))
     });
-    statements.push(access(valid, namespaces));
+    statements.push(if nothing_stands {
+        Statement::fails(ACCESS_GRANTED, "ConflictingOwner", "no namespace of this tenant stands")
+    } else {
+        access(valid, namespaces)
+    });
     statements.extend(monitoring(valid, namespaces));
     if valid.state == TenantState::Frozen {
         statements.push(Statement::holds(

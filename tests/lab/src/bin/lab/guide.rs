@@ -30,16 +30,18 @@ const COMMANDS: &str = "  Look:
     kubectl patch tenant globex --type merge --patch '{\"spec\":{\"state\":\"Frozen\"}}'   # its writes are refused now
     kubectl delete tenant initech                                               # refused: deletionProtection
     kubectl delete tenant acme                                                  # the namespace goes with it
+    kubectl apply --filename examples/first-tenant.yaml                         # and comes back, empty
 ";
 
 /// Prints it.
 pub fn print(kubeconfig: &Path, env: &Path, left: &str) {
     say(&format!(
         "
-This cluster has no nodes: pods are admitted or refused, and never run. The operator runs as a process beside it.
+This cluster has no nodes: pods are admitted or refused, and never run. The operator runs as a
+process beside it, so the Deployment in tenantry-system stays at 0 of 2.
 Its kubeconfig: {}
 
-  In each shell first (KUBECONFIG, and kubectl and helm in PATH):
+  In each shell first (KUBECONFIG, and kubectl, helm and tenantry in PATH):
     . {}
 
 {COMMANDS}

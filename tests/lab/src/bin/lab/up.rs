@@ -58,8 +58,7 @@ pub async fn up(flags: &Flags) -> anyhow::Result<()> {
 
     step(4, "three example tenants, by kubectl");
     let started = Instant::now();
-    lab::run(lab.kubectl()?.arg("apply").arg("--filename").arg(root.join("examples")))?;
-    done(started, "applied what lies in examples/");
+    done(started, examples(&lab, &root)?);
 
     step(5, "namespaces, guards and rights of each tenant, by the operator");
     let started = Instant::now();
@@ -72,7 +71,7 @@ pub async fn up(flags: &Flags) -> anyhow::Result<()> {
     }
     done(started, "every tenant is Ready");
 
-    let env = write_env(&flags.dir, &plane.kubeconfig, &assets)?;
+    let env = write_env(&flags.dir, &plane.kubeconfig, &assets, &binary)?;
     guide::print(&plane.kubeconfig, &env, &left(plane.ends_at));
     Ok(())
 }
@@ -83,6 +82,26 @@ fn step(number: u8, what: &str) {
 
 fn done(started: Instant, what: &str) {
     say(&format!("      {what} ({:.1} s)", started.elapsed().as_secs_f64()));
+}
+
+/// Creates the example tenants; those that are there already are left as they are, with whatever was changed in them.
+fn examples(lab: &Lab, root: &Path) -> anyhow::Result<&'static str> {
+    let output = lab
+        .kubectl()?
+        .arg("create")
+        .arg("--filename")
+        .arg(root.join("examples"))
+        .output()?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    let troubles: Vec<_> = said.lines().filter(|line| !line.contains("(AlreadyExists)")).collect();
+    if !output.status.success() && !troubles.is_empty() {
+        bail!("kubectl create --filename examples: {}", troubles.join("\n"));
+    }
+    Ok(if output.status.success() {
+        "created what lies in examples/"
+    } else {
+        "tenants of examples/ that were there are left as they are"
+    })
 }
 
 /// Whether the CRDs are there.
@@ -109,10 +128,16 @@ fn operator(dir: &Path, binary: &Path) -> anyhow::Result<String> {
     Ok(format!("process {} {was}; log in {}", state.pid, state.log.display()))
 }
 
-/// A file for a shell to read: KUBECONFIG, and kubectl and helm in PATH.
-fn write_env(dir: &Path, kubeconfig: &Path, assets: &Assets) -> anyhow::Result<PathBuf> {
+/// A file for a shell to read: KUBECONFIG, and kubectl, helm and tenantry in PATH.
+fn write_env(dir: &Path, kubeconfig: &Path, assets: &Assets, binary: &Path) -> anyhow::Result<PathBuf> {
     let path = dir.join("env");
-    let dirs: Vec<_> = assets.dirs().iter().map(|dir| dir.display().to_string()).collect();
+    let assets = assets.dirs();
+    let dirs: Vec<_> = assets
+        .iter()
+        .map(|dir| &**dir)
+        .chain(binary.parent())
+        .map(|dir| dir.display().to_string())
+        .collect();
     let text = format!(
         "export KUBECONFIG='{}'\nexport KUBECACHEDIR='{}'\nexport PATH='{}':\"$PATH\"\n",
         kubeconfig.display(),
