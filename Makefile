@@ -1,5 +1,5 @@
 # Everything one does with Tenantry, by name. A fresh machine needs Rust, Go, git and make; the first `make run` or
-# `make test` builds a Kubernetes control plane once (10 to 15 minutes on two cores) and caches it outside the tree.
+# `make test` builds a Kubernetes control plane once (about ten minutes on two cores) and caches it outside the tree.
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
