@@ -30,7 +30,6 @@ const COMMANDS: &str = "  Look:
     kubectl patch tenant globex --type merge --patch '{\"spec\":{\"state\":\"Frozen\"}}'   # its writes are refused now
     kubectl delete tenant initech                                               # refused: deletionProtection
     kubectl delete tenant acme                                                  # the namespace goes with it
-    kubectl apply --filename examples/first-tenant.yaml                         # and comes back, empty
 ";
 
 /// Prints it.
