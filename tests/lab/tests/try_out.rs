@@ -56,6 +56,7 @@ fn what_is_printed_to_try_works_and_what_is_said_to_be_refused_is() {
         let shell = Command::new("sh")
             .arg("-c")
             .arg(format!(". '{}'\n{line}", env.display()))
+            .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("../.."))
             .stdin(Stdio::null())
             .output()
             .unwrap();
