@@ -165,13 +165,9 @@ impl Writer {
     async fn create(&self, desired: &Object) -> Result<Arc<Live>, Error> {
         let key = &desired.key;
         let manifest = object(key, desired.manifest())?;
-        let params = PostParams {
-            field_manager: Some(names::TENANT_MANAGER.to_owned()),
-            ..PostParams::default()
-        };
         let created = self
             .api(key)?
-            .create(&params, &manifest)
+            .create(&params(), &manifest)
             .await
             .map_err(|source| failed("create", key, source))?;
         self.keep(key, created)
@@ -184,14 +180,15 @@ impl Writer {
             self.delete_value(key, live).await?;
             return self.create(desired).await;
         }
-        let body = object(key, drift::replacement(live, desired))?;
-        let params = PostParams {
-            field_manager: Some(names::TENANT_MANAGER.to_owned()),
-            ..PostParams::default()
-        };
+        self.put(key, drift::replacement(live, desired)).await
+    }
+
+    /// Replaces an object by a body that carries the version it was computed from.
+    async fn put(&self, key: &Key, body: Value) -> Result<Arc<Live>, Error> {
+        let body = object(key, body)?;
         let replaced = self
             .api(key)?
-            .replace(&key.name, &params, &body)
+            .replace(&key.name, &params(), &body)
             .await
             .map_err(|source| failed("replace", key, source))?;
         self.keep(key, replaced)
@@ -201,16 +198,7 @@ impl Writer {
     pub async fn orphan(&self, key: &Key, live: &Live) -> Result<(), Error> {
         let mut body = live.body();
         body["metadata"]["ownerReferences"] = Value::Null;
-        let params = PostParams {
-            field_manager: Some(names::TENANT_MANAGER.to_owned()),
-            ..PostParams::default()
-        };
-        let api = self.api(key)?;
-        let orphaned = api
-            .replace(&key.name, &params, &object(key, body)?)
-            .await
-            .map_err(|source| failed("replace", key, source))?;
-        self.keep(key, orphaned).map(drop)
+        self.put(key, body).await.map(drop)
     }
 
     /// Takes away every other binding of our roles in a namespace, such as those that owners made for ServiceAccounts.
@@ -272,6 +260,13 @@ impl Writer {
         let live = Arc::new(read(key, object)?);
         self.inventory.upsert(key.clone(), live.clone());
         Ok(live)
+    }
+}
+
+fn params() -> PostParams {
+    PostParams {
+        field_manager: Some(names::TENANT_MANAGER.to_owned()),
+        ..PostParams::default()
     }
 }
 

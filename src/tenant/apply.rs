@@ -366,7 +366,8 @@ fn subjects(subjects: &Value) -> Vec<Value> {
     subjects.as_array().cloned().unwrap_or_default()
 }
 
-fn is_ours(live: &Live, uid: Option<&str>) -> bool {
+/// Whether an object belongs to the Tenant with this uid.
+pub(super) fn is_ours(live: &Live, uid: Option<&str>) -> bool {
     uid.is_some() && live.owner.as_deref() == uid
 }
 

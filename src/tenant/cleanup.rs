@@ -44,7 +44,7 @@ pub async fn cleanup(writer: &Writer, tenant: &Tenant, facts: &Facts) -> Remaini
     if !remaining.applied.failures.is_empty() {
         return remaining;
     }
-    let ours = |live: &Live| uid.is_some() && live.owner.as_deref() == uid;
+    let ours = |live: &Live| apply::is_ours(live, uid);
     match tenant.spec.deletion_policy {
         DeletionPolicy::Delete => {
             for (key, live) in facts
