@@ -17,6 +17,9 @@ use tenantry::{
     tenant,
 };
 
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Run(args) => run(*args),

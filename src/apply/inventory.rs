@@ -184,6 +184,18 @@ impl Inventory {
         concerned
     }
 
+    /// Whether this version of an object, or a newer one, is held: then there is nothing to take over. Most events echo one
+    /// of our own writes, and this saves turning them into text.
+    pub fn holds(&self, key: &Key, version: u64) -> bool {
+        let mut state = self.write();
+        state.clock += 1;
+        let seen = state.clock;
+        state.objects.get_mut(key).is_some_and(|entry| {
+            entry.seen = seen;
+            entry.live.version >= version
+        })
+    }
+
     /// Forgets an object that was deleted at `version`, unless a newer one stands in its place.
     pub fn remove(&self, key: &Key, version: u64) -> Vec<Box<str>> {
         let mut state = self.write();

@@ -67,11 +67,15 @@ async fn follow(
                 listing = Some(inventory.begin_list());
                 Vec::new()
             }
-            Ok(Event::InitApply(object) | Event::Apply(object)) => {
-                read(kind, object).map_or_else(Vec::new, |(key, live)| inventory.upsert(key, live))
-            }
+            Ok(Event::InitApply(object) | Event::Apply(object)) => match identity(kind, &object) {
+                Some((key, version)) if !inventory.holds(&key, version) => serde_json::to_value(object)
+                    .ok()
+                    .and_then(Live::from_value)
+                    .map_or_else(Vec::new, |live| inventory.upsert(key, live)),
+                _ => Vec::new(),
+            },
             Ok(Event::Delete(object)) => {
-                read(kind, object).map_or_else(Vec::new, |(key, live)| inventory.remove(&key, live.version))
+                identity(kind, &object).map_or_else(Vec::new, |(key, version)| inventory.remove(&key, version))
             }
             Ok(Event::InitDone) => {
                 let gone = listing
@@ -92,11 +96,15 @@ async fn follow(
     }
 }
 
-fn read(kind: Kind, object: DynamicObject) -> Option<(Key, Live)> {
-    let value = serde_json::to_value(object).ok()?;
-    let text = |field: &str| value["metadata"][field].as_str().map(str::to_owned);
-    let key = Key::new(kind, &text("namespace").unwrap_or_default(), &text("name")?);
-    Live::from_value(value).map(|live| (key, live))
+fn identity(kind: Kind, object: &DynamicObject) -> Option<(Key, u64)> {
+    let metadata = &object.metadata;
+    let key = Key::new(
+        kind,
+        metadata.namespace.as_deref().unwrap_or_default(),
+        metadata.name.as_deref()?,
+    );
+    let version = metadata.resource_version.as_deref()?.parse().ok()?;
+    Some((key, version))
 }
 
 /// Forgets every object of a kind that is no longer served.
