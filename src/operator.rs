@@ -28,8 +28,8 @@ use tokio::{
 };
 
 use crate::{
-    api::v1alpha1::TenantTemplate,
-    apply::{self, Inventory, Kind, served, writer::Writer},
+    api::{names, v1alpha1::TenantTemplate},
+    apply::{self, Inventory, Kind, custom::CustomWriter, served, writer::Writer},
     cli::Settings,
     runtime::{
         admin::{self, Admin},
@@ -42,7 +42,7 @@ use crate::{
         shutdown,
     },
     template,
-    tenant::{self, controller, dereference::Served, memory::Memory, pending::PendingQuotas},
+    tenant::{self, controller, dereference::Served, memory::Memory, pending::PendingQuotas, template_changes},
 };
 
 /// How often the gauges are refreshed, and the process says that it lives.
@@ -179,7 +179,7 @@ async fn lead(
 
     let mut tasks: JoinSet<&'static str> = JoinSet::new();
     let (template_reader, template_writer) = reflector::store();
-    let templates_of_tenants = templates(client.clone(), template_writer).touched_objects();
+    let templates_of_tenants = template_changes::changes(templates(client.clone(), template_writer));
     let (own_template_reader, own_template_writer) = reflector::store();
     let own_templates = templates(client.clone(), own_template_writer).applied_objects();
     let (tenant_reader, tenant_writer) = reflector::store();
@@ -187,7 +187,7 @@ async fn lead(
 
     let (used, used_templates) = mpsc::unbounded_channel::<String>();
     let context = Arc::new(tenant::Context {
-        client: client.clone(),
+        custom: CustomWriter::new(client.clone(), leader.clone(), names::TENANT_MANAGER),
         writer: Writer::new(client.clone(), inventory.clone(), leader.clone()),
         inventory: inventory.clone(),
         templates: template_reader.clone(),
@@ -242,11 +242,10 @@ async fn lead(
     };
     tasks.spawn(tenant_run);
     let template_context = Arc::new(template::Context {
-        client,
+        custom: CustomWriter::new(client, leader, names::TEMPLATE_MANAGER),
         tenants: tenant_reader,
         served: served.receiver.clone(),
         settings: tenant_settings,
-        leader,
         clock: clock.clone(),
         metrics: metrics.clone(),
         backoff: Backoff::new(BackoffConfig::default(), clock, fastrand::Rng::new()),

@@ -6,11 +6,13 @@
 //! - [`drift`]: whether a live object is as desired.
 //! - [`served`]: which optional kinds the cluster has.
 //! - [`writer`]: create, replace, delete, each with a precondition.
+//! - [`custom`]: the status and the finalizer of what users write.
 //! - [`watch`]: the watches that feed the inventory and wake tenants.
 //!
 //! Writes are creates, replaces with a resourceVersion and deletes with a uid, never server-side apply: a stale cache
 //! or an old leader that was resumed can then overwrite nothing (docs/decisions/0001).
 
+pub mod custom;
 pub mod drift;
 pub mod inventory;
 pub mod kinds;

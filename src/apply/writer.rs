@@ -40,10 +40,6 @@ impl Outcome {
     }
 }
 
-/// Another replica leads.
-#[derive(Clone, Copy, Debug)]
-pub struct NotLeading;
-
 /// A write failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -102,19 +98,11 @@ impl Writer {
         }
     }
 
-    /// Whether this process may write now.
-    pub fn check_leading(&self) -> Result<(), NotLeading> {
-        if self.leader.is_leading() {
-            Ok(())
-        } else {
-            Err(NotLeading)
-        }
-    }
-
     /// Asked right before every write: a process that was frozen past its lease must not finish what it had begun.
     fn api(&self, key: &Key) -> Result<Api<DynamicObject>, Error> {
-        self.check_leading()
-            .map_err(|NotLeading| Error::NotLeading { key: key.clone() })?;
+        if !self.leader.is_leading() {
+            return Err(Error::NotLeading { key: key.clone() });
+        }
         let resource = key.kind.api_resource();
         Ok(match key.kind {
             Kind::Namespace => Api::all_with(self.client.clone(), &resource),

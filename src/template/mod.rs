@@ -11,8 +11,7 @@ use std::{future::Future, sync::Arc, time::Duration};
 use futures::{Stream, StreamExt as _};
 use jiff::Timestamp;
 use kube::{
-    Api, Client, ResourceExt as _,
-    api::{Patch, PatchParams},
+    ResourceExt as _,
     core::DeserializeGuard,
     runtime::{
         Controller,
@@ -21,7 +20,6 @@ use kube::{
         watcher,
     },
 };
-use serde_json::{Value, json};
 use tokio::sync::mpsc::UnboundedReceiver;
 use tracing::Instrument as _;
 
@@ -30,8 +28,9 @@ use crate::{
         names,
         v1alpha1::{ControlState, Tenant, TenantTemplate, TenantTemplateStatus},
     },
+    apply::custom::{CustomWriter, Error},
     domain::conditions::{Statement, conditions},
-    runtime::{backoff::Backoff, clock::Clock, leader::LeaderHandle, metrics},
+    runtime::{backoff::Backoff, clock::Clock, metrics},
     tenant::{
         Settings,
         dereference::Served,
@@ -50,50 +49,20 @@ const GATHER: Duration = Duration::from_secs(1);
 
 /// What a reconcile works with.
 pub struct Context {
-    /// The API server.
-    pub client: Client,
+    /// Writes the status and the finalizer of templates.
+    pub custom: CustomWriter,
     /// Tenants, to count users.
     pub tenants: Store<DeserializeGuard<Tenant>>,
     /// Optional kinds that the cluster serves.
     pub served: tokio::sync::watch::Receiver<Served>,
     /// What differs from cluster to cluster.
     pub settings: Settings,
-    /// Whether this process may write.
-    pub leader: LeaderHandle,
     /// Time.
     pub clock: Arc<dyn Clock>,
     /// Metrics.
     pub metrics: Arc<metrics::Metrics>,
     /// Delay after failures.
     pub backoff: Backoff,
-}
-
-/// A write to a template failed.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// The status could not be written.
-    #[error("failed to write the TenantTemplate's status: {0}")]
-    Status(Box<kube::Error>),
-    /// The finalizer could not be written.
-    #[error("failed to write the TenantTemplate's finalizers: {0}")]
-    Finalizer(Box<kube::Error>),
-    /// The status has no JSON form; a bug.
-    #[error("failed to serialise the TenantTemplate's status: {0}")]
-    Serialize(serde_json::Error),
-    /// Another replica leads.
-    #[error("another replica leads now")]
-    NotLeading,
-}
-
-impl Error {
-    const fn category(&self) -> &'static str {
-        match self {
-            Self::Status(_) => "status",
-            Self::Finalizer(_) => "finalizer",
-            Self::Serialize(_) => "serialize",
-            Self::NotLeading => "not_leading",
-        }
-    }
 }
 
 /// Writes one template's status.
@@ -133,11 +102,11 @@ async fn run(template: &TenantTemplate, name: &str, context: &Context) -> Result
     // While it is deleted nothing can be added; while it is used and not held, hold it; unused and deleted, let it go.
     let template = match (held, deleting, tenants) {
         (true, true, 0) => {
-            write_finalizers(template, name, false, context).await?;
+            context.custom.finalizer(template, names::IN_USE, false).await?;
             tracing::info!("template is gone");
             return Ok(metrics::Outcome::Changed);
         }
-        (false, false, 1..) => &write_finalizers(template, name, true, context).await?,
+        (false, false, 1..) => &context.custom.finalizer(template, names::IN_USE, true).await?,
         _ => template,
     };
     let status = status(
@@ -151,21 +120,10 @@ async fn run(template: &TenantTemplate, name: &str, context: &Context) -> Result
     if previous == status {
         return Ok(metrics::Outcome::Unchanged);
     }
-    let mut body = serde_json::to_value(&status).map_err(Error::Serialize)?;
-    if let Value::Object(fields) = &mut body {
-        fields.entry("controls").or_insert(Value::Null);
-    }
-    let patch = json!({
-        "metadata": { "uid": template.metadata.uid, "resourceVersion": template.metadata.resource_version },
-        "status": body,
-    });
-    writable(context)?;
-    let api: Api<TenantTemplate> = Api::all(context.client.clone());
-    match api.patch_status(name, &params(), &Patch::Merge(patch)).await {
-        Ok(_) => Ok(metrics::Outcome::Changed),
-        // The watch brings the newer one.
-        Err(kube::Error::Api(answer)) if answer.is_conflict() || answer.is_not_found() => Ok(metrics::Outcome::Waiting),
-        Err(error) => Err(Error::Status(Box::new(error))),
+    match context.custom.status(template, &status).await {
+        Ok(()) => Ok(metrics::Outcome::Changed),
+        Err(Error::Outdated { .. }) => Ok(metrics::Outcome::Waiting),
+        Err(error) => Err(error),
     }
 }
 
@@ -225,43 +183,6 @@ fn status(
         tenants: i64::try_from(users).unwrap_or(i64::MAX),
         controls,
     }
-}
-
-fn params() -> PatchParams {
-    PatchParams {
-        field_manager: Some(names::TEMPLATE_MANAGER.to_owned()),
-        ..PatchParams::default()
-    }
-}
-
-fn writable(context: &Context) -> Result<(), Error> {
-    if context.leader.is_leading() {
-        Ok(())
-    } else {
-        Err(Error::NotLeading)
-    }
-}
-
-async fn write_finalizers(
-    template: &TenantTemplate,
-    name: &str,
-    hold: bool,
-    context: &Context,
-) -> Result<TenantTemplate, Error> {
-    let others = template
-        .finalizers()
-        .iter()
-        .map(String::as_str)
-        .filter(|finalizer| *finalizer != names::IN_USE);
-    let finalizers: Vec<_> = others.chain(hold.then_some(names::IN_USE)).collect();
-    let patch = json!({ "metadata": {
-        "uid": template.metadata.uid, "resourceVersion": template.metadata.resource_version, "finalizers": finalizers,
-    } });
-    writable(context)?;
-    let api: Api<TenantTemplate> = Api::all(context.client.clone());
-    api.patch(name, &params(), &Patch::Merge(patch))
-        .await
-        .map_err(|error| Error::Finalizer(Box::new(error)))
 }
 
 /// Runs the controller until `shutdown`. `used` names templates whose number of tenants may have changed.

@@ -1,3 +1,5 @@
+use serde_json::{Value, json};
+
 use super::*;
 use crate::tenant::fixture;
 
@@ -100,11 +102,10 @@ async fn reconciled(template: TenantTemplate, tenants: usize) -> Vec<fixture::se
     }
     let clock: Arc<dyn Clock> = Arc::new(server.clock.clone());
     let context = Context {
-        client: server.client(),
+        custom: server.custom(names::TEMPLATE_MANAGER),
         tenants: store,
         served: tokio::sync::watch::channel(Served::default()).1,
         settings: fixture::settings(),
-        leader: server.leader(),
         metrics: Arc::new(metrics::Metrics::new().unwrap()),
         backoff: Backoff::new(
             crate::runtime::backoff::BackoffConfig::default(),
@@ -132,7 +133,7 @@ async fn a_template_is_held_from_its_first_user_on() {
     let calls = reconciled(used, 1).await;
     assert_eq!(calls[0].what, "patch tenanttemplates premium");
     assert_eq!(calls[0].body["metadata"]["finalizers"], json!(["other", names::IN_USE]));
-    assert_eq!(calls[1].what, "patch tenanttemplates premium/status");
+    assert_eq!(calls[1].what, "replace tenanttemplates premium/status");
     assert_eq!(calls[1].body["status"]["tenants"], 1);
 }
 
@@ -142,7 +143,7 @@ async fn a_deleted_template_goes_with_its_last_user() {
     finalizers(&mut held, &[names::IN_USE, "other"]);
     let calls = reconciled(held.clone(), 1).await;
     assert_eq!(calls.len(), 1);
-    assert_eq!(calls[0].what, "patch tenanttemplates premium/status");
+    assert_eq!(calls[0].what, "replace tenanttemplates premium/status");
     let calls = reconciled(held, 0).await;
     assert_eq!(calls.len(), 1);
     assert_eq!(calls[0].body["metadata"]["finalizers"], json!(["other"]));

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, future::Future, sync::Arc};
 
-use futures::{Stream, StreamExt as _};
+use futures::{Stream, StreamExt as _, stream};
 use kube::{
     Resource as _, ResourceExt as _,
     core::DeserializeGuard,
@@ -17,13 +17,13 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use tokio_stream::wrappers::UnboundedReceiverStream;
 
 use super::{CONTROLLER, Context, Error, reconcile};
-use crate::api::v1alpha1::{Tenant, TenantTemplate};
+use crate::{api::v1alpha1::Tenant, apply::custom};
 
 /// What wakes Tenants, besides themselves.
 pub struct Triggers<T> {
     /// Tenants whose objects changed.
     pub woken: UnboundedReceiver<Box<str>>,
-    /// Templates that changed, already in the store.
+    /// Names of templates whose spec changed, already in the store.
     pub templates: T,
     /// The set of served kinds changed.
     pub served: tokio::sync::watch::Receiver<super::Served>,
@@ -39,20 +39,30 @@ pub async fn run<S, T>(
     shutdown: impl Future<Output = ()> + Send + Sync + 'static,
 ) where
     S: Stream<Item = Result<DeserializeGuard<Tenant>, watcher::Error>> + Send + 'static,
-    T: Stream<Item = Result<DeserializeGuard<TenantTemplate>, watcher::Error>> + Send + 'static,
+    T: Stream<Item = Result<String, watcher::Error>> + Send + 'static,
 {
     let Triggers {
         woken,
         templates,
         served,
     } = triggers;
-    let users = store.clone();
+    let (users, watching) = (store.clone(), context.clone());
+    let users_of_changed = templates.flat_map(move |changed| {
+        stream::iter(match changed {
+            Ok(template) => users_of(&users, &template),
+            Err(error) => {
+                watching.metrics.watch_failed("TenantTemplate");
+                tracing::warn!(controller = CONTROLLER, %error, "the watch of templates broke; it is started again");
+                Vec::new()
+            }
+        })
+    });
     let woken = UnboundedReceiverStream::new(woken).map(|name| ObjectRef::new(&name));
     // The first value is the one that everything starts with.
     let served = tokio_stream::wrappers::WatchStream::from_changes(served).map(drop);
     Controller::for_stream(tenants, store)
         .with_config(Config::default().concurrency(concurrency))
-        .watches_stream(templates, move |template| users_of(&users, &template.name_any()))
+        .reconcile_on(users_of_changed)
         .reconcile_on(woken)
         .reconcile_all_on(served)
         .graceful_shutdown_on(shutdown)
@@ -77,10 +87,10 @@ fn users_of(tenants: &Store<DeserializeGuard<Tenant>>, template: &str) -> Vec<Ob
 fn error_policy(tenant: Arc<DeserializeGuard<Tenant>>, error: &Error, context: Arc<Context>) -> Action {
     let delay = context.backoff.failed(&tenant.uid().unwrap_or_default());
     match error {
-        Error::Outdated | Error::NotLeading => {
+        Error::Outdated | Error::Tenant(custom::Error::NotLeading) => {
             tracing::debug!(controller = CONTROLLER, tenant = %tenant.name_any(), %error, "trying again");
         }
-        Error::Apply { .. } | Error::Status(_) | Error::Finalizer(_) | Error::Serialize(_) => {
+        Error::Apply { .. } | Error::Tenant(_) => {
             tracing::warn!(controller = CONTROLLER, tenant = %tenant.name_any(), %error, retry_in = ?delay, "reconcile failed");
         }
     }

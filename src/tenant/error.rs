@@ -1,6 +1,6 @@
 //! Why a reconcile has to be tried again. What a user wrote is never an error here, but a condition.
 
-use crate::apply::writer;
+use crate::apply::{custom, writer};
 
 /// A reconcile failed and is tried again.
 #[derive(Debug, thiserror::Error)]
@@ -16,18 +16,9 @@ pub enum Error {
     /// The cluster moved on since it was seen; the next try sees it.
     #[error("the Tenant or its objects changed since they were seen")]
     Outdated,
-    /// The status could not be written.
-    #[error("failed to write the Tenant's status: {0}")]
-    Status(Box<kube::Error>),
-    /// The finalizer could not be written.
-    #[error("failed to write the Tenant's finalizers: {0}")]
-    Finalizer(Box<kube::Error>),
-    /// The status has no JSON form; a bug.
-    #[error("failed to serialise the Tenant's status: {0}")]
-    Serialize(serde_json::Error),
-    /// Another replica leads.
-    #[error("another replica leads now")]
-    NotLeading,
+    /// The Tenant itself could not be written.
+    #[error(transparent)]
+    Tenant(custom::Error),
 }
 
 fn and_more(more: usize) -> String {
@@ -44,10 +35,7 @@ impl Error {
         match self {
             Self::Apply { .. } => "apply",
             Self::Outdated => "outdated",
-            Self::Status(_) => "status",
-            Self::Finalizer(_) => "finalizer",
-            Self::Serialize(_) => "serialize",
-            Self::NotLeading => "not_leading",
+            Self::Tenant(error) => error.category(),
         }
     }
 
@@ -61,31 +49,13 @@ impl Error {
             None => Ok(()),
         }
     }
-
-    pub(super) fn status(error: kube::Error) -> Self {
-        if is_conflict(&error) {
-            Self::Outdated
-        } else {
-            Self::Status(Box::new(error))
-        }
-    }
-
-    pub(super) fn finalizer(error: kube::Error) -> Self {
-        if is_conflict(&error) {
-            Self::Outdated
-        } else {
-            Self::Finalizer(Box::new(error))
-        }
-    }
 }
 
-/// A conflict or a vanished object: the watch brings the news.
-fn is_conflict(error: &kube::Error) -> bool {
-    matches!(error, kube::Error::Api(status) if status.is_conflict())
-}
-
-impl From<writer::NotLeading> for Error {
-    fn from(writer::NotLeading: writer::NotLeading) -> Self {
-        Self::NotLeading
+impl From<custom::Error> for Error {
+    fn from(error: custom::Error) -> Self {
+        match error {
+            custom::Error::Outdated { .. } => Self::Outdated,
+            error => Self::Tenant(error),
+        }
     }
 }

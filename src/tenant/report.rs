@@ -2,18 +2,13 @@
 
 use std::time::Duration;
 
-use kube::{
-    Api,
-    api::Patch,
-    runtime::{
-        events::{Event, EventType},
-        reflector::ObjectRef,
-    },
+use kube::runtime::{
+    events::{Event, EventType},
+    reflector::ObjectRef,
 };
-use serde_json::{Value, json};
 
 use super::{
-    Context, Error, params,
+    Context, Error,
     status::{self, types::READY},
 };
 use crate::api::v1alpha1::{Tenant, TenantStatus};
@@ -47,29 +42,7 @@ pub(super) async fn write_status(
     {
         return Ok(Some(wait));
     }
-    let mut body = serde_json::to_value(status).map_err(Error::Serialize)?;
-    // A merge patch removes only what is null.
-    if let Value::Object(fields) = &mut body {
-        for field in [
-            "conditions",
-            "tier",
-            "namespacesReady",
-            "fullest",
-            "namespaces",
-            "quota",
-        ] {
-            fields.entry(field).or_insert(Value::Null);
-        }
-    }
-    let patch = json!({
-        "metadata": { "uid": tenant.metadata.uid, "resourceVersion": tenant.metadata.resource_version },
-        "status": body,
-    });
-    context.writer.check_leading()?;
-    let api: Api<Tenant> = Api::all(context.client.clone());
-    api.patch_status(name, &params(), &Patch::Merge(patch))
-        .await
-        .map_err(Error::status)?;
+    context.custom.status(tenant, status).await?;
     context.memory.status_written(name, context.clock.monotonic());
     announce(tenant, &previous, status, context).await;
     Ok(None)

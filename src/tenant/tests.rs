@@ -1,7 +1,7 @@
 //! Whole reconciles, on an API server in memory.
 
 use kube::runtime::{events::Reporter, reflector};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::*;
 use crate::{
@@ -32,7 +32,7 @@ impl Stage {
             instance: None,
         };
         let context = Context {
-            client: server.client(),
+            custom: server.custom(names::TENANT_MANAGER),
             writer: server.writer(),
             inventory: server.inventory.clone(),
             templates,
@@ -111,7 +111,7 @@ async fn a_mere_change_of_use_is_written_only_so_often() {
     assert_eq!(stage.server.whats(), [""; 0]);
     stage.server.clock.advance(stage.context.settings.status_interval);
     stage.run().await.unwrap();
-    assert_eq!(stage.server.whats(), ["patch tenants acme/status"]);
+    assert_eq!(stage.server.whats(), ["replace tenants acme/status"]);
     assert_eq!(stage.server.tenant().status.unwrap().fullest.unwrap(), "pods 30%");
 }
 
@@ -129,7 +129,7 @@ async fn while_a_tenant_is_invalid_removed_owners_lose_their_rights_and_the_rest
     let calls = stage.server.whats();
     let expected = [
         "replace rolebindings acme-dev/tenantry-owner",
-        "patch tenants acme/status",
+        "replace tenants acme/status",
     ];
     assert_eq!(calls[..2], expected, "{calls:?}");
 }
@@ -194,7 +194,7 @@ async fn a_deleted_tenant_loses_its_rights_then_its_namespaces_then_its_finalize
         // The list of bindings that owners made; the server in memory knows none.
         "get namespaces acme-dev/rolebindings",
         "delete namespaces acme-dev",
-        "patch tenants acme/status",
+        "replace tenants acme/status",
     ];
     let whats = stage.server.whats();
     assert_eq!(whats[..4], expected, "{whats:?}");
