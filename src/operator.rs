@@ -42,7 +42,10 @@ use crate::{
         shutdown,
     },
     template,
-    tenant::{self, controller, dereference::Served, memory::Memory, pending::PendingQuotas, template_changes},
+    tenant::{
+        self, activity::Activity, controller, dereference::Served, memory::Memory, pending::PendingQuotas, refusals,
+        refusals::Refusals, template_changes,
+    },
 };
 
 /// How often the gauges are refreshed, and the process says that it lives.
@@ -164,6 +167,7 @@ async fn lead(
     };
     let inventory = Arc::new(Inventory::default());
     let (wake, woken) = mpsc::unbounded_channel();
+    let wake_refused = wake.clone();
     let caches = Caches::start(
         client.clone(),
         inventory.clone(),
@@ -185,6 +189,7 @@ async fn lead(
     let (tenant_reader, tenant_writer) = reflector::store();
     let (tenants_listed, all_tenants_listed) = watch::channel(false);
 
+    let refusals: Arc<Refusals> = Arc::default();
     let (used, used_templates) = mpsc::unbounded_channel::<String>();
     let context = Arc::new(tenant::Context {
         custom: CustomWriter::new(client.clone(), leader.clone(), names::TENANT_MANAGER),
@@ -193,7 +198,9 @@ async fn lead(
         templates: template_reader.clone(),
         served: served.receiver.clone(),
         settings: tenant_settings.clone(),
-        pending: PendingQuotas::default(),
+        pending: PendingQuotas::new(format!("{:08x}", fastrand::u32(..))),
+        activity: Activity::default(),
+        refusals: refusals.clone(),
         memory: Memory::default(),
         clock: clock.clone(),
         recorder: Recorder::new(
@@ -206,6 +213,14 @@ async fn lead(
         metrics: metrics.clone(),
         backoff: Backoff::new(BackoffConfig::default(), clock.clone(), fastrand::Rng::new()),
     });
+    let hearing = refusals::watch(
+        client.clone(),
+        refusals,
+        inventory.clone(),
+        wake_refused,
+        metrics.clone(),
+        clock.clone(),
+    );
     let forgetting = context.clone();
     let tenants = controller::tenants(
         client.clone(),
@@ -297,6 +312,7 @@ async fn lead(
     tokio::select! {
         result = draining => result,
         () = ticking => Ok(()),
+        () = hearing => bail!("the watch of events ended by itself"),
         () = served.run => bail!("the watches ended by themselves"),
         () = late => bail!("running work did not end within {:?}", settings.shutdown_grace),
     }

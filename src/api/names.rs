@@ -26,6 +26,8 @@ pub const POD_SECURITY: &str = "pod-security.kubernetes.io/";
 
 /// Annotation by which a cluster admin hands an existing namespace to the named tenant.
 pub const ADOPT_BY: &str = "tenantry.dev/adopt-by";
+/// Annotation on a quota that names the process which wrote it, put there where a write of an earlier leader may be under way.
+pub const FENCE: &str = "tenantry.dev/fence";
 /// Finalizer on Tenants: owners' rights are withdrawn before anything else goes.
 pub const CLEANUP: &str = "tenantry.dev/cleanup";
 /// Finalizer on TenantTemplates: a template goes only when no tenant uses it.

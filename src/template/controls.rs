@@ -61,6 +61,8 @@ pub fn controls(spec: &TenantTemplateSpec, served: &Served, settings: &Settings)
         tier: _,
         description: _,
         quotas,
+        // The operator's own doing; the sum is what is enforced.
+        quota_spread: _,
         containers,
         network,
         security,

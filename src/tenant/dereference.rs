@@ -3,15 +3,17 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
+    time::Duration,
 };
 
-use super::pending::Pending;
 use crate::{
     api::{
         names,
         v1alpha1::{Tenant, TenantTemplateSpec},
     },
     apply::{Inventory, Key, Kind, Live},
+    domain::allocation::Refusal,
+    tenant::pending::{OwnWrites, Pending},
 };
 
 /// What was found.
@@ -27,6 +29,16 @@ pub struct Facts {
     pub served: Served,
     /// What was sent to a namespace's quota and may still come to stand; see [`crate::domain::allocation`].
     pub pending: Pending,
+    /// The quotas that no write of another process can change any more; see [`super::pending`].
+    pub own_writes: OwnWrites,
+    /// Name of this process.
+    pub process: String,
+    /// What each namespace's quota refused lately.
+    pub refusals: BTreeMap<String, Vec<Refusal>>,
+    /// Namespaces whose use changed just now, and how long their quotas are left alone for that.
+    pub busy: BTreeMap<String, Duration>,
+    /// How long the first of the refusals still counts.
+    pub refusals_end: Option<Duration>,
 }
 
 /// The template that a Tenant names.
@@ -50,15 +62,8 @@ pub struct Served {
     pub models: bool,
 }
 
-/// Looks up what `tenant` refers to.
-pub fn dereference(
-    tenant: &Tenant,
-    name: &str,
-    template: Template,
-    inventory: &Inventory,
-    served: Served,
-    pending: Pending,
-) -> Facts {
+/// Looks up what `tenant` refers to; what this process itself remembers of it is left empty.
+pub fn dereference(tenant: &Tenant, name: &str, template: Template, inventory: &Inventory, served: Served) -> Facts {
     let listed = tenant
         .spec
         .namespaces
@@ -72,6 +77,6 @@ pub fn dereference(
         live: inventory.of_tenant(name),
         namespaces,
         served,
-        pending,
+        ..Facts::default()
     }
 }

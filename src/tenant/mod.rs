@@ -6,6 +6,7 @@
 //!
 //! A Tenant that is as it should be costs no call: live objects come from watches, and nothing is written that stands.
 
+pub mod activity;
 pub mod apply;
 pub mod build;
 pub mod cleanup;
@@ -16,6 +17,7 @@ pub mod error;
 pub(crate) mod fixture;
 pub mod memory;
 pub mod pending;
+pub mod refusals;
 mod report;
 pub mod status;
 pub mod template_changes;
@@ -36,10 +38,12 @@ use tracing::Instrument as _;
 
 pub use self::error::Error;
 use self::{
+    activity::Activity,
     apply::Applied,
-    dereference::{Served, Template, dereference},
+    dereference::{Facts, Served, Template, dereference},
     memory::Memory,
     pending::PendingQuotas,
+    refusals::Refusals,
     report::{publish, reason, write_status},
     validate::validate,
 };
@@ -48,7 +52,7 @@ use crate::{
         names,
         v1alpha1::{Tenant, TenantTemplate},
     },
-    apply::{Inventory, custom::CustomWriter, writer::Writer},
+    apply::{Inventory, Kind, custom::CustomWriter, writer::Writer},
     cli::Admission,
     runtime::{backoff::Backoff, clock::Clock, metrics},
 };
@@ -90,6 +94,10 @@ pub struct Context {
     pub settings: Settings,
     /// Quota writes with an open end.
     pub pending: PendingQuotas,
+    /// When the use of each quota changed last.
+    pub activity: Activity,
+    /// What quotas refused lately.
+    pub refusals: Arc<Refusals>,
     /// What this process remembers of each Tenant.
     pub memory: Memory,
     /// Time.
@@ -155,10 +163,14 @@ async fn reconcile_guarded(
 
 /// The five steps.
 async fn run(tenant: &Tenant, name: &str, context: &Context) -> Result<(metrics::Outcome, Action), Error> {
+    let held;
     let tenant = if is_held(tenant) {
         tenant
     } else {
-        &context.custom.finalizer(tenant, names::CLEANUP, true).await?
+        held = context.custom.finalizer(tenant, names::CLEANUP, true).await?;
+        // Nobody writes a quota of a Tenant without the finalizer.
+        context.pending.is_mine(name);
+        &held
     };
     let now = context.clock.now();
 
@@ -198,12 +210,18 @@ async fn run(tenant: &Tenant, name: &str, context: &Context) -> Result<(metrics:
     // apply: writes what differs
     let applied = apply::apply(&context.writer, &context.pending, &valid, &facts, &objects).await;
 
+    // Nothing is raised before the quotas are fenced against writes of a leader before this one, so look again.
+    if valid.quota.fence.is_some() && applied.failures.is_empty() {
+        return Ok((metrics::Outcome::Changed, Action::requeue(Duration::ZERO)));
+    }
+
     // status: pure, one write if it differs
     let status = status::of_applied(tenant, &valid, &applied, now);
     if applied.failures.is_empty() && matches!(reason(&status), "AwaitingQuota" | "QuotaMoving") {
         let since = context.memory.under_way(name, context.clock.monotonic());
         if since < QUIET_WAY {
             let wait = QUIET_WAY.saturating_sub(since);
+            let wait = valid.quota.look_again.map_or(wait, |again| wait.min(again));
             return Ok((metrics::Outcome::Changed, Action::requeue(wait)));
         }
     } else {
@@ -227,6 +245,11 @@ async fn run(tenant: &Tenant, name: &str, context: &Context) -> Result<(metrics:
         (false, "AllStands") => metrics::Outcome::Unchanged,
         (false, _) => metrics::Outcome::Waiting,
     };
+    let wait = wait
+        .into_iter()
+        .chain(facts.refusals_end)
+        .chain(valid.quota.look_again)
+        .min();
     Ok((outcome, wait.map_or_else(Action::await_change, Action::requeue)))
 }
 
@@ -241,6 +264,7 @@ async fn finish(tenant: &Tenant, name: &str, context: &Context) -> Result<(metri
         context.custom.finalizer(tenant, names::CLEANUP, false).await?;
         context.memory.forget(name);
         context.pending.forget(name);
+        context.activity.forget(name);
         tracing::info!("tenant is gone");
         return Ok((metrics::Outcome::Changed, Action::await_change()));
     }
@@ -256,22 +280,37 @@ fn is_held(tenant: &Tenant) -> bool {
     tenant.finalizers().iter().any(|finalizer| finalizer == names::CLEANUP)
 }
 
-fn facts(tenant: &Tenant, name: &str, context: &Context) -> dereference::Facts {
+fn facts(tenant: &Tenant, name: &str, context: &Context) -> Facts {
     let key = ObjectRef::<DeserializeGuard<TenantTemplate>>::new(&tenant.spec.template_ref.name);
     let template = match context.templates.get(&key).as_deref() {
         None => Template::Missing,
         Some(DeserializeGuard(Ok(template))) => Template::Found(Arc::new(template.spec.clone())),
         Some(DeserializeGuard(Err(error))) => Template::Undecodable(error.to_string()),
     };
-    let pending = context.pending.of_tenant(name, &context.inventory);
-    dereference(
+    let facts = dereference(
         tenant,
         name,
         template,
         &context.inventory,
         context.served.borrow().clone(),
-        pending,
-    )
+    );
+    let now = context.clock.monotonic();
+    let quotas = facts.live.keys().filter(|key| key.kind == Kind::ResourceQuota);
+    let refused: Vec<_> = quotas
+        .map(|key| (key.namespace.to_string(), context.refusals.of(&key.namespace, now)))
+        .collect();
+    Facts {
+        pending: context.pending.of_tenant(name, &context.inventory),
+        own_writes: context.pending.own_writes(name),
+        process: context.pending.process().to_owned(),
+        busy: context.activity.busy(name, &facts.live, now),
+        refusals_end: refused.iter().filter_map(|(_, (_, end))| *end).min(),
+        refusals: refused
+            .into_iter()
+            .map(|(namespace, (refusals, _))| (namespace, refusals))
+            .collect(),
+        ..facts
+    }
 }
 
 #[cfg(test)]

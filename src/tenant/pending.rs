@@ -2,9 +2,13 @@
 //!
 //! A write carries the resourceVersion that it was computed from, so it can only land while the quota still has that
 //! version; once the watch shows another, it has landed or never will.
+//!
+//! That is so for writes of this process. One of a leader before it may be under way for as long as it likes: a process
+//! that was frozen just before it sent finishes when it is resumed. So where a tenant has several quotas, this process raises none before
+//! it has written each of them once ([`OwnWrites`]): after that no write which was computed before can land.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -20,9 +24,30 @@ use crate::{
 /// What may still come to stand, by namespace: each entry a whole `spec.hard`.
 pub type Pending = BTreeMap<String, Vec<BTreeMap<String, Quantity>>>;
 
+/// Quotas of one tenant that this process wrote.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum OwnWrites {
+    /// Nobody else ever wrote one.
+    #[default]
+    All,
+    /// Those in these namespaces.
+    Only(BTreeSet<String>),
+}
+
+impl OwnWrites {
+    /// Whether no write of another process can change the quota of this namespace.
+    pub fn covers(&self, namespace: &str) -> bool {
+        match self {
+            Self::All => true,
+            Self::Only(namespaces) => namespaces.contains(namespace),
+        }
+    }
+}
+
 /// The open quota writes of every tenant.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct PendingQuotas {
+    process: String,
     state: Mutex<State>,
 }
 
@@ -30,6 +55,7 @@ pub struct PendingQuotas {
 struct State {
     last: u64,
     by_tenant: HashMap<String, Vec<Write>>,
+    own: HashMap<String, OwnWrites>,
 }
 
 #[derive(Debug)]
@@ -42,6 +68,30 @@ struct Write {
 }
 
 impl PendingQuotas {
+    /// Nothing is open yet. No other process may have been called `process`.
+    pub fn new(process: String) -> Self {
+        Self {
+            process,
+            state: Mutex::default(),
+        }
+    }
+
+    /// Name of this process.
+    pub fn process(&self) -> &str {
+        &self.process
+    }
+
+    /// What this process wrote of a tenant's quotas.
+    pub fn own_writes(&self, tenant: &str) -> OwnWrites {
+        let own = self.lock().own.get(tenant).cloned();
+        own.unwrap_or_else(|| OwnWrites::Only(BTreeSet::new()))
+    }
+
+    /// No other process can have written a quota of this tenant.
+    pub fn is_mine(&self, tenant: &str) {
+        self.lock().own.insert(tenant.to_owned(), OwnWrites::All);
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -63,6 +113,10 @@ impl PendingQuotas {
         if result.as_ref().map_or_else(is_certain, |_| true) {
             self.settle(tenant, id);
         }
+        let fenced = quota.annotations.contains_key(names::FENCE);
+        if matches!(&result, Ok(Outcome::Changed(_))) || (fenced && result.is_ok()) {
+            self.wrote(tenant, &quota.key.namespace);
+        }
         result
     }
 
@@ -78,6 +132,17 @@ impl PendingQuotas {
         };
         state.by_tenant.entry(tenant.to_owned()).or_default().push(write);
         id
+    }
+
+    fn wrote(&self, tenant: &str, namespace: &str) {
+        let mut state = self.lock();
+        let own = state
+            .own
+            .entry(tenant.to_owned())
+            .or_insert_with(|| OwnWrites::Only(BTreeSet::new()));
+        if let OwnWrites::Only(namespaces) = own {
+            namespaces.insert(namespace.to_owned());
+        }
     }
 
     fn settle(&self, tenant: &str, id: u64) {
@@ -103,7 +168,9 @@ impl PendingQuotas {
 
     /// Forgets a tenant that is gone.
     pub fn forget(&self, tenant: &str) {
-        self.lock().by_tenant.remove(tenant);
+        let mut state = self.lock();
+        state.by_tenant.remove(tenant);
+        state.own.remove(tenant);
     }
 }
 
@@ -143,7 +210,7 @@ mod tests {
 
     #[test]
     fn a_write_counts_until_the_quota_is_seen_at_another_version() {
-        let (pending, inventory) = (PendingQuotas::default(), Inventory::default());
+        let (pending, inventory) = (PendingQuotas::new("p1".to_owned()), Inventory::default());
         let key = Key::new(Kind::ResourceQuota, "acme-dev", names::OBJECT);
         inventory.upsert(key.clone(), quota(5));
         let hard = BTreeMap::from([("pods".to_owned(), "7".parse().unwrap())]);
@@ -155,7 +222,7 @@ mod tests {
 
     #[test]
     fn a_settled_write_leaves_the_others() {
-        let (pending, inventory) = (PendingQuotas::default(), Inventory::default());
+        let (pending, inventory) = (PendingQuotas::new("p1".to_owned()), Inventory::default());
         let first = pending.begin("acme", "acme-dev", None, BTreeMap::new());
         pending.begin("acme", "acme-prod", None, BTreeMap::new());
         pending.settle("acme", first);

@@ -192,7 +192,7 @@ fn statements(valid: &ValidTenant, applied: &Applied) -> Vec<Statement> {
                 format!("waiting for the quota controller to count {}", waiting.join(", ")),
             )
         }),
-        (!valid.quota.plans.settled && above.is_empty()).then(|| {
+        (valid.quota.under_way && above.is_empty()).then(|| {
             (
                 false,
                 "QuotaMoving",

@@ -20,11 +20,16 @@ impl Stage {
     fn new(spec: &Value) -> Self {
         let server = Server::new();
         server.put_tenant(&fixture::tenant(spec));
+        Self::on(server, 10, "p1")
+    }
+
+    /// Another process on the same cluster, whose template grants so many pods.
+    fn on(server: Server, pods: u32, process: &str) -> Self {
         let clock: Arc<dyn Clock> = Arc::new(server.clock.clone());
         let (templates, mut writer) = reflector::store();
         let template = TenantTemplate::new(
             "premium",
-            (*fixture::template(&json!({ "quotas": { "pods": 10 } }))).clone(),
+            (*fixture::template(&json!({ "quotas": { "pods": pods } }))).clone(),
         );
         writer.apply_watcher_event(&kube::runtime::watcher::Event::Apply(DeserializeGuard(Ok(template))));
         let reporter = Reporter {
@@ -38,7 +43,9 @@ impl Stage {
             templates,
             served: tokio::sync::watch::channel(Served::default()).1,
             settings: fixture::settings(),
-            pending: PendingQuotas::default(),
+            pending: PendingQuotas::new(process.to_owned()),
+            activity: Activity::default(),
+            refusals: Arc::default(),
             memory: Memory::default(),
             recorder: Recorder::new(server.client(), reporter),
             metrics: Arc::new(metrics::Metrics::new().unwrap()),
@@ -244,4 +251,54 @@ async fn with_retain_everything_stays_but_rights_and_owner_references() {
     let binding = Key::new(Kind::RoleBinding, "acme-dev", "tenantry-owner");
     assert!(stage.server.get(&binding).is_none());
     assert!(stage.server.tenant().finalizers().is_empty());
+}
+
+#[tokio::test]
+async fn a_new_leader_raises_nothing_before_no_write_of_the_last_one_can_land() {
+    let stage = Stage::new(&json!({ "namespaces": [{ "name": "a" }, { "name": "b" }] }));
+    for _ in 0..4 {
+        stage.run().await.unwrap();
+        stage.server.count_quota("acme-a");
+        stage.server.count_quota("acme-b");
+    }
+    stage.server.calls();
+    let quota = |namespace| Key::new(Kind::ResourceQuota, namespace, names::OBJECT);
+    let version = |namespace| stage.server.get(&quota(namespace)).unwrap()["metadata"]["resourceVersion"].clone();
+    let pods = |namespace| stage.server.get(&quota(namespace)).unwrap()["spec"]["hard"]["pods"].clone();
+    let before = [version("acme-a"), version("acme-b")];
+
+    let next = Stage::on(stage.server.clone(), 20, "p2");
+    assert_eq!(next.run().await.unwrap(), Action::requeue(Duration::ZERO));
+    assert_eq!([pods("acme-a"), pods("acme-b")], ["5", "5"]);
+    let calls = stage.server.whats();
+    let fences = [
+        "replace resourcequotas acme-a/tenantry",
+        "replace resourcequotas acme-b/tenantry",
+    ];
+    assert!(
+        fences.iter().all(|fence| calls.contains(&(*fence).to_owned())),
+        "{calls:?}"
+    );
+    assert!(before[0] != version("acme-a") && before[1] != version("acme-b"));
+
+    // Nor does it move what may have been in use just now.
+    assert_eq!(next.run().await.unwrap(), Action::requeue(activity::QUIET));
+    assert_eq!([pods("acme-a"), pods("acme-b")], ["5", "5"]);
+    stage.server.clock.advance(activity::QUIET);
+    next.run().await.unwrap();
+    assert_eq!([pods("acme-a"), pods("acme-b")], ["10", "10"]);
+}
+
+#[tokio::test]
+async fn a_restart_that_raises_nothing_fences_nothing() {
+    let stage = Stage::new(&json!({ "namespaces": [{ "name": "a" }, { "name": "b" }] }));
+    for _ in 0..4 {
+        stage.run().await.unwrap();
+        stage.server.count_quota("acme-a");
+        stage.server.count_quota("acme-b");
+    }
+    stage.server.calls();
+    let next = Stage::on(stage.server.clone(), 10, "p2");
+    next.run().await.unwrap();
+    assert_eq!(stage.server.whats(), [""; 0]);
 }

@@ -16,6 +16,7 @@ mod policies;
 mod admission;
 mod chart;
 mod conditions;
+mod exact_totals;
 mod integrations;
 mod kstatus;
 mod owner;

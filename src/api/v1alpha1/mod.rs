@@ -26,6 +26,7 @@ pub use tenant::{
 pub use tenant_namespace::{TenantNamespace, TenantNamespaceSpec, TenantNamespaceStatus};
 pub use tenant_policy::{TenantPolicy, TenantPolicySpec};
 pub use tenant_template::{
-    Control, ControlState, OverridableField, SelfService, TenantTemplate, TenantTemplateSpec, TenantTemplateStatus,
+    Control, ControlState, OverridableField, QuotaSpread, SelfService, TenantTemplate, TenantTemplateSpec,
+    TenantTemplateStatus,
 };
 pub use tier::{Environment, Tier};

@@ -43,6 +43,9 @@ pub struct TenantTemplateSpec {
     /// What a tenant may use as a whole, over all its namespaces together.
     #[serde(default)]
     pub quotas: Quotas,
+    /// How the quotas are spread over a tenant's namespaces.
+    #[serde(default)]
+    pub quota_spread: QuotaSpread,
     /// Defaults and bounds of single containers and volume claims.
     #[serde(default)]
     pub containers: Containers,
@@ -81,6 +84,16 @@ pub struct TenantTemplateSpec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
     pub overridable: Vec<OverridableField>,
+}
+
+/// How a tenant's quotas are spread over its namespaces. The sum is exact either way.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum QuotaSpread {
+    /// By weight to begin with; then what a namespace does not use goes to one that needs it, down to a quarter of its share.
+    #[default]
+    Demand,
+    /// By weight, whatever is used.
+    Fixed,
 }
 
 /// How owners get further namespaces.

@@ -32,7 +32,7 @@ impl Stage {
     fn new() -> Self {
         Self {
             server: Server::new(),
-            pending: PendingQuotas::default(),
+            pending: PendingQuotas::new("p1".to_owned()),
             template: json!({ "quotas": { "cpu": "4", "pods": 10 }, "containers": { "max": { "cpu": "1" } } }),
             tenant: json!({}),
             served: Served::default(),
@@ -66,7 +66,10 @@ impl Stage {
         let inventory = &self.server.inventory;
         let template = Template::Found(fixture::template(&self.template));
         let pending = self.pending.of_tenant("acme", inventory);
-        let facts = dereference(&tenant, "acme", template, inventory, self.served.clone(), pending);
+        let facts = Facts {
+            pending,
+            ..dereference(&tenant, "acme", template, inventory, self.served.clone())
+        };
         let valid = validate(&tenant, &facts, &fixture::settings()).unwrap();
         let objects = build(&valid);
         (valid, facts, objects)

@@ -31,13 +31,18 @@ pub(super) fn resource_quota(tenant: &ValidTenant, namespace: &ValidNamespace) -
     } else {
         json!({ "hard": texts(hard) })
     };
-    in_namespace(
+    let mut quota = in_namespace(
         tenant,
         namespace,
         Kind::ResourceQuota,
         names::OBJECT,
         json!({ "spec": spec }),
-    )
+    );
+    let fence = tenant.quota.fence.iter();
+    quota
+        .annotations
+        .extend(fence.map(|process| (names::FENCE.to_owned(), json!(process))));
+    quota
 }
 
 fn texts<'a>(amounts: impl IntoIterator<Item = (&'a str, Quantity)>) -> Map<String, Value> {

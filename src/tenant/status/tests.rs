@@ -125,7 +125,7 @@ const TROUBLES: [(&str, bool, Option<&str>, &str, Break); 8] = [
         applied.namespaces[0].progress = Progress::AwaitingQuota;
     }),
     ("QuotaMoving", false, None, "", |valid, _| {
-        valid.quota.plans.settled = false;
+        valid.quota.under_way = true;
     }),
     ("NamespacesTerminating", false, None, "acme-old", |_, applied| {
         applied.leaving.push("acme-old".to_owned());

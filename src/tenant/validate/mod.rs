@@ -233,7 +233,7 @@ pub fn validate(tenant: &Tenant, facts: &Facts, settings: &Settings) -> Result<V
         conflicts,
         leaving,
     } = place(tenant, &name, listed, *deletion_policy, facts);
-    let quota = quota::plan(&effective, &standing, &leaving, tenant, facts, settings);
+    let quota = quota::plan(&effective, &template, &standing, &leaving, tenant, facts, settings);
     Ok(ValidTenant {
         uid: tenant.metadata.uid.clone(),
         template_name: template_ref.name.clone(),

@@ -8,6 +8,7 @@ use crate::{
     tenant::{
         dereference::Facts,
         fixture,
+        pending::OwnWrites,
         validate::{QuotaPlan, validate},
     },
 };
@@ -188,4 +189,39 @@ fn use_above_a_lowered_grant_is_said_and_nothing_grows() {
     assert_eq!(texts(&plans.above_grant), ["pods=1"]);
     assert_eq!(texts(&plans.hard["acme-dev"]), ["pods=2"]);
     assert_eq!(texts(&plans.hard["acme-new"]), ["pods=0"]);
+}
+
+#[test]
+fn while_an_earlier_leader_may_still_write_nothing_is_raised() {
+    let exposed = |leaving: bool| {
+        let mut facts = fixture::facts(&json!({ "quotas": { "pods": 20 } }));
+        let five = json!({ "pods": "5" });
+        for namespace in ["acme-dev", "acme-old"] {
+            let (key, live) = fixture::live_quota(namespace, &five, &five, &json!({ "pods": "2" }));
+            facts.live.insert(key, live);
+        }
+        if leaving {
+            let key = Key::namespace("acme-old");
+            facts.live.insert(key.clone(), fixture::live(&key, &json!({})));
+        }
+        facts.own_writes = OwnWrites::Only(["acme-dev".to_owned()].into());
+        facts.process = "p2".to_owned();
+        facts
+    };
+    let tenant = json!({ "namespaces": [{ "name": "dev" }, { "name": "new" }] });
+    let plan = plan_on(&tenant, &exposed(false));
+    assert_eq!(texts(&plan.plans.hard["acme-dev"]), ["pods=5"]);
+    assert_eq!(texts(&plan.plans.hard["acme-new"]), ["pods=0"]);
+    assert_eq!(plan.fence.as_deref(), Some("p2"));
+    let plan = plan_on(&tenant, &exposed(true));
+    assert_eq!(
+        texts(&plan.plans.hard["acme-dev"]),
+        ["pods=5"],
+        "what goes is not written, so wait until it is gone"
+    );
+    assert_eq!(plan.fence, None);
+    let both = json!({ "namespaces": [{ "name": "dev" }] });
+    let mut own = exposed(false);
+    own.own_writes = OwnWrites::All;
+    assert_eq!(texts(&plan_on(&both, &own).plans.hard["acme-dev"]), ["pods=20"]);
 }

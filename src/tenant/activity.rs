@@ -1,0 +1,120 @@
+//! When the use of each quota changed last, as this process saw it.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use serde_json::Value;
+
+use crate::{
+    apply::{Key, Kind, Live},
+    runtime::clock::Monotonic,
+};
+
+/// How long after a change of use a quota is left alone. The quota controller's cache of pods is behind the API server by
+/// some milliseconds, on a loaded machine by tens; a namespace that is full waits so much longer for room.
+pub const QUIET: Duration = Duration::from_millis(120);
+
+/// Use of quotas, by tenant and namespace.
+#[derive(Debug, Default)]
+pub struct Activity {
+    seen: Mutex<HashMap<String, BTreeMap<String, Seen>>>,
+}
+
+#[derive(Debug)]
+struct Seen {
+    version: u64,
+    used: Value,
+    since: Monotonic,
+}
+
+impl Activity {
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, BTreeMap<String, Seen>>> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The namespaces whose use changed less than [`QUIET`] ago, and what is left of that. A tenant with one quota is
+    /// never busy: nothing is moved.
+    pub fn busy(&self, tenant: &str, live: &BTreeMap<Key, Arc<Live>>, now: Monotonic) -> BTreeMap<String, Duration> {
+        let quotas: Vec<_> = live.iter().filter(|(key, _)| key.kind == Kind::ResourceQuota).collect();
+        let mut tenants = self.lock();
+        if quotas.len() < 2 {
+            tenants.remove(tenant);
+            return BTreeMap::new();
+        }
+        let seen = tenants.entry(tenant.to_owned()).or_default();
+        seen.retain(|namespace, _| quotas.iter().any(|(key, _)| *key.namespace == **namespace));
+        let mut busy = BTreeMap::new();
+        for (key, quota) in quotas {
+            let namespace = key.namespace.to_string();
+            if seen.get(&namespace).is_none_or(|seen| seen.version != quota.version) {
+                let used = quota.body()["status"]["used"].take();
+                let since = match seen.get(&namespace) {
+                    Some(before) if before.used == used => before.since,
+                    _ => now,
+                };
+                let version = quota.version;
+                seen.insert(namespace.clone(), Seen { version, used, since });
+            }
+            let left = seen
+                .get(&namespace)
+                .and_then(|seen| QUIET.checked_sub(now.since(seen.since)));
+            busy.extend(left.filter(|left| !left.is_zero()).map(|left| (namespace, left)));
+        }
+        busy
+    }
+
+    /// Forgets a tenant that is gone.
+    pub fn forget(&self, tenant: &str) {
+        self.lock().remove(tenant);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::tenant::fixture;
+
+    fn at(millis: u64) -> Monotonic {
+        Monotonic::new(Duration::from_millis(millis))
+    }
+
+    /// Quotas of `a` and `b`, of which `a` is at this version with so many pods.
+    fn live(version: u64, pods: u32) -> BTreeMap<Key, Arc<Live>> {
+        let hard = json!({ "pods": "9" });
+        let (key, _) = fixture::live_quota("acme-a", &hard, &hard, &json!({}));
+        let content = json!({
+            "metadata": { "resourceVersion": version.to_string() }, "status": { "used": { "pods": pods.to_string() } },
+        });
+        let quota = fixture::live(&key, &content);
+        BTreeMap::from([(key, quota), fixture::live_quota("acme-b", &hard, &hard, &json!({}))])
+    }
+
+    #[test]
+    fn a_quota_is_busy_for_a_while_after_its_use_changed_and_not_after_other_changes() {
+        let activity = Activity::default();
+        assert_eq!(
+            activity.busy("acme", &live(1, 0), at(0)).len(),
+            2,
+            "not known to be quiet"
+        );
+        assert_eq!(activity.busy("acme", &live(1, 0), at(500)).len(), 0);
+        let busy = activity.busy("acme", &live(2, 1), at(600));
+        assert_eq!(busy, BTreeMap::from([("acme-a".to_owned(), QUIET)]));
+        let later = activity.busy("acme", &live(3, 1), at(620));
+        assert_eq!(later["acme-a"], QUIET.checked_sub(Duration::from_millis(20)).unwrap());
+        assert_eq!(activity.busy("acme", &live(3, 1), at(720)).len(), 0);
+    }
+
+    #[test]
+    fn a_single_quota_is_never_busy() {
+        let activity = Activity::default();
+        let mut one = live(1, 0);
+        one.pop_last();
+        assert_eq!(activity.busy("acme", &one, at(0)).len(), 0);
+    }
+}

@@ -1,0 +1,226 @@
+//! What tenants' quotas refused lately: controllers say in `FailedCreate` events what they could not create and why.
+//!
+//! It moves the spread of a grant and nothing else; an owner who forges such an event moves their own tenant's spread.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use futures::StreamExt as _;
+use k8s_openapi::api::core::v1::Event;
+use kube::{
+    Api, Client, ResourceExt as _,
+    runtime::{
+        WatchStreamExt as _,
+        watcher::{self, watcher},
+    },
+};
+use tokio::sync::mpsc::UnboundedSender;
+
+use crate::{
+    api::names,
+    apply::{Inventory, Key},
+    domain::allocation::Refusal,
+    runtime::{
+        clock::{Clock, Monotonic},
+        metrics::Metrics,
+    },
+};
+
+/// How long a refusal counts. Controllers try again after at most 1,000 s (the default rate limiter of client-go's work
+/// queues) and say so again; what is not repeated by then is not wanted any more.
+pub const RECENT: Duration = Duration::from_secs(20 * 60);
+
+/// Refusals that are kept of one namespace; each workload that waits has one. More come only from someone who floods it.
+const KEPT: usize = 64;
+
+/// Refusals by namespace.
+#[derive(Debug, Default)]
+pub struct Refusals {
+    by_namespace: Mutex<HashMap<String, BTreeMap<String, Entry>>>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    refusal: Refusal,
+    until: Monotonic,
+}
+
+impl Refusals {
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, BTreeMap<String, Entry>>> {
+        self.by_namespace.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes the event called `event`, in place of what it said before.
+    fn take(&self, namespace: &str, event: &str, refusal: Refusal, until: Monotonic) {
+        let mut namespaces = self.lock();
+        let entries = namespaces.entry(namespace.to_owned()).or_default();
+        entries.insert(event.to_owned(), Entry { refusal, until });
+        if entries.len() > KEPT {
+            let oldest = entries.iter().min_by_key(|(_, entry)| entry.until);
+            if let Some(oldest) = oldest.map(|(name, _)| name.clone()) {
+                entries.remove(&oldest);
+            }
+        }
+    }
+
+    /// What the quota of a namespace refused lately, and how long the first of it still counts.
+    pub fn of(&self, namespace: &str, now: Monotonic) -> (Vec<Refusal>, Option<Duration>) {
+        let mut namespaces = self.lock();
+        let Some(entries) = namespaces.get_mut(namespace) else {
+            return (Vec::new(), None);
+        };
+        entries.retain(|_, entry| entry.until > now);
+        let refusals = entries.values().map(|entry| entry.refusal.clone()).collect();
+        let ends = entries.values().map(|entry| entry.until.since(now)).min();
+        if entries.is_empty() {
+            namespaces.remove(namespace);
+        }
+        (refusals, ends)
+    }
+}
+
+/// Watches `FailedCreate` events into `refusals` and wakes the tenants that they concern.
+pub async fn watch(
+    client: Client,
+    refusals: Arc<Refusals>,
+    inventory: Arc<Inventory>,
+    wake: UnboundedSender<Box<str>>,
+    metrics: Arc<Metrics>,
+    clock: Arc<dyn Clock>,
+) {
+    let config = watcher::Config::default().fields("reason=FailedCreate");
+    let mut events = std::pin::pin!(watcher(Api::<Event>::all(client), config).default_backoff());
+    while let Some(event) = events.next().await {
+        match event {
+            Ok(watcher::Event::Apply(event) | watcher::Event::InitApply(event)) => {
+                if let Some(tenant) = hear(&event, &refusals, &inventory, &*clock) {
+                    // A closed channel means that the process is going down.
+                    let _ = wake.send(tenant);
+                }
+            }
+            // Events expire after an hour; a refusal counts for less.
+            Ok(watcher::Event::Delete(_) | watcher::Event::Init | watcher::Event::InitDone) => {}
+            Err(error) => {
+                metrics.watch_failed("Event");
+                tracing::warn!(%error, "the watch of FailedCreate events broke; it is started again");
+            }
+        }
+    }
+}
+
+/// The tenant whose quota refused what the event is about, if it did so lately.
+fn hear(event: &Event, refusals: &Refusals, inventory: &Inventory, clock: &dyn Clock) -> Option<Box<str>> {
+    let namespace = event.involved_object.namespace.as_deref()?;
+    let tenant = inventory.get(&Key::namespace(namespace))?.tenant.clone()?;
+    let refusal = Refusal::parse(event.message.as_deref()?).filter(|refusal| refusal.quota == names::OBJECT)?;
+    let series = event
+        .series
+        .as_ref()
+        .and_then(|series| series.last_observed_time.as_ref());
+    let last = series
+        .or(event.event_time.as_ref())
+        .map(|time| time.0)
+        .max(event.last_timestamp.as_ref().map(|time| time.0))?;
+    // A clock that differs from the API server's makes it count longer or shorter, never for ever.
+    let age = Duration::try_from(clock.now().duration_since(last)).unwrap_or_default();
+    let left = RECENT.checked_sub(age).filter(|left| !left.is_zero())?;
+    refusals.take(namespace, &event.name_any(), refusal, clock.monotonic().plus(left));
+    Some(tenant)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::{runtime::clock::TestClock, tenant::fixture};
+
+    fn event(name: &str, namespace: &str, at: &str, message: &str) -> Event {
+        serde_json::from_value(json!({
+            "apiVersion": "v1", "kind": "Event", "metadata": { "name": name, "namespace": namespace },
+            "involvedObject": { "kind": "ReplicaSet", "name": "web", "namespace": namespace },
+            "reason": "FailedCreate", "message": message, "lastTimestamp": at,
+        }))
+        .unwrap()
+    }
+
+    fn refused(pods: u32) -> String {
+        format!(
+            "Error creating: pods \"web-x\" is forbidden: exceeded quota: tenantry, requested: pods={pods}, used: pods=5, limited: pods=5"
+        )
+    }
+
+    struct Stage {
+        refusals: Refusals,
+        inventory: Inventory,
+        clock: TestClock,
+    }
+
+    impl Stage {
+        fn new() -> Self {
+            let inventory = Inventory::default();
+            inventory.upsert(Key::namespace("acme-dev"), fixture::live_namespace(&json!({})));
+            Self {
+                refusals: Refusals::default(),
+                inventory,
+                clock: TestClock::new("2026-01-01T01:00:00Z".parse().unwrap()),
+            }
+        }
+
+        fn hear(&self, event: &Event) -> Option<Box<str>> {
+            hear(event, &self.refusals, &self.inventory, &self.clock)
+        }
+
+        fn count(&self) -> usize {
+            self.refusals.of("acme-dev", self.clock.monotonic()).0.len()
+        }
+    }
+
+    #[test]
+    fn a_refusal_counts_until_it_is_not_repeated_for_long() {
+        let stage = Stage::new();
+        let first = event("web", "acme-dev", "2026-01-01T00:59:00Z", &refused(1));
+        assert_eq!(stage.hear(&first).as_deref(), Some("acme"));
+        let (_, ends) = stage.refusals.of("acme-dev", stage.clock.monotonic());
+        assert_eq!(ends, RECENT.checked_sub(Duration::from_secs(60)));
+        stage.clock.advance(RECENT / 2);
+        stage.hear(&event("web", "acme-dev", "2026-01-01T01:10:00Z", &refused(2)));
+        stage.clock.advance(RECENT / 2);
+        assert_eq!(stage.count(), 1, "it was repeated");
+        stage.clock.advance(RECENT / 2);
+        assert_eq!(stage.count(), 0);
+    }
+
+    #[test]
+    fn what_is_old_or_of_another_quota_or_of_nobody_is_passed_over() {
+        let stage = Stage::new();
+        let now = "2026-01-01T01:00:00Z";
+        let other = refused(1).replace("quota: tenantry", "quota: mine");
+        for event in [
+            event("a", "acme-dev", "2026-01-01T00:40:00Z", &refused(1)),
+            event("b", "acme-dev", now, &other),
+            event("c", "elsewhere", now, &refused(1)),
+            event("d", "acme-dev", now, "Error creating: node out of range"),
+        ] {
+            assert_eq!(stage.hear(&event), None, "{event:?}");
+        }
+        assert_eq!(stage.count(), 0);
+    }
+
+    #[test]
+    fn a_flood_is_held_to_a_bound() {
+        let stage = Stage::new();
+        for n in 0..KEPT + 10 {
+            stage.hear(&event(
+                &format!("e{n}"),
+                "acme-dev",
+                "2026-01-01T01:00:00Z",
+                &refused(1),
+            ));
+        }
+        assert_eq!(stage.count(), KEPT);
+    }
+}
