@@ -6,7 +6,8 @@
 ARG RUST_DIGEST=missing-give-build-arg-RUST_DIGEST
 FROM rust:1.95-alpine@${RUST_DIGEST} AS build
 # ring compiles C.
-RUN apk add --no-cache gcc musl-dev
+# make builds jemalloc.
+RUN apk add --no-cache gcc make musl-dev
 WORKDIR /src
 # Features of the build, for example "otlp".
 ARG FEATURES=""
