@@ -27,7 +27,7 @@ use std::{
 
 use controlplane::{Audit, Options};
 use futures::{StreamExt as _, stream};
-use k8s_openapi::api::networking::v1::NetworkPolicy;
+use k8s_openapi::api::{core::v1::Pod, networking::v1::NetworkPolicy};
 use kube::{
     Api, Client, ResourceExt as _,
     api::{DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams},
@@ -37,7 +37,7 @@ use serde_json::{Value, json};
 use tenantry::api::v1alpha1::{Tenant, TenantTemplate};
 
 use self::{
-    report::{Report, finish, per_second, percentiles},
+    report::{Report, finish, per_second},
     usage::{
         Cpu, calls, collector_knows, counter, describe, describe_all, difference, is_write, print_requests,
         settled_calls,
@@ -205,7 +205,18 @@ async fn main() {
     single_tenant(&admin, &mut report).await;
     fan_out(&admin, &operator, copies, namespaces, &mut report).await;
     drift(&admin, tenants, &mut report).await;
-    operator = restart(&lab, operator, &admin, &mut report).await;
+    let crowd = Crowd::prepare(&lab, &admin).await;
+    let with_allocator = crowd.pods_per_second().await;
+    operator.stop().await.unwrap();
+    let without = crowd.pods_per_second().await;
+    operator = restart(&lab, &admin, &mut report).await;
+    let with_allocator = f64::midpoint(with_allocator, crowd.pods_per_second().await);
+    report.ratio(
+        "a tenant's pod creates, with the allocator / without",
+        "own_writes",
+        with_allocator / without,
+        ">= 0.9",
+    );
     quiet(&lab, &operator, steady, &mut report).await;
     finish(&report);
 }
@@ -273,14 +284,7 @@ async fn single_tenant(client: &Client, report: &mut Report) {
             .unwrap();
         times.push(started.elapsed());
     }
-    let (p50, p99) = percentiles(times);
-    report.row(
-        "one Tenant, create to Ready, with all others there",
-        format!("p50 {p50:.0} ms, p99 {p99:.0} ms"),
-        "p99 <= 100 ms",
-    );
-    report.figure("single_p50_ms", p50);
-    report.figure("single_p99_ms", p99);
+    report.latency("one Tenant, create to Ready, with all others there", "single", times);
 }
 
 /// A template change over all tenants, against the quotas, limits for programs and statuses that it changes written straight.
@@ -388,17 +392,86 @@ async fn drift(client: &Client, tenants: usize, report: &mut Report) {
         back.await.unwrap();
         times.push(started.elapsed());
     }
-    let (p50, p99) = percentiles(times);
-    report.row(
-        "a deleted NetworkPolicy is back",
-        format!("p50 {p50:.0} ms, p99 {p99:.0} ms"),
-        "p99 <= 100 ms",
-    );
-    report.figure("drift_p99_ms", p99);
+    report.latency("a deleted NetworkPolicy is back", "drift", times);
 }
 
-async fn restart(lab: &Lab, operator: Operator, client: &Client, report: &mut Report) -> Operator {
-    operator.stop().await.unwrap();
+/// A tenant with four namespaces and room for all that its owner creates in one of them.
+struct Crowd {
+    admin: Api<Pod>,
+    owner: Api<Pod>,
+}
+
+impl Crowd {
+    async fn prepare(lab: &Lab, client: &Client) -> Self {
+        let template = json!({
+            "apiVersion": "tenantry.dev/v1alpha1", "kind": "TenantTemplate", "metadata": { "name": "roomy" },
+            "spec": { "tier": "Standard", "quotas": { "pods": 4000 } },
+        });
+        let template = serde_json::from_value(template).unwrap();
+        let templates: Api<TenantTemplate> = Api::all(client.clone());
+        templates.create(&PostParams::default(), &template).await.unwrap();
+        let mut crowded = tenant("crowd", 4);
+        crowded["spec"]["templateRef"]["name"] = json!("roomy");
+        let crowded = serde_json::from_value(crowded).unwrap();
+        tenants_api(client)
+            .create(&PostParams::default(), &crowded)
+            .await
+            .unwrap();
+        let ready = track(Api::<Tenant>::all(client.clone()), |tenant| {
+            tenant.name_any() == "crowd" && is_ready(tenant)
+        });
+        reach("the crowd's Tenant to be Ready", ready, 1).await;
+        let owner = lab.as_user("owner-crowd", &[]).await.unwrap();
+        Self {
+            admin: Api::namespaced(client.clone(), "crowd-n0"),
+            owner: Api::namespaced(owner, "crowd-n0"),
+        }
+    }
+
+    async fn pods_per_second(&self) -> f64 {
+        const PODS: usize = 800;
+        let pod: Pod = serde_json::from_value(json!({
+            "metadata": { "generateName": "p-" },
+            "spec": {
+                "securityContext": { "runAsNonRoot": true, "runAsUser": 1000, "seccompProfile": { "type": "RuntimeDefault" } },
+                "containers": [{
+                    "name": "app", "image": "registry.example.com/app:1",
+                    "securityContext": { "allowPrivilegeEscalation": false, "capabilities": { "drop": ["ALL"] } },
+                }],
+            },
+        }))
+        .unwrap();
+        let started = Instant::now();
+        stream::iter(0..PODS)
+            .for_each_concurrent(PARALLEL, |_| async {
+                drop(self.owner.create(&PostParams::default(), &pod).await.unwrap());
+            })
+            .await;
+        let rate = per_second(PODS, started.elapsed());
+        let now = DeleteParams::default().grace_period(0);
+        self.admin
+            .delete_collection(&now, &ListParams::default())
+            .await
+            .unwrap();
+        eventually("the crowd's pods to be gone", PATIENCE, || async {
+            match self
+                .admin
+                .list_metadata(&ListParams::default())
+                .await
+                .unwrap()
+                .items
+                .len()
+            {
+                0 => Ok(()),
+                left => Err(left),
+            }
+        })
+        .await;
+        rate
+    }
+}
+
+async fn restart(lab: &Lab, client: &Client, report: &mut Report) -> Operator {
     let started = Instant::now();
     let operator = lab.operator(operator_options()).await.unwrap();
     let ready = started.elapsed();

@@ -37,6 +37,14 @@ impl Report {
         self.figure(name, value);
     }
 
+    /// A row of percentiles.
+    pub fn latency(&mut self, what: &'static str, name: &str, times: Vec<Duration>) {
+        let (p50, p99) = percentiles(times);
+        self.row(what, format!("p50 {p50:.0} ms, p99 {p99:.0} ms"), "p99 <= 100 ms");
+        self.figure(&format!("{name}_p50_ms"), p50);
+        self.figure(&format!("{name}_p99_ms"), p99);
+    }
+
     pub fn figure(&mut self, name: &str, value: impl Into<Value>) {
         self.figures.insert(name.to_owned(), value.into());
     }
@@ -46,7 +54,7 @@ pub fn per_second(count: usize, time: Duration) -> f64 {
     count as f64 / time.as_secs_f64()
 }
 
-pub fn percentiles(mut times: Vec<Duration>) -> (f64, f64) {
+fn percentiles(mut times: Vec<Duration>) -> (f64, f64) {
     times.sort();
     let at = |share: f64| times[((times.len() - 1) as f64 * share).round() as usize].as_secs_f64() * 1000.0;
     (at(0.5), at(0.99))

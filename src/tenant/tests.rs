@@ -65,10 +65,17 @@ impl Stage {
     }
 
     async fn ready(spec: &Value) -> Self {
+        Self::ready_in(spec, &["acme-dev"]).await
+    }
+
+    /// With its namespaces' quotas counted.
+    async fn ready_in(spec: &Value, namespaces: &[&str]) -> Self {
         let stage = Self::new(spec);
         for _ in 0..4 {
             stage.run().await.unwrap();
-            stage.server.count_quota("acme-dev");
+            for namespace in namespaces {
+                stage.server.count_quota(namespace);
+            }
         }
         assert_eq!(stage.ready_because(), "AllStands");
         stage.server.calls();
@@ -255,13 +262,11 @@ async fn with_retain_everything_stays_but_rights_and_owner_references() {
 
 #[tokio::test]
 async fn a_new_leader_raises_nothing_before_no_write_of_the_last_one_can_land() {
-    let stage = Stage::new(&json!({ "namespaces": [{ "name": "a" }, { "name": "b" }] }));
-    for _ in 0..4 {
-        stage.run().await.unwrap();
-        stage.server.count_quota("acme-a");
-        stage.server.count_quota("acme-b");
-    }
-    stage.server.calls();
+    let stage = Stage::ready_in(
+        &json!({ "namespaces": [{ "name": "a" }, { "name": "b" }] }),
+        &["acme-a", "acme-b"],
+    )
+    .await;
     let quota = |namespace| Key::new(Kind::ResourceQuota, namespace, names::OBJECT);
     let version = |namespace| stage.server.get(&quota(namespace)).unwrap()["metadata"]["resourceVersion"].clone();
     let pods = |namespace| stage.server.get(&quota(namespace)).unwrap()["spec"]["hard"]["pods"].clone();
@@ -291,13 +296,11 @@ async fn a_new_leader_raises_nothing_before_no_write_of_the_last_one_can_land() 
 
 #[tokio::test]
 async fn a_restart_that_raises_nothing_fences_nothing() {
-    let stage = Stage::new(&json!({ "namespaces": [{ "name": "a" }, { "name": "b" }] }));
-    for _ in 0..4 {
-        stage.run().await.unwrap();
-        stage.server.count_quota("acme-a");
-        stage.server.count_quota("acme-b");
-    }
-    stage.server.calls();
+    let stage = Stage::ready_in(
+        &json!({ "namespaces": [{ "name": "a" }, { "name": "b" }] }),
+        &["acme-a", "acme-b"],
+    )
+    .await;
     let next = Stage::on(stage.server.clone(), 10, "p2");
     next.run().await.unwrap();
     assert_eq!(stage.server.whats(), [""; 0]);

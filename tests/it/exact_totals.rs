@@ -26,7 +26,7 @@ use serde_json::{Value, json};
 
 use crate::common::{
     self, PATIENCE,
-    builders::{template, tenant},
+    builders::{pod, template, tenant},
     eventually, oracle,
     record::Record,
 };
@@ -50,20 +50,6 @@ struct Measure {
     thing: fn() -> Value,
 }
 
-fn pod(requests: Value) -> Value {
-    json!({
-        "apiVersion": "v1", "kind": "Pod", "metadata": { "generateName": "p-" },
-        "spec": {
-            "securityContext": { "runAsNonRoot": true, "runAsUser": 1000, "seccompProfile": { "type": "RuntimeDefault" } },
-            "containers": [{
-                "name": "app", "image": "registry.example.com/app:1",
-                "securityContext": { "allowPrivilegeEscalation": false, "capabilities": { "drop": ["ALL"] } },
-                "resources": { "requests": requests.clone(), "limits": requests },
-            }],
-        },
-    })
-}
-
 fn claim() -> Value {
     json!({
         "apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": { "generateName": "c-" },
@@ -77,21 +63,21 @@ const MEASURES: [Measure; 4] = [
         resource: "pods",
         quotas: || json!({ "pods": LIMIT }),
         spread: "Demand",
-        thing: || pod(json!({})),
+        thing: || pod(&json!({})),
     },
     Measure {
         tenant: "cpu",
         resource: "requests.cpu",
         quotas: || json!({ "cpu": "2" }),
         spread: "Fixed",
-        thing: || pod(json!({ "cpu": "100m" })),
+        thing: || pod(&json!({ "cpu": "100m" })),
     },
     Measure {
         tenant: "memory",
         resource: "requests.memory",
         quotas: || json!({ "memory": "2000Mi" }),
         spread: "Fixed",
-        thing: || pod(json!({ "memory": "100Mi" })),
+        thing: || pod(&json!({ "memory": "100Mi" })),
     },
     Measure {
         tenant: "storage",
@@ -303,7 +289,7 @@ async fn a_crowd_gets_exactly_what_the_tenant_is_granted_and_never_more() {
 
 /// Milliseconds until a pod is admitted that its namespace had no room for.
 async fn until_admitted(pods: &Api<Pod>) -> f64 {
-    let wanted: Pod = serde_json::from_value(pod(json!({}))).unwrap();
+    let wanted: Pod = serde_json::from_value(pod(&json!({}))).unwrap();
     let started = Instant::now();
     let mut refused = false;
     loop {
@@ -359,7 +345,7 @@ async fn a_full_namespace_gets_the_room_that_its_siblings_do_not_use() {
         "metadata": { "name": "large" },
         "spec": {
             "selector": { "matchLabels": { "app": "large" } },
-            "template": { "metadata": { "labels": { "app": "large" } }, "spec": pod(json!({ "cpu": "3" }))["spec"] },
+            "template": { "metadata": { "labels": { "app": "large" } }, "spec": pod(&json!({ "cpu": "3" }))["spec"] },
         },
     }))
     .unwrap();

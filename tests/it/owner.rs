@@ -9,20 +9,15 @@ use kube::{
 use serde_json::{Value, json};
 use tenantry::apply::Kind;
 
-use crate::common::{self, builders::tenant};
+use crate::common::{
+    self,
+    builders::{pod, tenant},
+};
 
 fn restricted_pod(name: &str) -> Pod {
-    serde_json::from_value(json!({
-        "metadata": { "name": name },
-        "spec": {
-            "securityContext": { "runAsNonRoot": true, "runAsUser": 1000, "seccompProfile": { "type": "RuntimeDefault" } },
-            "containers": [{
-                "name": "app", "image": "registry.example.com/app:1",
-                "securityContext": { "allowPrivilegeEscalation": false, "capabilities": { "drop": ["ALL"] } },
-            }],
-        },
-    }))
-    .unwrap()
+    let mut pod: Pod = serde_json::from_value(pod(&json!({}))).unwrap();
+    pod.metadata.name = Some(name.to_owned());
+    pod
 }
 
 fn code<T: std::fmt::Debug>(result: Result<T, kube::Error>) -> u16 {

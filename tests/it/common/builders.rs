@@ -3,6 +3,21 @@
 use serde_json::{Value, json};
 use tenantry::api::v1alpha1::{Tenant, TenantTemplate};
 
+/// A pod that every Pod Security Standard admits and that requests so much.
+pub fn pod(requests: &Value) -> Value {
+    json!({
+        "apiVersion": "v1", "kind": "Pod", "metadata": { "generateName": "p-" },
+        "spec": {
+            "securityContext": { "runAsNonRoot": true, "runAsUser": 1000, "seccompProfile": { "type": "RuntimeDefault" } },
+            "containers": [{
+                "name": "app", "image": "registry.example.com/app:1",
+                "securityContext": { "allowPrivilegeEscalation": false, "capabilities": { "drop": ["ALL"] } },
+                "resources": { "requests": requests, "limits": requests },
+            }],
+        },
+    })
+}
+
 /// A Tenant under construction.
 pub struct TenantBuilder(Value);
 
