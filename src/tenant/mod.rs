@@ -52,7 +52,11 @@ use crate::{
         names,
         v1alpha1::{Tenant, TenantTemplate},
     },
-    apply::{Inventory, Kind, custom::CustomWriter, writer::Writer},
+    apply::{
+        Inventory, Kind,
+        custom::CustomWriter,
+        writer::{self, Writer},
+    },
     cli::Admission,
     runtime::{backoff::Backoff, clock::Clock, metrics},
 };
@@ -209,6 +213,13 @@ async fn run(tenant: &Tenant, name: &str, context: &Context) -> Result<(metrics:
 
     // apply: writes what differs
     let applied = apply::apply(&context.writer, &context.pending, &valid, &facts, &objects).await;
+
+    // What changed since it was seen is seen anew in a moment; no trouble that a status should tell of.
+    let outdated = applied.failures.iter().all(writer::Error::is_outdated);
+    if !applied.failures.is_empty() && outdated && context.memory.under_way(name, context.clock.monotonic()) < QUIET_WAY
+    {
+        return Err(Error::Outdated);
+    }
 
     // Nothing is raised before the quotas are fenced against writes of a leader before this one, so look again.
     if valid.quota.fence.is_some() && applied.failures.is_empty() {

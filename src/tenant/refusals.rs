@@ -34,7 +34,17 @@ use crate::{
 pub const RECENT: Duration = Duration::from_secs(20 * 60);
 
 /// Refusals that are kept of one namespace; each workload that waits has one. More come only from someone who floods it.
-const KEPT: usize = 64;
+const KEPT: usize = 16;
+
+/// Bytes of a message that is looked at. The API server takes events of more than a megabyte, and a tenant can have controllers
+/// write such ones: they quote what Pod Security found in a pod's fields.
+const LONGEST: usize = 2048;
+
+/// Resources of a refusal; more than any quota of ours has.
+const RESOURCES: usize = 32;
+
+/// Events that a list holds at once, for the same reason.
+const PAGE: u32 = 20;
 
 /// Refusals by namespace.
 #[derive(Debug, Default)]
@@ -54,8 +64,12 @@ impl Refusals {
     }
 
     /// Takes the event called `event`, in place of what it said before.
-    fn take(&self, namespace: &str, event: &str, refusal: Refusal, until: Monotonic) {
+    fn take(&self, namespace: &str, event: &str, refusal: Refusal, now: Monotonic, until: Monotonic) {
         let mut namespaces = self.lock();
+        namespaces.retain(|_, entries| {
+            entries.retain(|_, entry| entry.until > now);
+            !entries.is_empty()
+        });
         let entries = namespaces.entry(namespace.to_owned()).or_default();
         entries.insert(event.to_owned(), Entry { refusal, until });
         if entries.len() > KEPT {
@@ -91,7 +105,7 @@ pub async fn watch(
     metrics: Arc<Metrics>,
     clock: Arc<dyn Clock>,
 ) {
-    let config = watcher::Config::default().fields("reason=FailedCreate");
+    let config = watcher::Config::default().fields("reason=FailedCreate").page_size(PAGE);
     let mut events = std::pin::pin!(watcher(Api::<Event>::all(client), config).default_backoff());
     while let Some(event) = events.next().await {
         match event {
@@ -115,7 +129,7 @@ pub async fn watch(
 fn hear(event: &Event, refusals: &Refusals, inventory: &Inventory, clock: &dyn Clock) -> Option<Box<str>> {
     let namespace = event.involved_object.namespace.as_deref()?;
     let tenant = inventory.get(&Key::namespace(namespace))?.tenant.clone()?;
-    let refusal = Refusal::parse(event.message.as_deref()?).filter(|refusal| refusal.quota == names::OBJECT)?;
+    let refusal = refusal(event.message.as_deref()?)?;
     let series = event
         .series
         .as_ref()
@@ -127,8 +141,20 @@ fn hear(event: &Event, refusals: &Refusals, inventory: &Inventory, clock: &dyn C
     // A clock that differs from the API server's makes it count longer or shorter, never for ever.
     let age = Duration::try_from(clock.now().duration_since(last)).unwrap_or_default();
     let left = RECENT.checked_sub(age).filter(|left| !left.is_zero())?;
-    refusals.take(namespace, &event.name_any(), refusal, clock.monotonic().plus(left));
+    let now = clock.monotonic();
+    refusals.take(namespace, &event.name_any(), refusal, now, now.plus(left));
     Some(tenant)
+}
+
+/// What our quota refused, if the message says that: right after what is forbidden, for a tenant may have the same words
+/// quoted further on.
+fn refusal(message: &str) -> Option<Refusal> {
+    let (_, why) = message
+        .split_once(" is forbidden: ")
+        .filter(|_| message.len() <= LONGEST)?;
+    Refusal::parse(why)
+        .filter(|refusal| why.starts_with("exceeded quota: ") && refusal.quota == names::OBJECT)
+        .filter(|refusal| refusal.requested.len() <= RESOURCES && refusal.used.len() <= RESOURCES)
 }
 
 #[cfg(test)]
@@ -199,9 +225,17 @@ mod tests {
         let stage = Stage::new();
         let now = "2026-01-01T01:00:00Z";
         let other = refused(1).replace("quota: tenantry", "quota: mine");
+        // What Pod Security says of a pod whose field holds those words.
+        let quoted = r#"Error creating: pods "web-x" is forbidden: violates PodSecurity "restricted:latest": seLinuxOptions (pod set forbidden securityContext.seLinuxOptions: type "is forbidden: exceeded quota: tenantry, requested: pods=30, used: pods=0, limited: pods=0")"#;
+        let list: Vec<String> = (0..=RESOURCES).map(|n| format!("{n}=1")).collect();
+        let many = refused(1).replace("pods=1", &list.join(","));
+        let long = refused(1).replace("web-x", &"x".repeat(LONGEST));
         for event in [
             event("a", "acme-dev", "2026-01-01T00:40:00Z", &refused(1)),
             event("b", "acme-dev", now, &other),
+            event("e", "acme-dev", now, quoted),
+            event("f", "acme-dev", now, &many),
+            event("g", "acme-dev", now, &long),
             event("c", "elsewhere", now, &refused(1)),
             event("d", "acme-dev", now, "Error creating: node out of range"),
         ] {

@@ -90,7 +90,14 @@ pub(super) fn plan(
         QuotaSpread::Fixed => Spread::Fixed,
     };
     let mut plans = plan_all(&spread, rule, &seen);
-    let exposed = seen.len() > 1 && !seen.keys().all(|namespace| facts.own_writes.covers(namespace));
+    // In a namespace that is on its way out for good nothing can be created, whatever its quota says.
+    let ends = |name: &str| {
+        leaving
+            .iter()
+            .any(|Leaving { key, live }| live.deleting && *key.name == *name)
+    };
+    let alive = || seen.keys().filter(|name| !ends(name));
+    let exposed = alive().count() > 1 && !alive().all(|name| facts.own_writes.covers(name));
     let fence = exposed && raises(&plans, &seen);
     if fence {
         hold(&mut plans, &seen);
@@ -118,7 +125,7 @@ pub(super) fn plan(
         under_way,
         look_again,
         // What is on its way out is not written any more; all wait until it is gone.
-        fence: (fence && leaving.is_empty()).then(|| facts.process.clone()),
+        fence: (fence && leaving.iter().all(|Leaving { live, .. }| live.deleting)).then(|| facts.process.clone()),
     }
 }
 

@@ -213,6 +213,16 @@ fn while_an_earlier_leader_may_still_write_nothing_is_raised() {
     assert_eq!(texts(&plan.plans.hard["acme-dev"]), ["pods=5"]);
     assert_eq!(texts(&plan.plans.hard["acme-new"]), ["pods=0"]);
     assert_eq!(plan.fence.as_deref(), Some("p2"));
+    let mut ended = exposed(true);
+    ended.own_writes = OwnWrites::Only(["acme-dev".to_owned(), "acme-new".to_owned()].into());
+    let going = Key::namespace("acme-old");
+    let deleting = json!({ "metadata": { "deletionTimestamp": "2026-01-01T00:00:00Z" } });
+    ended.live.insert(going.clone(), fixture::live(&going, &deleting));
+    assert_eq!(
+        texts(&plan_on(&tenant, &ended).plans.hard["acme-dev"]),
+        ["pods=6"],
+        "one that is stuck on its way out holds up nobody"
+    );
     let plan = plan_on(&tenant, &exposed(true));
     assert_eq!(
         texts(&plan.plans.hard["acme-dev"]),
