@@ -229,7 +229,7 @@ async fn lead(
             // A closed channel means that the process is going down.
             let _ = used.send(template.to_owned());
         },
-        move |tenant| forgetting.memory.forget(tenant),
+        move |tenant| forgetting.forget(tenant),
         tenants_listed,
     );
     // A Tenant must not be judged before its template could be seen.

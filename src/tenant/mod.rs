@@ -114,6 +114,15 @@ pub struct Context {
     pub backoff: Backoff,
 }
 
+impl Context {
+    /// Forgets a Tenant that is gone.
+    pub fn forget(&self, tenant: &str) {
+        self.memory.forget(tenant);
+        self.pending.forget(tenant);
+        self.activity.forget(tenant);
+    }
+}
+
 /// Makes one Tenant as it should be. Never returns an error for what a user wrote: that is a condition.
 pub async fn reconcile(guard: Arc<DeserializeGuard<Tenant>>, context: Arc<Context>) -> Result<Action, Error> {
     let name = guard.name_any();
@@ -273,9 +282,7 @@ async fn finish(tenant: &Tenant, name: &str, context: &Context) -> Result<(metri
     let remaining = cleanup::cleanup(&context.writer, tenant, &facts).await;
     if remaining.is_nothing() {
         context.custom.finalizer(tenant, names::CLEANUP, false).await?;
-        context.memory.forget(name);
-        context.pending.forget(name);
-        context.activity.forget(name);
+        context.forget(name);
         tracing::info!("tenant is gone");
         return Ok((metrics::Outcome::Changed, Action::await_change()));
     }
