@@ -245,21 +245,7 @@ async fn tenants_live_without_the_operator_which_then_rewrites_nothing_and_keeps
     let operator = lab.operator(common::binary()).await.unwrap();
     common::all_ready(&admin).await;
     // The template's number of tenants is gathered for a second.
-    let templates: Api<TenantTemplate> = Api::all(admin.clone());
-    eventually("the template to count its tenants", PATIENCE, || async {
-        let counted = templates
-            .get(TEMPLATE)
-            .await
-            .unwrap()
-            .status
-            .map_or(0, |status| status.tenants);
-        if counted == i64::try_from(TENANTS).unwrap() {
-            Ok(())
-        } else {
-            Err(counted)
-        }
-    })
-    .await;
+    common::counts_tenants(&admin, TEMPLATE, TENANTS).await;
     assert!(operator.stop().await.unwrap().success());
 
     refuses_what_it_should(&lab, "t1-a").await;

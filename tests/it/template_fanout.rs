@@ -96,21 +96,7 @@ async fn a_changed_template_reaches_all_its_tenants_and_writes_only_what_changed
     futures::future::join_all(tenants.iter().map(|tenant| common::create(&admin, tenant))).await;
     common::all_ready(&admin).await;
     granted(&admin, "10").await;
-    let templates: Api<TenantTemplate> = Api::all(admin.clone());
-    eventually("the template to count its tenants", PATIENCE, || async {
-        let counted = templates
-            .get(TEMPLATE)
-            .await
-            .unwrap()
-            .status
-            .map_or(0, |status| status.tenants);
-        if counted == i64::try_from(TENANTS).unwrap() {
-            Ok(())
-        } else {
-            Err(counted)
-        }
-    })
-    .await;
+    common::counts_tenants(&admin, TEMPLATE, TENANTS).await;
 
     let start = audit::mark(&lab, &admin).await;
     change(&admin, json!({ "spec": { "quotas": { "pods": 12 } } })).await;

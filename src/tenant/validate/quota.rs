@@ -124,7 +124,7 @@ pub(super) fn plan(
         seen,
         under_way,
         look_again,
-        // What is on its way out is not written any more; all wait until it is gone.
+        // What leaves is not written any more; all wait until its deletion has begun.
         fence: (fence && leaving.iter().all(|Leaving { live, .. }| live.deleting)).then(|| facts.process.clone()),
     }
 }

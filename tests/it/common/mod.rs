@@ -156,6 +156,21 @@ fn is_ready(tenant: &Tenant) -> bool {
     ready.any(|ready| ready.status == "True" && ready.observed_generation == tenant.metadata.generation)
 }
 
+/// Waits until a template's status counts so many tenants.
+pub async fn counts_tenants(client: &Client, template: &str, tenants: usize) {
+    let templates: Api<TenantTemplate> = Api::all(client.clone());
+    eventually("the template to count its tenants", PATIENCE, || async {
+        let status = templates.get(template).await.unwrap().status;
+        let counted = status.map_or(0, |status| status.tenants);
+        if counted == i64::try_from(tenants).unwrap() {
+            Ok(())
+        } else {
+            Err(counted)
+        }
+    })
+    .await;
+}
+
 /// The HTTP status of an answer.
 pub fn code<T>(result: Result<T, kube::Error>) -> u16 {
     match result {
