@@ -3,11 +3,9 @@
 //! Start: endpoints, leadership, CRDs, caches, controllers. End: controllers drain, the lease is given up, endpoints
 //! close. A process that lost its lease, or of which a part ended, exits with an error.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-    time::Duration,
-};
+mod caches;
+
+use std::{sync::Arc, time::Duration};
 
 use anyhow::{Context as _, bail};
 use futures::StreamExt as _;
@@ -24,27 +22,28 @@ use kube::{
 use tokio::{
     net::TcpListener,
     sync::{mpsc, watch},
-    task::{AbortHandle, JoinSet},
+    task::JoinSet,
 };
 
+use self::caches::Caches;
 use crate::{
     api::{names, v1alpha1::TenantTemplate},
-    apply::{self, Inventory, Kind, custom::CustomWriter, served, writer::Writer},
+    apply::{Inventory, Kind, custom::CustomWriter, served, writer::Writer},
     cli::Settings,
     runtime::{
         admin::{self, Admin},
         backoff::{Backoff, BackoffConfig},
         client,
         clock::{Clock, SystemClock},
-        health::{GateHandle, Gates, Heartbeats},
+        health::{Gates, Heartbeats},
         leader::{self, Elector, Ended, KubeLease, LeaderHandle},
         metrics::Metrics,
         shutdown,
     },
     template,
     tenant::{
-        self, activity::Activity, controller, dereference::Served, memory::Memory, pending::PendingQuotas, refusals,
-        refusals::Refusals, template_changes,
+        self, activity::Activity, controller, memory::Memory, pending::PendingQuotas, refusals, refusals::Refusals,
+        template_changes,
     },
 };
 
@@ -358,172 +357,4 @@ where
         let _ = store.wait_until_ready().await;
     };
     (ready, tokio_stream::wrappers::UnboundedReceiverStream::new(receiver))
-}
-
-/// The watches of managed kinds, with what they found.
-struct Caches<F> {
-    receiver: watch::Receiver<Served>,
-    /// Keeps the set of optional watches in step with the CRDs that are there.
-    run: F,
-}
-
-impl Caches<()> {
-    /// Starts every watch and waits until each kind that is served was listed.
-    async fn start(
-        client: Client,
-        inventory: Arc<Inventory>,
-        wake: mpsc::UnboundedSender<Box<str>>,
-        gates: &Gates,
-        metrics: Arc<Metrics>,
-        settings: &tenant::Settings,
-    ) -> anyhow::Result<Caches<impl Future<Output = ()> + Send + use<>>> {
-        let (report, mut reports) = mpsc::unbounded_channel();
-        let watches = Watches {
-            client: client.clone(),
-            inventory,
-            wake,
-            metrics: metrics.clone(),
-            report,
-        };
-        let mut waiting = BTreeMap::new();
-        for kind in Kind::ALL.into_iter().filter(|kind| !kind.is_optional()) {
-            let gate = gates.register(format!("watch:{}", kind.as_str()));
-            gate.unready("not listed yet");
-            waiting.insert(kind, gate);
-            watches.start(kind);
-        }
-        let model = settings.model_resource.clone();
-        let mut installed = Box::pin(served::installed(client.clone(), controller::optional_crds(&model)));
-        let first = installed
-            .next()
-            .await
-            .context("the watch of CustomResourceDefinitions ended")?;
-        let mut optional: BTreeMap<Kind, AbortHandle> = BTreeMap::new();
-        let mut served = Served {
-            models: first.contains(&model),
-            kinds: BTreeSet::new(),
-        };
-        for kind in wanted(&first) {
-            served::until_listed(&client, kind).await;
-            waiting.insert(kind, closed_gate(gates, kind));
-            optional.insert(kind, watches.start(kind));
-            served.kinds.insert(kind);
-        }
-        report_missing(&metrics, &served);
-        while !waiting.is_empty() {
-            let kind = reports.recv().await.context("the watches ended")?;
-            if let Some(gate) = waiting.remove(&kind) {
-                gate.ready();
-            }
-        }
-        let (sender, receiver) = watch::channel(served);
-        let run = async move {
-            loop {
-                tokio::select! {
-                    names = installed.next() => {
-                        let Some(names) = names else { return };
-                        let wanted: BTreeSet<Kind> = wanted(&names).collect();
-                        sender.send_if_modified(|served| {
-                            let changed = served.models != names.contains(&model);
-                            served.models = names.contains(&model);
-                            changed
-                        });
-                        for kind in optional.keys().copied().filter(|kind| !wanted.contains(kind)).collect::<Vec<_>>() {
-                            if let Some(task) = optional.remove(&kind) {
-                                task.abort();
-                            }
-                            sender.send_modify(|served| { served.kinds.remove(&kind); });
-                            apply::watch::forget(kind, &watches.inventory, &watches.wake);
-                            tracing::info!(kind = kind.as_str(), "the cluster no longer serves the kind");
-                        }
-                        for kind in wanted {
-                            optional.entry(kind).or_insert_with(|| watches.start_when_listed(kind));
-                        }
-                        report_missing(&metrics, &sender.borrow());
-                    }
-                    kind = reports.recv() => {
-                        let Some(kind) = kind else { return };
-                        if optional.contains_key(&kind) && sender.send_if_modified(|served| served.kinds.insert(kind)) {
-                            tracing::info!(kind = kind.as_str(), "the cluster serves the kind now");
-                            report_missing(&metrics, &sender.borrow());
-                        }
-                    }
-                }
-            }
-        };
-        Ok(Caches { receiver, run })
-    }
-}
-
-fn closed_gate(gates: &Gates, kind: Kind) -> GateHandle {
-    let gate = gates.register(format!("watch:{}", kind.as_str()));
-    gate.unready("not listed yet");
-    gate
-}
-
-fn wanted(names: &BTreeSet<String>) -> impl Iterator<Item = Kind> {
-    Kind::ALL
-        .into_iter()
-        .filter(|kind| kind.optional_crd().is_some_and(|name| names.contains(&name)))
-}
-
-fn report_missing(metrics: &Metrics, served: &Served) {
-    for kind in Kind::ALL.into_iter().filter(|kind| kind.is_optional()) {
-        metrics.set_crd_missing(kind.as_str(), !served.kinds.contains(&kind));
-    }
-}
-
-#[derive(Clone)]
-struct Watches {
-    client: Client,
-    inventory: Arc<Inventory>,
-    wake: mpsc::UnboundedSender<Box<str>>,
-    metrics: Arc<Metrics>,
-    report: mpsc::UnboundedSender<Kind>,
-}
-
-impl Watches {
-    fn start(&self, kind: Kind) -> AbortHandle {
-        let Self {
-            client,
-            inventory,
-            wake,
-            ..
-        } = self.clone();
-        tokio::spawn(apply::watch::watch(
-            client,
-            kind,
-            inventory,
-            wake,
-            Arc::new(self.clone()),
-        ))
-        .abort_handle()
-    }
-
-    fn start_when_listed(&self, kind: Kind) -> AbortHandle {
-        let this = self.clone();
-        tokio::spawn(async move {
-            served::until_listed(&this.client, kind).await;
-            let Self {
-                client,
-                inventory,
-                wake,
-                ..
-            } = this.clone();
-            apply::watch::watch(client, kind, inventory, wake, Arc::new(this)).await;
-        })
-        .abort_handle()
-    }
-}
-
-impl apply::watch::Observer for Watches {
-    fn synced(&self, kind: Kind) {
-        // A closed channel means that the process is going down.
-        let _ = self.report.send(kind);
-    }
-
-    fn failed(&self, kind: Kind, error: &watcher::Error) {
-        self.metrics.watch_failed(kind.as_str());
-        tracing::warn!(kind = kind.as_str(), %error, "a watch broke; it is started again");
-    }
 }
