@@ -42,8 +42,8 @@ use crate::{
     },
     template,
     tenant::{
-        self, activity::Activity, controller, memory::Memory, pending::PendingQuotas, refusals, refusals::Refusals,
-        template_changes,
+        self, activity::Activity, claims::Claims, controller, memory::Memory, pending::PendingQuotas,
+        refusals::Refusals, template_changes,
     },
 };
 
@@ -158,18 +158,15 @@ async fn lead(
         () = served::until_listed(&client, Kind::TenantPolicy) => crds.ready(),
         () = shutdown.clone().requested() => return Ok(()),
     }
-    let tenant_settings = tenant::Settings {
-        accelerator_resources: settings.resources.accelerators.clone(),
-        model_resource: settings.resources.model.clone(),
-        admission: settings.admission.clone(),
-        status_interval: settings.status_interval,
-    };
+    let tenant_settings = of_tenants(&settings);
     let inventory = Arc::new(Inventory::default());
+    let claims: Arc<Claims> = Arc::default();
     let (wake, woken) = mpsc::unbounded_channel();
     let wake_refused = wake.clone();
     let caches = Caches::start(
         client.clone(),
         inventory.clone(),
+        claims.clone(),
         wake,
         &gates,
         metrics.clone(),
@@ -189,17 +186,27 @@ async fn lead(
     let (tenants_listed, all_tenants_listed) = watch::channel(false);
 
     let refusals: Arc<Refusals> = Arc::default();
+    caches::hear_refusals(
+        client.clone(),
+        refusals.clone(),
+        inventory.clone(),
+        wake_refused,
+        metrics.clone(),
+        clock.clone(),
+    )
+    .await;
     let (used, used_templates) = mpsc::unbounded_channel::<String>();
     let context = Arc::new(tenant::Context {
         custom: CustomWriter::new(client.clone(), leader.clone(), names::TENANT_MANAGER),
         writer: Writer::new(client.clone(), inventory.clone(), leader.clone()),
         inventory: inventory.clone(),
+        claims,
         templates: template_reader.clone(),
         served: served.receiver.clone(),
         settings: tenant_settings.clone(),
         pending: PendingQuotas::new(format!("{:08x}", fastrand::u32(..))),
         activity: Activity::default(),
-        refusals: refusals.clone(),
+        refusals,
         memory: Memory::default(),
         clock: clock.clone(),
         recorder: Recorder::new(
@@ -212,14 +219,6 @@ async fn lead(
         metrics: metrics.clone(),
         backoff: Backoff::new(BackoffConfig::default(), clock.clone(), fastrand::Rng::new()),
     });
-    let hearing = refusals::watch(
-        client.clone(),
-        refusals,
-        inventory.clone(),
-        wake_refused,
-        metrics.clone(),
-        clock.clone(),
-    );
     let forgetting = context.clone();
     let tenants = controller::tenants(
         client.clone(),
@@ -311,9 +310,17 @@ async fn lead(
     tokio::select! {
         result = draining => result,
         () = ticking => Ok(()),
-        () = hearing => bail!("the watch of events ended by itself"),
         () = served.run => bail!("the watches ended by themselves"),
         () = late => bail!("running work did not end within {:?}", settings.shutdown_grace),
+    }
+}
+
+fn of_tenants(settings: &Settings) -> tenant::Settings {
+    tenant::Settings {
+        accelerator_resources: settings.resources.accelerators.clone(),
+        model_resource: settings.resources.model.clone(),
+        admission: settings.admission.clone(),
+        status_interval: settings.status_interval,
     }
 }
 

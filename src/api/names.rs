@@ -24,6 +24,17 @@ pub const POD_SECURITY_MODES: [&str; 3] = ["enforce", "audit", "warn"];
 /// Prefix of the Pod Security labels.
 pub const POD_SECURITY: &str = "pod-security.kubernetes.io/";
 
+/// Label on a tenant's home namespace, where TenantNamespaces are asked for.
+pub const HOME: &str = "tenantry.dev/home";
+/// Name of the home namespace inside the tenant; no other namespace of a tenant is called so.
+pub const HOME_NAME: &str = "home";
+/// Key of ResourceQuota that counts TenantNamespaces.
+pub const CLAIMS: &str = "count/tenantnamespaces.tenantry.dev";
+/// ClusterRole and RoleBinding of a home namespace: asking for namespaces and giving them back.
+pub const HOME_OWNER: &str = "tenantry-home-owner";
+/// ClusterRole and RoleBinding of a home namespace: seeing what was asked for.
+pub const HOME_VIEWER: &str = "tenantry-home-viewer";
+
 /// Annotation by which a cluster admin hands an existing namespace to the named tenant.
 pub const ADOPT_BY: &str = "tenantry.dev/adopt-by";
 /// Annotation on a quota that names the process which wrote it, put there where a write of an earlier leader may be under way.
@@ -54,4 +65,14 @@ pub const DASHBOARD: &str = "tenantry-dashboard";
 /// The full name of a tenant's namespace: `<tenant>-<name>`.
 pub fn namespace(tenant: &str, name: &str) -> String {
     format!("{tenant}-{name}")
+}
+
+/// The tenant's home namespace.
+pub fn home(tenant: &str) -> String {
+    namespace(tenant, HOME_NAME)
+}
+
+/// The tenant whose home namespace would be called so.
+pub fn tenant_at_home(namespace: &str) -> Option<&str> {
+    namespace.strip_suffix(HOME_NAME)?.strip_suffix('-')
 }

@@ -76,8 +76,8 @@ impl CustomWriter {
     ///
     /// A replace and not a patch: for a patch the API server encodes the stored object, merges, and decodes the result, a
     /// fifth of what the whole write costs it (profiled, docs/benchmarks.md). Of the body it takes the status alone, so
-    /// no spec is sent.
-    pub async fn status<K>(&self, seen: &K, status: &impl Serialize) -> Result<(), Error>
+    /// no spec is sent. Gives the version that the object has then.
+    pub async fn status<K>(&self, seen: &K, status: &impl Serialize) -> Result<String, Error>
     where
         K: Resource<DynamicType = ()>,
     {
@@ -88,10 +88,15 @@ impl CustomWriter {
             field_manager: Some(self.manager.to_owned()),
             ..PostParams::default()
         };
-        let api: Api<DynamicObject> = Api::all_with(self.client.clone(), &ApiResource::erase::<K>(&()));
+        let resource = ApiResource::erase::<K>(&());
+        let api: Api<DynamicObject> = match seen.namespace() {
+            Some(namespace) => Api::namespaced_with(self.client.clone(), &namespace, &resource),
+            None => Api::all_with(self.client.clone(), &resource),
+        };
         self.check_leading()?;
         let answer = api.replace_status(&seen.name_any(), &params, &body).await;
-        answer.map(drop).map_err(|source| failed("status", kind(), source))
+        let written = answer.map_err(|source| failed("status", kind(), source))?;
+        Ok(written.metadata.resource_version.unwrap_or_default())
     }
 
     /// Adds or removes a finalizer of the object that was seen as `seen`; gives it as it then stands.
@@ -135,7 +140,7 @@ where
     content["apiVersion"] = json!(K::api_version(&()));
     content["kind"] = json!(K::kind(&()));
     content["metadata"] = json!({
-        "name": seen.meta().name, "uid": seen.meta().uid, "resourceVersion": seen.meta().resource_version,
+        "name": seen.meta().name, "namespace": seen.meta().namespace, "uid": seen.meta().uid, "resourceVersion": seen.meta().resource_version,
     });
     serde_json::from_value(content)
 }

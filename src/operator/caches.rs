@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
+    time::Duration,
 };
 
 use anyhow::Context as _;
@@ -16,11 +17,46 @@ use tokio::{
 use crate::{
     apply::{self, Inventory, Kind, served},
     runtime::{
+        clock::Clock,
         health::{GateHandle, Gates},
         metrics::Metrics,
     },
-    tenant::{self, controller, dereference::Served},
+    tenant::{
+        self,
+        claims::{self, Claims},
+        controller,
+        dereference::Served,
+        refusals::{self, Refusals},
+    },
 };
+
+/// How long the start waits for what quotas refused before it. Without it a share could go back before it is known that
+/// somebody waits for it; with an API server that does not answer, other tenants should not wait longer.
+const HEARING: Duration = Duration::from_secs(5);
+
+/// Starts the watch of what quotas refuse; the namespaces must be known.
+pub(super) async fn hear_refusals(
+    client: Client,
+    refusals: Arc<Refusals>,
+    inventory: Arc<Inventory>,
+    wake: mpsc::UnboundedSender<Box<str>>,
+    metrics: Arc<Metrics>,
+    clock: Arc<dyn Clock>,
+) {
+    let (sender, mut heard) = watch::channel(false);
+    let listed = move || {
+        sender.send_replace(true);
+    };
+    tokio::spawn(refusals::watch(
+        client, refusals, inventory, wake, metrics, clock, listed,
+    ));
+    if tokio::time::timeout(HEARING, heard.wait_for(|heard| *heard))
+        .await
+        .is_err()
+    {
+        tracing::warn!("FailedCreate events could not be listed in time; shares follow what is refused from now on");
+    }
+}
 
 /// The watches of managed kinds, with what they found.
 pub(super) struct Caches<F> {
@@ -34,11 +70,27 @@ impl Caches<()> {
     pub(super) async fn start(
         client: Client,
         inventory: Arc<Inventory>,
+        claims: Arc<Claims>,
         wake: mpsc::UnboundedSender<Box<str>>,
         gates: &Gates,
         metrics: Arc<Metrics>,
         settings: &tenant::Settings,
     ) -> anyhow::Result<Caches<impl Future<Output = ()> + Send + use<>>> {
+        // What owners asked for must not seem gone because it was not heard yet.
+        let asked = gates.register("watch:TenantNamespace");
+        asked.unready("not listed yet");
+        let (claims_listed, mut all_claims_listed) = watch::channel(false);
+        let listed = move || {
+            claims_listed.send_replace(true);
+        };
+        tokio::spawn(claims::watch(
+            client.clone(),
+            claims,
+            wake.clone(),
+            metrics.clone(),
+            listed,
+        ));
+
         let (report, mut reports) = mpsc::unbounded_channel();
         let watches = Watches {
             client: client.clone(),
@@ -78,6 +130,11 @@ impl Caches<()> {
                 gate.ready();
             }
         }
+        all_claims_listed
+            .wait_for(|listed| *listed)
+            .await
+            .context("the watch of TenantNamespaces ended")?;
+        asked.ready();
         let (sender, receiver) = watch::channel(served);
         let run = async move {
             loop {

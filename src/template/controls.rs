@@ -129,12 +129,15 @@ pub fn controls(spec: &TenantTemplateSpec, served: &Served, settings: &Settings)
         NotEnforced,
         "a change reaches every tenant at once; stages do not exist yet",
     );
-    list.add(
-        *self_service != SelfService::Disabled,
-        "selfService",
-        NotEnforced,
-        "namespaces are added by the platform team, in the Tenant",
-    );
+    let (state, how) = match self_service {
+        SelfService::Claim => (Enforced, "RBAC and ResourceQuota, in the tenant's home namespace"),
+        SelfService::Direct => (
+            NotEnforced,
+            "not done yet: namespaces are added by the platform team, in the Tenant",
+        ),
+        SelfService::Disabled => (Enforced, "RBAC"),
+    };
+    list.add(*self_service != SelfService::Disabled, "selfService", state, how);
     list.controls
 }
 

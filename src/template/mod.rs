@@ -121,7 +121,7 @@ async fn run(template: &TenantTemplate, name: &str, context: &Context) -> Result
         return Ok(metrics::Outcome::Unchanged);
     }
     match context.custom.status(template, &status).await {
-        Ok(()) => Ok(metrics::Outcome::Changed),
+        Ok(_) => Ok(metrics::Outcome::Changed),
         Err(Error::Outdated { .. }) => Ok(metrics::Outcome::Waiting),
         Err(error) => Err(error),
     }

@@ -7,17 +7,23 @@
 use std::{collections::BTreeMap, collections::BTreeSet, sync::Arc};
 
 use futures::{StreamExt as _, future, stream};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use super::{
-    build::NamespaceObjects,
+    build::{NamespaceObjects, Place},
     dereference::Facts,
     pending::PendingQuotas,
     validate::{Leaving, ValidTenant},
 };
-use crate::apply::{
-    Key, Kind, Live, Object,
-    writer::{self, Outcome, Writer},
+use crate::{
+    api::{
+        names,
+        v1alpha1::{PodSecurity, TenantState},
+    },
+    apply::{
+        Key, Kind, Live, Object,
+        writer::{self, Outcome, Writer},
+    },
 };
 
 /// What stands after this run.
@@ -38,8 +44,8 @@ pub struct Applied {
 pub struct AppliedNamespace {
     /// Full name.
     pub name: String,
-    /// Whether the Tenant lists it.
-    pub listed: bool,
+    /// What it is to its tenant.
+    pub place: Place,
     /// How far it came.
     pub progress: Progress,
     /// The quota as it stands.
@@ -172,6 +178,30 @@ pub(super) async fn withdraw_rights(
     }
 }
 
+/// Has every TenantPolicy refuse the tenant's writes, whatever else cannot be done for the tenant.
+pub(super) async fn freeze(writer: &Writer, uid: Option<&str>, facts: &Facts, applied: &mut Applied) {
+    let policies = facts
+        .live
+        .iter()
+        .filter(|(key, live)| key.kind == Kind::TenantPolicy && is_ours(live, uid));
+    for (key, live) in policies {
+        let body = live.body();
+        let mut spec = body["spec"].clone();
+        spec["state"] = json!(TenantState::Frozen);
+        let frozen = Object {
+            key: key.clone(),
+            labels: Map::new(),
+            annotations: Map::new(),
+            owner: body["metadata"]["ownerReferences"].get(0).cloned(),
+            content: Map::from_iter([("spec".to_owned(), spec)]),
+        };
+        match writer.ensure(&frozen, Some(live)).await {
+            Ok(Outcome::Unchanged(_)) => {}
+            result => applied.record(result.map(drop)),
+        }
+    }
+}
+
 struct Run {
     namespace: AppliedNamespace,
     changed: bool,
@@ -179,6 +209,16 @@ struct Run {
 }
 
 impl Run {
+    /// Whether the Namespace stands now.
+    fn note_namespace(&mut self, result: Result<Outcome, writer::Error>) -> bool {
+        if let Err(writer::Error::Foreign { .. }) = result {
+            self.namespace.progress =
+                Progress::Conflict("it exists and is not this tenant's; choose another name".to_owned());
+            return false;
+        }
+        self.note(result).is_some()
+    }
+
     fn note(&mut self, result: Result<Outcome, writer::Error>) -> Option<Arc<Live>> {
         match result {
             Ok(Outcome::Unchanged(live)) => Some(live),
@@ -194,6 +234,16 @@ impl Run {
     }
 }
 
+/// Whether the namespace is to have a laxer Pod Security Standard than it has.
+fn loosens(live: &Live, desired: &Object) -> bool {
+    let key = format!("{}{}", names::POD_SECURITY, names::POD_SECURITY_MODES[0]);
+    let level = |label: &Value| {
+        let levels = [PodSecurity::Privileged, PodSecurity::Baseline, PodSecurity::Restricted];
+        levels.into_iter().find(|level| label.as_str() == Some(level.label()))
+    };
+    level(&live.body()["metadata"]["labels"][&key]) > desired.labels.get(&key).and_then(level)
+}
+
 async fn apply_namespace(
     writer: &Writer,
     pending: &PendingQuotas,
@@ -202,17 +252,17 @@ async fn apply_namespace(
     objects: &NamespaceObjects,
 ) -> Run {
     let NamespaceObjects {
+        place,
         namespace,
         guards,
         extras,
         rights,
     } = objects;
     let name = namespace.key.name.to_string();
-    let listed = tenant.namespaces.iter().any(|valid| valid.listed && valid.name == name);
     let mut run = Run {
         namespace: AppliedNamespace {
             name: name.clone(),
-            listed,
+            place: *place,
             progress: Progress::Failed,
             quota: None,
             monitors: BTreeSet::new(),
@@ -220,23 +270,11 @@ async fn apply_namespace(
         changed: false,
         failures: Vec::new(),
     };
-    match writer
-        .ensure(
-            namespace,
-            facts.namespaces.get(&name).or_else(|| facts.live.get(&namespace.key)),
-        )
-        .await
-    {
-        Err(writer::Error::Foreign { .. }) => {
-            run.namespace.progress =
-                Progress::Conflict("it exists and is not this tenant's; choose another name".to_owned());
-            return run;
-        }
-        result => {
-            if run.note(result).is_none() {
-                return run;
-            }
-        }
+    let standing = facts.namespaces.get(&name).or_else(|| facts.live.get(&namespace.key));
+    // A laxer Pod Security Standard comes last: nothing is opened before all that is to be closed is.
+    let loosened = standing.is_some_and(|live| loosens(live, namespace));
+    if !loosened && !run.note_namespace(writer.ensure(namespace, standing).await) {
+        return run;
     }
 
     let live = |object: &Object| facts.live.get(&object.key);
@@ -264,7 +302,13 @@ async fn apply_namespace(
             .chain(extras)
             .map(async |object| (object, ensure(object).await)),
     );
-    let (ordered, independent) = future::join(ordered, independent).await;
+    // Where people are in already, exposures are closed before quota is taken; where nobody is, order matters to none.
+    let (ordered, independent) = if standing.is_some() {
+        let independent = independent.await;
+        (ordered.await, independent)
+    } else {
+        future::join(ordered, independent).await
+    };
 
     let mut guards_stand = true;
     for (object, result) in ordered.into_iter().chain(independent) {
@@ -278,7 +322,7 @@ async fn apply_namespace(
             _ => {}
         }
     }
-    if !guards_stand {
+    if !guards_stand || (loosened && !run.note_namespace(writer.ensure(namespace, standing).await)) {
         return run;
     }
     let enforced = run
@@ -330,9 +374,10 @@ fn is_counted(quota: &Value) -> bool {
             .all(|key| quota["status"]["used"].get(key.as_str()).is_some() || is_unknown(key))
 }
 
-/// Resources that no evaluator counts never show up in `used`.
+/// Resources that no evaluator counts never show up in `used`. Our own kind is counted at the latest when the quota
+/// controller has looked again which kinds there are, every 30 s.
 fn is_unknown(resource: &str) -> bool {
-    resource.starts_with("count/")
+    resource.starts_with("count/") && resource != names::CLAIMS
 }
 
 /// Takes away what is ours, stands in a namespace that stays, and is not desired.

@@ -12,8 +12,11 @@ use super::{
     dereference::Facts,
 };
 use crate::{
-    api::v1alpha1::{DeletionPolicy, Tenant},
-    apply::{Kind, Live, writer::Writer},
+    api::{
+        names,
+        v1alpha1::{DeletionPolicy, Tenant},
+    },
+    apply::{Key, Kind, Live, writer::Writer},
 };
 
 /// What is left to do.
@@ -30,6 +33,18 @@ impl Remaining {
     pub fn is_nothing(&self) -> bool {
         self.namespaces.is_empty() && self.applied.failures.is_empty()
     }
+
+    async fn delete(&mut self, writer: &Writer, key: &Key, live: &Live) {
+        self.namespaces.push((key.name.to_string(), held_by(live)));
+        if live.deleting {
+            return;
+        }
+        let result = match writer.withdraw_roles(&key.name).await {
+            Ok(()) => writer.delete(key, live).await,
+            refused => refused,
+        };
+        self.applied.failures.extend(result.err());
+    }
 }
 
 /// Takes one step towards the end.
@@ -45,6 +60,7 @@ pub async fn cleanup(writer: &Writer, tenant: &Tenant, facts: &Facts) -> Remaini
         return remaining;
     }
     let ours = |live: &Live| apply::is_ours(live, uid);
+    let home = names::home(tenant.metadata.name.as_deref().unwrap_or_default());
     match tenant.spec.deletion_policy {
         DeletionPolicy::Delete => {
             for (key, live) in facts
@@ -52,15 +68,7 @@ pub async fn cleanup(writer: &Writer, tenant: &Tenant, facts: &Facts) -> Remaini
                 .iter()
                 .filter(|(key, live)| key.kind == Kind::Namespace && ours(live))
             {
-                remaining.namespaces.push((key.name.to_string(), held_by(live)));
-                if live.deleting {
-                    continue;
-                }
-                let result = match writer.withdraw_roles(&key.name).await {
-                    Ok(()) => writer.delete(key, live).await,
-                    refused => refused,
-                };
-                remaining.applied.failures.extend(result.err());
+                remaining.delete(writer, key, live).await;
             }
         }
         DeletionPolicy::Retain => {
@@ -69,6 +77,13 @@ pub async fn cleanup(writer: &Writer, tenant: &Tenant, facts: &Facts) -> Remaini
                 .iter()
                 .filter(|(key, live)| key.kind != Kind::RoleBinding && ours(live))
             {
+                // Nothing is in the home namespace that anybody would want to keep.
+                if *key == Key::namespace(&home) {
+                    remaining.delete(writer, key, live).await;
+                }
+                if key.home() == home {
+                    continue;
+                }
                 let withdrawn = match key.kind {
                     Kind::Namespace => writer.withdraw_roles(&key.name).await,
                     _ => Ok(()),

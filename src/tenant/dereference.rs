@@ -6,6 +6,8 @@ use std::{
     time::Duration,
 };
 
+use kube::ResourceExt as _;
+
 use crate::{
     api::{
         names,
@@ -13,7 +15,10 @@ use crate::{
     },
     apply::{Inventory, Key, Kind, Live},
     domain::allocation::Refusal,
-    tenant::pending::{OwnWrites, Pending},
+    tenant::{
+        claims::Claim,
+        pending::{OwnWrites, Pending},
+    },
 };
 
 /// What was found.
@@ -23,7 +28,9 @@ pub struct Facts {
     pub template: Template,
     /// Every live object that is labelled as this tenant's.
     pub live: BTreeMap<Key, Arc<Live>>,
-    /// The live namespace behind each listed name, whoever it belongs to.
+    /// What its owners asked for, by name.
+    pub claims: Vec<Claim>,
+    /// The live namespace behind each name of [`names_of`], whoever it belongs to.
     pub namespaces: BTreeMap<String, Arc<Live>>,
     /// What the cluster serves of the kinds that it may lack.
     pub served: Served,
@@ -37,6 +44,10 @@ pub struct Facts {
     pub refusals: BTreeMap<String, Vec<Refusal>>,
     /// Namespaces whose use changed just now, and how long their quotas are left alone for that.
     pub busy: BTreeMap<String, Duration>,
+    /// Whether the quota of the home namespace must be written to be counted.
+    pub nudge_home: bool,
+    /// How long until that has to be looked at again.
+    pub look_again: Option<Duration>,
     /// How long the first of the refusals still counts.
     pub refusals_end: Option<Duration>,
 }
@@ -62,18 +73,30 @@ pub struct Served {
     pub models: bool,
 }
 
+/// Every namespace that a Tenant may be about: those that it lists, those that were asked for, and its home.
+pub fn names_of(tenant: &Tenant, name: &str, claims: &[Claim]) -> Vec<String> {
+    let listed = tenant.spec.namespaces.iter().map(|entry| entry.name.clone());
+    let claimed = claims.iter().map(|claim| claim.name_any());
+    let all = listed.chain(claimed).chain([names::HOME_NAME.to_owned()]);
+    all.map(|short| names::namespace(name, &short)).collect()
+}
+
 /// Looks up what `tenant` refers to; what this process itself remembers of it is left empty.
-pub fn dereference(tenant: &Tenant, name: &str, template: Template, inventory: &Inventory, served: Served) -> Facts {
-    let listed = tenant
-        .spec
-        .namespaces
-        .iter()
-        .map(|entry| names::namespace(name, &entry.name));
-    let namespaces = listed
+pub fn dereference(
+    tenant: &Tenant,
+    name: &str,
+    template: Template,
+    claims: Vec<Claim>,
+    inventory: &Inventory,
+    served: Served,
+) -> Facts {
+    let namespaces = names_of(tenant, name, &claims)
+        .into_iter()
         .filter_map(|namespace| inventory.get(&Key::namespace(&namespace)).map(|live| (namespace, live)))
         .collect();
     Facts {
         template,
+        claims,
         live: inventory.of_tenant(name),
         namespaces,
         served,

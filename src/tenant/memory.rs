@@ -25,6 +25,7 @@ struct Note {
     tier: Option<Tier>,
     state: Option<TenantState>,
     news: &'static str,
+    uncounted: Option<(u64, Monotonic)>,
 }
 
 impl Memory {
@@ -55,6 +56,19 @@ impl Memory {
     /// The status was written.
     pub fn status_written(&self, tenant: &str, now: Monotonic) {
         self.lock().entry(tenant.to_owned()).or_default().status_written = Some(now);
+    }
+
+    /// How long the home namespace's quota has had this version without its TenantNamespaces being counted.
+    pub fn uncounted(&self, tenant: &str, version: u64, now: Monotonic) -> Duration {
+        let mut notes = self.lock();
+        let note = notes.entry(tenant.to_owned()).or_default();
+        match note.uncounted {
+            Some((seen, since)) if seen == version => now.since(since),
+            _ => {
+                note.uncounted = Some((version, now));
+                Duration::ZERO
+            }
+        }
     }
 
     /// What the status says, for metrics.
@@ -145,6 +159,14 @@ mod tests {
             None,
             "each by itself"
         );
+    }
+
+    #[test]
+    fn a_quota_is_uncounted_for_as_long_as_it_has_one_version() {
+        let memory = Memory::default();
+        assert_eq!(memory.uncounted("acme", 7, at(5)), Duration::ZERO);
+        assert_eq!(memory.uncounted("acme", 7, at(9)), Duration::from_secs(4));
+        assert_eq!(memory.uncounted("acme", 8, at(9)), Duration::ZERO);
     }
 
     #[test]

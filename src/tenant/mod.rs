@@ -9,6 +9,7 @@
 pub mod activity;
 pub mod apply;
 pub mod build;
+pub mod claims;
 pub mod cleanup;
 pub mod controller;
 pub mod dereference;
@@ -40,20 +41,21 @@ pub use self::error::Error;
 use self::{
     activity::Activity,
     apply::Applied,
+    claims::{Claim, Claims},
     dereference::{Facts, Served, Template, dereference},
     memory::Memory,
     pending::PendingQuotas,
     refusals::Refusals,
-    report::{publish, reason, write_status},
-    validate::validate,
+    report::{publish, reason, write_claim, write_status},
+    validate::{ValidClaim, validate},
 };
 use crate::{
     api::{
         names,
-        v1alpha1::{Tenant, TenantTemplate},
+        v1alpha1::{Tenant, TenantState, TenantTemplate},
     },
     apply::{
-        Inventory, Kind,
+        Inventory, Key, Kind,
         custom::CustomWriter,
         writer::{self, Writer},
     },
@@ -68,6 +70,10 @@ pub const CONTROLLER: &str = "tenant";
 /// is saved. Until then a fresh Tenant reads as in progress by its observedGeneration. When a thousand Tenants change at once
 /// the quota controller comes to the last of them some seconds after us: with 2 s here, 776 of 1,000 statuses were written twice.
 const QUIET_WAY: Duration = Duration::from_secs(10);
+
+/// How long the quota controller may take to count TenantNamespaces before their quota is written anew. It learns of a new kind
+/// within 30 s, and looks at quotas that it saw before only five minutes later or when their spec changes.
+const NUDGE: Duration = Duration::from_secs(15);
 
 /// What differs from cluster to cluster.
 #[derive(Clone, Debug)]
@@ -90,6 +96,8 @@ pub struct Context {
     pub writer: Writer,
     /// Live objects.
     pub inventory: Arc<Inventory>,
+    /// TenantNamespaces.
+    pub claims: Arc<Claims>,
     /// Templates.
     pub templates: Store<DeserializeGuard<TenantTemplate>>,
     /// Optional kinds that the cluster serves.
@@ -189,11 +197,11 @@ async fn run(tenant: &Tenant, name: &str, context: &Context) -> Result<(metrics:
 
     // dereference: caches only. A namespace that is not ours is waited for before it is looked at, so that no change of
     // it is missed.
-    for entry in &tenant.spec.namespaces {
-        let namespace = names::namespace(name, &entry.name);
+    let claims = context.claims.within(&names::home(name));
+    for namespace in dereference::names_of(tenant, name, &claims) {
         context.inventory.wait_for_namespace(&namespace, name);
     }
-    let facts = facts(tenant, name, context);
+    let facts = facts(tenant, name, claims, context);
 
     // validate: pure
     let valid = match validate(tenant, &facts, &context.settings) {
@@ -210,8 +218,14 @@ async fn run(tenant: &Tenant, name: &str, context: &Context) -> Result<(metrics:
                 &mut applied,
             )
             .await;
+            if tenant.spec.state == TenantState::Frozen {
+                apply::freeze(&context.writer, tenant.metadata.uid.as_deref(), &facts, &mut applied).await;
+            }
             let status = status::of_invalid(tenant, &invalid, now);
             write_status(tenant, name, &status, context).await?;
+            for claim in facts.claims.iter().filter_map(|claim| claim.0.as_ref().ok()) {
+                write_claim(claim, &status::of_claim_of_invalid(claim, &invalid, now), context).await?;
+            }
             Error::from_failures(applied.failures)?;
             return Ok((metrics::Outcome::Waiting, Action::await_change()));
         }
@@ -237,7 +251,7 @@ async fn run(tenant: &Tenant, name: &str, context: &Context) -> Result<(metrics:
 
     // status: pure, one write if it differs
     let status = status::of_applied(tenant, &valid, &applied, now);
-    if applied.failures.is_empty() && matches!(reason(&status), "AwaitingQuota" | "QuotaMoving") {
+    if applied.failures.is_empty() && status::awaits_quota(&status) {
         let since = context.memory.under_way(name, context.clock.monotonic());
         if since < QUIET_WAY {
             let wait = QUIET_WAY.saturating_sub(since);
@@ -248,6 +262,12 @@ async fn run(tenant: &Tenant, name: &str, context: &Context) -> Result<(metrics:
         context.memory.arrived(name);
     }
     let wait = write_status(tenant, name, &status, context).await?;
+    for ValidClaim { seen, verdict } in &valid.claims {
+        if let Ok(claim) = &seen.0 {
+            let status = status::of_claim(claim, verdict, &valid, &applied, now);
+            write_claim(claim, &status, context).await?;
+        }
+    }
     let Applied {
         namespaces,
         changed,
@@ -268,6 +288,7 @@ async fn run(tenant: &Tenant, name: &str, context: &Context) -> Result<(metrics:
     let wait = wait
         .into_iter()
         .chain(facts.refusals_end)
+        .chain(facts.look_again)
         .chain(valid.quota.look_again)
         .min();
     Ok((outcome, wait.map_or_else(Action::await_change, Action::requeue)))
@@ -278,7 +299,7 @@ async fn finish(tenant: &Tenant, name: &str, context: &Context) -> Result<(metri
     if !is_held(tenant) {
         return Ok((metrics::Outcome::Unchanged, Action::await_change()));
     }
-    let facts = facts(tenant, name, context);
+    let facts = facts(tenant, name, Vec::new(), context);
     let remaining = cleanup::cleanup(&context.writer, tenant, &facts).await;
     if remaining.is_nothing() {
         context.custom.finalizer(tenant, names::CLEANUP, false).await?;
@@ -298,7 +319,7 @@ fn is_held(tenant: &Tenant) -> bool {
     tenant.finalizers().iter().any(|finalizer| finalizer == names::CLEANUP)
 }
 
-fn facts(tenant: &Tenant, name: &str, context: &Context) -> Facts {
+fn facts(tenant: &Tenant, name: &str, claims: Vec<Claim>, context: &Context) -> Facts {
     let key = ObjectRef::<DeserializeGuard<TenantTemplate>>::new(&tenant.spec.template_ref.name);
     let template = match context.templates.get(&key).as_deref() {
         None => Template::Missing,
@@ -309,10 +330,12 @@ fn facts(tenant: &Tenant, name: &str, context: &Context) -> Facts {
         tenant,
         name,
         template,
+        claims,
         &context.inventory,
         context.served.borrow().clone(),
     );
     let now = context.clock.monotonic();
+    let uncounted = uncounted_home(name, &facts).map(|version| context.memory.uncounted(name, version, now));
     let quotas = facts.live.keys().filter(|key| key.kind == Kind::ResourceQuota);
     let refused: Vec<_> = quotas
         .map(|key| (key.namespace.to_string(), context.refusals.of(&key.namespace, now)))
@@ -322,6 +345,8 @@ fn facts(tenant: &Tenant, name: &str, context: &Context) -> Facts {
         own_writes: context.pending.own_writes(name),
         process: context.pending.process().to_owned(),
         busy: context.activity.busy(name, &facts.live, now),
+        nudge_home: uncounted.is_some_and(|since| since >= NUDGE),
+        look_again: uncounted.map(|since| NUDGE.saturating_sub(since)),
         refusals_end: refused.iter().filter_map(|(_, (_, end))| *end).min(),
         refusals: refused
             .into_iter()
@@ -329,6 +354,16 @@ fn facts(tenant: &Tenant, name: &str, context: &Context) -> Facts {
             .collect(),
         ..facts
     }
+}
+
+/// Version of the home namespace's quota, if TenantNamespaces are not counted in it.
+fn uncounted_home(name: &str, facts: &Facts) -> Option<u64> {
+    let quota = facts
+        .live
+        .get(&Key::new(Kind::ResourceQuota, &names::home(name), names::OBJECT))?;
+    let status = &quota.body()["status"];
+    (status["hard"].get(names::CLAIMS).is_some() && status["used"].get(names::CLAIMS).is_none())
+        .then_some(quota.version)
 }
 
 #[cfg(test)]

@@ -2,32 +2,25 @@
 //!
 //! It moves the spread of a grant and nothing else; an owner who forges such an event moves their own tenant's spread.
 
+mod watch;
+
 use std::{
     collections::{BTreeMap, HashMap},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
-use futures::StreamExt as _;
 use k8s_openapi::api::core::v1::Event;
-use kube::{
-    Api, Client, ResourceExt as _,
-    runtime::{
-        WatchStreamExt as _,
-        watcher::{self, watcher},
-    },
-};
-use tokio::sync::mpsc::UnboundedSender;
+use kube::ResourceExt as _;
 
 use crate::{
     api::names,
     apply::{Inventory, Key},
     domain::allocation::Refusal,
-    runtime::{
-        clock::{Clock, Monotonic},
-        metrics::Metrics,
-    },
+    runtime::clock::{Clock, Monotonic},
 };
+
+pub use watch::watch;
 
 /// How long a refusal counts. Controllers try again after at most 1,000 s (the default rate limiter of client-go's work
 /// queues) and say so again; what is not repeated by then is not wanted any more.
@@ -42,9 +35,6 @@ const LONGEST: usize = 2048;
 
 /// Resources of a refusal; more than any quota of ours has.
 const RESOURCES: usize = 32;
-
-/// Events that a list holds at once, for the same reason.
-const PAGE: u32 = 20;
 
 /// Refusals by namespace.
 #[derive(Debug, Default)]
@@ -93,35 +83,6 @@ impl Refusals {
             namespaces.remove(namespace);
         }
         (refusals, ends)
-    }
-}
-
-/// Watches `FailedCreate` events into `refusals` and wakes the tenants that they concern.
-pub async fn watch(
-    client: Client,
-    refusals: Arc<Refusals>,
-    inventory: Arc<Inventory>,
-    wake: UnboundedSender<Box<str>>,
-    metrics: Arc<Metrics>,
-    clock: Arc<dyn Clock>,
-) {
-    let config = watcher::Config::default().fields("reason=FailedCreate").page_size(PAGE);
-    let mut events = std::pin::pin!(watcher(Api::<Event>::all(client), config).default_backoff());
-    while let Some(event) = events.next().await {
-        match event {
-            Ok(watcher::Event::Apply(event) | watcher::Event::InitApply(event)) => {
-                if let Some(tenant) = hear(&event, &refusals, &inventory, &*clock) {
-                    // A closed channel means that the process is going down.
-                    let _ = wake.send(tenant);
-                }
-            }
-            // Events expire after an hour; a refusal counts for less.
-            Ok(watcher::Event::Delete(_) | watcher::Event::Init | watcher::Event::InitDone) => {}
-            Err(error) => {
-                metrics.watch_failed("Event");
-                tracing::warn!(%error, "the watch of FailedCreate events broke; it is started again");
-            }
-        }
     }
 }
 

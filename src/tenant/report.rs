@@ -11,7 +11,7 @@ use super::{
     Context, Error,
     status::{self, types::READY},
 };
-use crate::api::v1alpha1::{Tenant, TenantStatus};
+use crate::api::v1alpha1::{Tenant, TenantNamespace, TenantNamespaceStatus, TenantStatus};
 
 /// The reason of Ready.
 pub(super) fn reason(status: &TenantStatus) -> &str {
@@ -46,6 +46,20 @@ pub(super) async fn write_status(
     context.memory.status_written(name, context.clock.monotonic());
     announce(tenant, &previous, status, context).await;
     Ok(None)
+}
+
+/// Writes the status of a TenantNamespace if it differs.
+pub(super) async fn write_claim(
+    claim: &TenantNamespace,
+    status: &TenantNamespaceStatus,
+    context: &Context,
+) -> Result<(), Error> {
+    if claim.status.as_ref() == Some(status) {
+        return Ok(());
+    }
+    let version = context.custom.status(claim, status).await?;
+    context.claims.wrote(claim, status, version);
+    Ok(())
 }
 
 /// One log line and at most one event for each change of the reason why a Tenant is or is not Ready.

@@ -4,16 +4,19 @@
 //! The contract is kstatus: Ready tells whether all that was promised stands; Reconciling is there only while something
 //! is under way, Stalled only while somebody must help.
 
+mod claims;
 mod summary;
 #[cfg(test)]
 mod tests;
 
 use jiff::Timestamp;
 
+pub use self::claims::{of_claim, of_claim_of_invalid};
 use self::summary::{fullest, namespaces, quota};
 use super::{
     apply::{Applied, AppliedNamespace, Progress},
-    validate::{Invalid, Rights, ValidTenant},
+    build::Place,
+    validate::{Invalid, Rights, Room, ValidTenant, Verdict},
 };
 use crate::{
     api::v1alpha1::{NamespaceState, NamespaceStatus, Tenant, TenantState, TenantStatus},
@@ -42,6 +45,8 @@ pub mod types {
     pub const ACCESS_GRANTED: &str = "AccessGranted";
     /// Monitoring objects stand; absent if the template asks for none.
     pub const MONITORING_READY: &str = "MonitoringReady";
+    /// Owners can ask for namespaces; absent if there is no home namespace.
+    pub const SELF_SERVICE_READY: &str = "SelfServiceReady";
     /// Writes of the tenant are refused; absent otherwise.
     pub const FROZEN: &str = "Frozen";
     /// The Tenant is being deleted and something holds it.
@@ -49,7 +54,7 @@ pub mod types {
 }
 use types::{
     ACCESS_GRANTED, DELETION_BLOCKED, FROZEN, MONITORING_READY, NAMESPACES_READY, POLICIES_ENFORCED, QUOTA_ENFORCED,
-    READY, RECONCILING, STALLED,
+    READY, RECONCILING, SELF_SERVICE_READY, STALLED,
 };
 
 /// Status of a Tenant that cannot be built: what stood before stays, and the reason is said.
@@ -60,6 +65,8 @@ pub fn of_invalid(tenant: &Tenant, invalid: &Invalid, now: Timestamp) -> TenantS
         Statement::fails(READY, reason.as_str(), message.clone()),
         Statement::holds(STALLED, reason.as_str(), message.clone()),
     ];
+    let frozen = tenant.spec.state == TenantState::Frozen;
+    statements.extend(frozen.then(is_frozen));
     // What stood before still stands; its own conditions go on telling so.
     let kept = previous.conditions.iter().filter(|condition| {
         [
@@ -68,9 +75,11 @@ pub fn of_invalid(tenant: &Tenant, invalid: &Invalid, now: Timestamp) -> TenantS
             POLICIES_ENFORCED,
             ACCESS_GRANTED,
             MONITORING_READY,
+            SELF_SERVICE_READY,
             FROZEN,
         ]
         .contains(&&*condition.type_)
+            && !(frozen && condition.type_ == FROZEN)
     });
     let mut all = conditions(
         std::mem::take(&mut statements),
@@ -127,13 +136,18 @@ pub fn of_applied(tenant: &Tenant, valid: &ValidTenant, applied: &Applied, now: 
     let ready = applied
         .namespaces
         .iter()
-        .filter(|namespace| namespace.listed && namespace.progress == Progress::Complete)
+        .filter(|namespace| namespace.place == Place::Wanted && namespace.progress == Progress::Complete)
         .count();
+    let granted = valid
+        .claims
+        .iter()
+        .filter(|claim| matches!(claim.verdict, Verdict::Granted(_)));
+    let wanted = tenant.spec.namespaces.len() + granted.count();
     TenantStatus {
         observed_generation: generation,
         conditions: conditions(statements(valid, applied), previous, generation, now),
         tier: Some(valid.tier()),
-        namespaces_ready: Some(format!("{ready}/{}", tenant.spec.namespaces.len())),
+        namespaces_ready: Some(format!("{ready}/{wanted}")),
         fullest: fullest(&quota),
         namespaces: namespaces(valid, applied),
         quota,
@@ -153,7 +167,7 @@ fn statements(valid: &ValidTenant, applied: &Applied) -> Vec<Statement> {
     let failures: Vec<String> = failures.iter().map(failure).collect();
     let waiting: Vec<&str> = namespaces
         .iter()
-        .filter(|namespace| namespace.progress == Progress::AwaitingQuota)
+        .filter(|namespace| namespace.place != Place::Home && namespace.progress == Progress::AwaitingQuota)
         .map(|namespace| &*namespace.name)
         .collect();
     let above: Vec<String> = valid
@@ -177,6 +191,7 @@ fn statements(valid: &ValidTenant, applied: &Applied) -> Vec<Statement> {
                 ),
             )),
         },
+        crowd(&valid.room).map(|message| (true, "TooManyNamespaces", message)),
         (!failures.is_empty()).then(|| (false, "ApplyFailed", failures.join("; "))),
         (!above.is_empty()).then(|| {
             let message = format!(
@@ -224,6 +239,10 @@ fn statements(valid: &ValidTenant, applied: &Applied) -> Vec<Statement> {
         .filter(|namespace| namespace.progress == Progress::Failed)
         .map(|namespace| &*namespace.name)
         .collect();
+    let stand = namespaces
+        .iter()
+        .filter(|namespace| namespace.place != Place::Home)
+        .count();
     statements.push(match (conflicts.is_empty(), incomplete.is_empty()) {
         (false, _) => Statement::fails(NAMESPACES_READY, "ConflictingOwner", conflicts.join("; ")),
         (true, false) => Statement::fails(
@@ -234,7 +253,14 @@ fn statements(valid: &ValidTenant, applied: &Applied) -> Vec<Statement> {
         (true, true) => Statement::holds(
             NAMESPACES_READY,
             "AllStand",
-            format!("{} namespaces stand", namespaces.len()),
+            format!(
+                "{stand} {} and nothing is missing in them",
+                if stand == 1 {
+                    "namespace stands"
+                } else {
+                    "namespaces stand"
+                }
+            ),
         ),
     });
     // Of nothing nothing can be said to be enforced.
@@ -268,21 +294,40 @@ fn statements(valid: &ValidTenant, applied: &Applied) -> Vec<Statement> {
         access(valid, namespaces)
     });
     statements.extend(monitoring(valid, namespaces));
+    statements.extend(self_service(valid, namespaces));
     if valid.state == TenantState::Frozen {
-        statements.push(Statement::holds(
-            FROZEN,
-            "FrozenBySpec",
-            "writes of the tenant are refused; what runs goes on",
-        ));
+        statements.push(is_frozen());
     }
     statements
+}
+
+fn is_frozen() -> Statement {
+    Statement::holds(
+        FROZEN,
+        "FrozenBySpec",
+        "writes of the tenant are refused; what runs goes on",
+    )
+}
+
+/// What is to be said of namespaces beyond what the template grants.
+fn crowd(Room { waiting, above }: &Room) -> Option<String> {
+    match above {
+        Some((stand, granted)) => Some(format!(
+            "{stand} namespaces stand and the template grants {granted}: none is taken away and none is added; delete some or choose a larger template"
+        )),
+        None if waiting.is_empty() => None,
+        None => Some(format!(
+            "no place for {}: namespaces that owners asked for, or that are retained, take up what the template grants; delete some or choose a larger template",
+            waiting.join(", ")
+        )),
+    }
 }
 
 fn access(valid: &ValidTenant, namespaces: &[AppliedNamespace]) -> Statement {
     let members: usize = valid.members.values().map(Vec::len).sum();
     let all = namespaces
         .iter()
-        .all(|namespace| namespace.progress == Progress::Complete);
+        .all(|namespace| namespace.place == Place::Home || namespace.progress == Progress::Complete);
     match &valid.rights {
         Rights::Withheld(missing) => Statement::fails(ACCESS_GRANTED, "MeansAbsent", missing.clone()),
         Rights::Granted if members == 0 => {
@@ -299,6 +344,44 @@ fn access(valid: &ValidTenant, namespaces: &[AppliedNamespace]) -> Statement {
             format!("{members} owners, editors and viewers"),
         ),
     }
+}
+
+fn self_service(valid: &ValidTenant, namespaces: &[AppliedNamespace]) -> Option<Statement> {
+    let home = valid.home.as_ref()?;
+    let stands = namespaces.iter().find(|namespace| namespace.place == Place::Home)?;
+    let says = |reason, message: String| Some(Statement::fails(SELF_SERVICE_READY, reason, message));
+    match (&stands.progress, &valid.rights) {
+        (Progress::Conflict(_), _) => says(
+            "ConflictingOwner",
+            format!("namespace {} is not this tenant's", home.name),
+        ),
+        (Progress::Failed, _) => says(
+            "ApplyFailed",
+            format!("not all of namespace {} could be written", home.name),
+        ),
+        (Progress::AwaitingQuota, _) => says(
+            "AwaitingQuota",
+            "waiting for the quota controller to count TenantNamespaces; it looks for new kinds every 30 s".to_owned(),
+        ),
+        (Progress::Complete, Rights::Withheld(missing)) => says("MeansAbsent", missing.clone()),
+        (Progress::Complete, Rights::Granted) => Some(Statement::holds(
+            SELF_SERVICE_READY,
+            "HomeStands",
+            format!(
+                "Enforced: owners ask by TenantNamespaces in namespace {}, and a ResourceQuota there admits {}",
+                home.name, home.places
+            ),
+        )),
+    }
+}
+
+/// Whether all that is missing is the quota controller's, which is done sooner as a rule than a status is written.
+pub fn awaits_quota(status: &TenantStatus) -> bool {
+    status.conditions.iter().any(|condition| match &*condition.type_ {
+        READY => matches!(&*condition.reason, "AwaitingQuota" | "QuotaMoving"),
+        SELF_SERVICE_READY => condition.reason == "AwaitingQuota",
+        _ => false,
+    })
 }
 
 fn monitoring(valid: &ValidTenant, namespaces: &[AppliedNamespace]) -> Option<Statement> {
@@ -320,6 +403,7 @@ fn monitoring(valid: &ValidTenant, namespaces: &[AppliedNamespace]) -> Option<St
         .collect();
     let stand = namespaces
         .iter()
+        .filter(|namespace| namespace.place != Place::Home)
         .all(|namespace| wanted.iter().all(|kind| namespace.monitors.contains(kind)));
     Some(if !missing.is_empty() {
         Statement::fails(

@@ -40,6 +40,7 @@ impl Stage {
             custom: server.custom(names::TENANT_MANAGER),
             writer: server.writer(),
             inventory: server.inventory.clone(),
+            claims: Arc::default(),
             templates,
             served: tokio::sync::watch::channel(Served::default()).1,
             settings: fixture::settings(),

@@ -21,5 +21,6 @@ mod integrations;
 mod kstatus;
 mod owner;
 mod resilience;
+mod self_service;
 mod template_fanout;
 mod tenant_lifecycle;

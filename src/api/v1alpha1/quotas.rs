@@ -25,8 +25,10 @@ pub struct Quotas {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::bytes")]
     pub storage: Option<Quantity>,
-    /// Number of namespaces that a Tenant may list. Checked when the Tenant is reconciled: a Tenant with more is
-    /// refused as a whole (condition Ready=False, reason TooManyNamespaces) and keeps its last good state.
+    /// Number of namespaces, without the home namespace. A Tenant that lists more is refused as a whole (condition
+    /// Ready=False, reason TooManyNamespaces) and keeps its last good state. What its owners may ask for beside that is a
+    /// ResourceQuota `count/tenantnamespaces.tenantry.dev` in the home namespace, at most 100. A namespace that is still
+    /// being deleted counts until it is gone. Enforced.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 1000))]
     pub namespaces: Option<i64>,

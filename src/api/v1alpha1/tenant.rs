@@ -8,7 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{EgressRule, Environment, PodSecurity, Quotas, ServiceType, Tier, Traffic, schema};
-use crate::domain::quantity::Quantity;
+use crate::{api::names, domain::quantity::Quantity};
 
 /// A customer or team on the cluster: its template, its people, its namespaces.
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
@@ -25,7 +25,7 @@ use crate::domain::quantity::Quantity;
     derive = "PartialEq",
     doc = "A Tenant is a customer or team on the cluster. The operator turns it into namespaces that are fenced, metered and watched as its template says, and keeps them so.",
     printcolumn(name = "Tier", type_ = "string", json_path = ".status.tier", description = "Tier of the template"),
-    printcolumn(name = "Namespaces", type_ = "string", json_path = ".status.namespacesReady", description = "Ready of listed namespaces"),
+    printcolumn(name = "Namespaces", type_ = "string", json_path = ".status.namespacesReady", description = "Ready of all namespaces that the Tenant lists or its owners asked for"),
     printcolumn(name = "Full", type_ = "string", json_path = ".status.fullest", description = "The resource that is fullest"),
     printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].status", description = "Whether everything that the template promises stands"),
     printcolumn(name = "Reason", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].reason", description = "Why"),
@@ -131,13 +131,22 @@ impl OwnerRole {
             Self::Viewer => "tenantry-viewer",
         }
     }
+
+    /// Name of the ClusterRole that the role is bound to in the home namespace, and of the RoleBinding there.
+    pub const fn home_role(self) -> &'static str {
+        match self {
+            Self::Owner => names::HOME_OWNER,
+            Self::Editor | Self::Viewer => names::HOME_VIEWER,
+        }
+    }
 }
 
 /// One namespace of the tenant.
 #[derive(Serialize, Deserialize, KubeSchema, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("self.name != 'home'").message("home is the tenant's home namespace, where TenantNamespaces are asked for; choose another name").field_path(".name"))]
 pub struct TenantNamespaceEntry {
-    /// Name inside the tenant; the namespace is called `<tenant>-<name>`.
+    /// Name inside the tenant; the namespace is called `<tenant>-<name>`. `home` is the home namespace's.
     #[schemars(schema_with = "schema::namespace_name")]
     pub name: String,
     /// What it is for; stands on the namespace as the label `tenantry.dev/environment`.
@@ -256,7 +265,7 @@ pub struct TenantStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::optional::<Tier>")]
     pub tier: Option<Tier>,
-    /// Ready of listed namespaces, as `2/3`.
+    /// Ready of all namespaces that the Tenant lists or its owners asked for, as `2/3`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 16))]
     pub namespaces_ready: Option<String>,
@@ -304,6 +313,8 @@ pub enum NamespaceState {
     Retained,
     /// It is being deleted.
     Terminating,
+    /// It is the home namespace: nothing runs there, owners ask for namespaces by TenantNamespaces.
+    Home,
 }
 
 /// Grant, allocation and use of one resource.

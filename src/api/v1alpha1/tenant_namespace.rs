@@ -1,7 +1,5 @@
 //! TenantNamespace: a team's own request for one more namespace.
 
-use std::collections::BTreeMap;
-
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
@@ -9,7 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{Environment, schema};
 
-/// A request for one more namespace of the tenant that this home namespace belongs to. Requests are not acted on yet.
+/// A request for one more namespace of the tenant that this home namespace belongs to. Deleting it deletes the namespace, or
+/// leaves it fenced without owners, as the Tenant's `deletionPolicy` says.
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[kube(
     group = "tenantry.dev",
@@ -21,22 +20,20 @@ use super::{Environment, schema};
     namespaced,
     status = "TenantNamespaceStatus",
     derive = "PartialEq",
-    doc = "A TenantNamespace in a tenant's home namespace asks for one more namespace of that tenant. Requests are not acted on yet: nothing in this version creates home namespaces.",
+    doc = "A TenantNamespace in a tenant's home namespace (<tenant>-home) asks for one more namespace of that tenant, called <tenant>-<name>. How many there may be is a ResourceQuota in the home namespace. Deleting it deletes the namespace.",
     printcolumn(name = "Namespace", type_ = "string", json_path = ".status.namespace", description = "The namespace that was made"),
     printcolumn(name = "Environment", type_ = "string", json_path = ".spec.environment", description = "What it is for"),
     printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].status", description = "Whether it stands"),
+    printcolumn(name = "Reason", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].reason", description = "Why"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp", description = "Time since creation"),
-    validation = Rule::new("self.metadata.name.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$') && size(self.metadata.name) <= 61").message("metadata.name must be a DNS label: the namespace is called <tenant>-<name>")
+    validation = Rule::new("self.metadata.name.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$') && size(self.metadata.name) <= 61").message("metadata.name must be a DNS label (a-z, 0-9, -): the namespace is called <tenant>-<name>"),
+    validation = Rule::new("self.metadata.name != 'home'").message("metadata.name: home is the tenant's home namespace; choose another name")
 )]
 #[serde(rename_all = "camelCase")]
 pub struct TenantNamespaceSpec {
-    /// What the namespace is for.
+    /// What the namespace is for; stands on it as the label `tenantry.dev/environment`.
     #[serde(default)]
     pub environment: Environment,
-    /// Labels for the namespace, for tools outside this operator.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[schemars(schema_with = "schema::namespace_labels")]
-    pub labels: BTreeMap<String, String>,
     /// Share of the tenant's quotas, against the weights of its other namespaces. Left out: 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 1000))]

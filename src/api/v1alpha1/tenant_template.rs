@@ -76,8 +76,8 @@ pub struct TenantTemplateSpec {
     /// How a change of this template reaches its tenants.
     #[serde(default)]
     pub rollout: RolloutSpec,
-    /// How owners get further namespaces. Claim and Direct are
-    /// not done yet: reported NotEnforced.
+    /// How owners get further namespaces, up to `quotas.namespaces` together with those that the Tenant lists. What was
+    /// asked for stays when this changes. Direct is not done yet: reported NotEnforced.
     #[serde(default)]
     pub self_service: SelfService,
     /// Fields in which a Tenant's `overrides` may also loosen. All others can only be tightened.
@@ -99,12 +99,12 @@ pub enum QuotaSpread {
 /// How owners get further namespaces.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum SelfService {
-    /// By a TenantNamespace in the tenant's home namespace.
+    /// By a TenantNamespace in the tenant's home namespace, `<tenant>-home`.
+    #[default]
     Claim,
     /// By `kubectl create namespace` with the tenant's label.
     Direct,
     /// Only the platform team adds namespaces, in the Tenant.
-    #[default]
     Disabled,
 }
 

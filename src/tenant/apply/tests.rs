@@ -1,9 +1,8 @@
 //! Every step up to apply, on an API server in memory.
 
+mod order;
 mod quota;
 mod rights;
-
-use serde_json::json;
 
 use super::*;
 use crate::{
@@ -68,7 +67,7 @@ impl Stage {
         let pending = self.pending.of_tenant("acme", inventory);
         let facts = Facts {
             pending,
-            ..dereference(&tenant, "acme", template, inventory, self.served.clone())
+            ..dereference(&tenant, "acme", template, Vec::new(), inventory, self.served.clone())
         };
         let valid = validate(&tenant, &facts, &fixture::settings()).unwrap();
         let objects = build(&valid);

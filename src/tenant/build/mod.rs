@@ -2,6 +2,7 @@
 //!
 //! The operator, `tenantry render` and the golden tests call the same [`build`].
 
+mod home;
 mod limits;
 mod monitoring;
 mod namespace;
@@ -18,9 +19,22 @@ use crate::{
     apply::{Key, Kind, Object},
 };
 
+/// What a namespace is to its tenant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// The Tenant lists it or its owners asked for it.
+    Wanted,
+    /// Nobody wants it any more; it stays without owners.
+    Retained,
+    /// Owners ask for namespaces there.
+    Home,
+}
+
 /// The objects of one namespace.
 #[derive(Clone, Debug, PartialEq)]
 pub struct NamespaceObjects {
+    /// What the namespace is to its tenant.
+    pub place: Place,
     /// The Namespace itself, with all its labels.
     pub namespace: Object,
     /// What must stand before anybody gets rights, in order of application.
@@ -35,6 +49,7 @@ impl NamespaceObjects {
     /// Every object, in order of application.
     pub fn all(&self) -> impl Iterator<Item = &Object> {
         let Self {
+            place: _,
             namespace,
             guards,
             extras,
@@ -44,17 +59,22 @@ impl NamespaceObjects {
     }
 }
 
-/// Builds every object of the tenant, by namespace.
+/// Builds every object of the tenant, by namespace; the home namespace comes last.
 pub fn build(tenant: &ValidTenant) -> Vec<NamespaceObjects> {
     let first = tenant
         .namespaces
         .iter()
-        .find(|namespace| namespace.listed)
+        .find(|namespace| namespace.is_wanted())
         .map(|namespace| &namespace.name);
     let objects = |namespace: &ValidNamespace| {
         let mut extras = vec![limits::config_map(tenant, namespace)];
         extras.extend(monitoring::objects(tenant, namespace, first == Some(&namespace.name)));
         NamespaceObjects {
+            place: if namespace.is_wanted() {
+                Place::Wanted
+            } else {
+                Place::Retained
+            },
             namespace: namespace::namespace(tenant, namespace),
             guards: vec![
                 quota::limit_range(tenant, namespace),
@@ -67,7 +87,8 @@ pub fn build(tenant: &ValidTenant) -> Vec<NamespaceObjects> {
             rights: rights::role_bindings(tenant, namespace),
         }
     };
-    tenant.namespaces.iter().map(objects).collect()
+    let home = tenant.home.iter().map(|home| home::objects(tenant, home));
+    tenant.namespaces.iter().map(objects).chain(home).collect()
 }
 
 /// An object with what every managed object carries: our labels and the Tenant as its owner.

@@ -117,7 +117,7 @@ fn quota_alerts(tenant: &ValidTenant, namespace: &ValidNamespace) -> Value {
 /// One row of quota panels and one of use, for every namespace of the tenant.
 fn dashboard_json(tenant: &ValidTenant) -> String {
     let mut namespaces = String::new();
-    for namespace in tenant.namespaces.iter().filter(|namespace| namespace.listed) {
+    for namespace in tenant.namespaces.iter().filter(|namespace| namespace.is_wanted()) {
         let separator = if namespaces.is_empty() { "" } else { "|" };
         // Writing to a String cannot fail.
         let _ = write!(namespaces, "{separator}{}", namespace.name);

@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::object;
 use crate::{
-    api::names,
+    api::{names, v1alpha1::PodSecurity},
     apply::{Key, Object, drift},
     tenant::validate::{ValidNamespace, ValidTenant},
 };
@@ -24,12 +24,8 @@ pub(super) fn namespace(tenant: &ValidTenant, namespace: &ValidNamespace) -> Obj
     label(names::TIER, tenant.tier().as_str());
     label(names::TEMPLATE, &tenant.template_name);
     label(names::ENVIRONMENT, namespace.environment.as_str());
-    for mode in names::POD_SECURITY_MODES {
-        label(
-            &format!("{}{mode}", names::POD_SECURITY),
-            tenant.effective.pod_security.label(),
-        );
-        label(&format!("{}{mode}-version", names::POD_SECURITY), POD_SECURITY_VERSION);
+    for (key, value) in pod_security(tenant.effective.pod_security) {
+        label(&key, value);
     }
     if !namespace.labels.is_empty() {
         let keys: Vec<_> = namespace.labels.keys().map(String::as_str).collect();
@@ -38,4 +34,12 @@ pub(super) fn namespace(tenant: &ValidTenant, namespace: &ValidNamespace) -> Obj
             .insert(drift::OUR_LABELS.to_owned(), json!(keys.join(",")));
     }
     object
+}
+
+/// Labels that make Pod Security admission enforce, audit and warn at one level.
+pub(super) fn pod_security(level: PodSecurity) -> impl Iterator<Item = (String, &'static str)> {
+    names::POD_SECURITY_MODES.into_iter().flat_map(move |mode| {
+        let key = format!("{}{mode}", names::POD_SECURITY);
+        [(format!("{key}-version"), POD_SECURITY_VERSION), (key, level.label())]
+    })
 }

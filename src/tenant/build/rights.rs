@@ -12,7 +12,7 @@ use crate::{
 const RBAC: &str = "rbac.authorization.k8s.io";
 
 pub(super) fn role_bindings(tenant: &ValidTenant, namespace: &ValidNamespace) -> Vec<Object> {
-    if !namespace.listed || matches!(tenant.rights, Rights::Withheld(_)) {
+    if !namespace.is_wanted() || matches!(tenant.rights, Rights::Withheld(_)) {
         return Vec::new();
     }
     let bind = |role: &OwnerRole, members: &[Member]| {

@@ -161,10 +161,10 @@ fn rights_are_bindings_to_the_closed_roles() {
 fn nobody_has_rights_where_they_are_withheld_or_a_namespace_is_retained() {
     let mut valid = fixture::valid(&json!({}), &json!({}));
     assert_eq!(build(&valid)[0].rights.len(), 1);
-    valid.namespaces[0].listed = false;
+    valid.namespaces[0].weight = None;
     assert!(build(&valid)[0].rights.is_empty());
     assert_eq!(build(&valid)[0].guards.len(), 5, "the fence stays");
-    valid.namespaces[0].listed = true;
+    valid.namespaces[0].weight = Some(1);
     valid.rights = Rights::Withheld("a mesh".to_owned());
     assert!(build(&valid)[0].rights.is_empty());
 }

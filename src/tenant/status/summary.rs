@@ -8,6 +8,7 @@ use crate::{
     domain::quantity::Quantity,
     tenant::{
         apply::{Applied, Progress},
+        build::Place,
         validate::{Rights, ValidTenant},
     },
 };
@@ -23,21 +24,22 @@ pub(super) fn namespaces(valid: &ValidTenant, applied: &Applied) -> Vec<Namespac
         .namespaces
         .iter()
         .filter_map(|namespace| {
-            Some(match (&namespace.progress, namespace.listed) {
+            Some(match (&namespace.progress, namespace.place) {
                 (Progress::Conflict(_), _) => return None,
                 (Progress::Failed, _) => entry(&namespace.name, NamespaceState::Pending, None),
-                (Progress::AwaitingQuota | Progress::Complete, false) => {
+                (Progress::AwaitingQuota | Progress::Complete, Place::Retained) => {
                     entry(&namespace.name, NamespaceState::Retained, None)
                 }
-                (Progress::AwaitingQuota, true) => entry(
+                (Progress::AwaitingQuota, Place::Wanted | Place::Home) => entry(
                     &namespace.name,
                     NamespaceState::Fenced,
                     Some("the quota is not counted yet"),
                 ),
-                (Progress::Complete, true) if valid.members.is_empty() || valid.rights != Rights::Granted => {
+                (Progress::Complete, Place::Home) => entry(&namespace.name, NamespaceState::Home, None),
+                (Progress::Complete, Place::Wanted) if valid.members.is_empty() || valid.rights != Rights::Granted => {
                     entry(&namespace.name, NamespaceState::Fenced, None)
                 }
-                (Progress::Complete, true) => entry(&namespace.name, NamespaceState::Active, None),
+                (Progress::Complete, Place::Wanted) => entry(&namespace.name, NamespaceState::Active, None),
             })
         })
         .collect();

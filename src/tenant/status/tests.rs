@@ -30,7 +30,7 @@ fn standing() -> (ValidTenant, Applied) {
     valid.quota.plans.settled = true;
     let namespace = AppliedNamespace {
         name: "acme-dev".to_owned(),
-        listed: true,
+        place: Place::Wanted,
         progress: Progress::Complete,
         quota: Some(quota_at("4")),
         monitors: BTreeSet::new(),
@@ -282,19 +282,19 @@ fn frozen_is_said_and_ready_stays() {
 #[test]
 fn namespaces_stand_once_each_in_order_with_their_state() {
     let (mut valid, mut applied) = standing();
-    let namespace = |name: &str, listed, progress| AppliedNamespace {
+    let namespace = |name: &str, place, progress| AppliedNamespace {
         name: name.to_owned(),
-        listed,
+        place,
         progress,
         quota: None,
         monitors: BTreeSet::new(),
     };
     applied.namespaces = vec![
-        namespace("acme-a", true, Progress::Complete),
-        namespace("acme-b", true, Progress::AwaitingQuota),
-        namespace("acme-c", false, Progress::Complete),
-        namespace("acme-d", true, Progress::Failed),
-        namespace("acme-f", true, Progress::Conflict("met".to_owned())),
+        namespace("acme-a", Place::Wanted, Progress::Complete),
+        namespace("acme-b", Place::Wanted, Progress::AwaitingQuota),
+        namespace("acme-c", Place::Retained, Progress::Complete),
+        namespace("acme-d", Place::Wanted, Progress::Failed),
+        namespace("acme-f", Place::Wanted, Progress::Conflict("met".to_owned())),
     ];
     applied.leaving = vec!["acme-0".to_owned()];
     valid.conflicts = vec![Conflict {

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use kube::ResourceExt as _;
 use serde_json::{Value, json};
 
 use super::{Invalid, Reason, invalid, is_label};
@@ -98,20 +99,36 @@ fn member(Owner { kind, name, role: _ }: &Owner) -> Result<Member, &'static str>
 /// one mistyped owner takes nothing from the others.
 pub fn subjects_by_binding(tenant: &Tenant, facts: &Facts) -> BTreeMap<Key, Vec<Value>> {
     let name = tenant.metadata.name.as_deref().unwrap_or_default();
-    let listed: BTreeSet<_> = tenant
+    let home = names::home(name);
+    let listed = tenant
         .spec
         .namespaces
         .iter()
-        .map(|entry| names::namespace(name, &entry.name))
-        .collect();
+        .map(|entry| names::namespace(name, &entry.name));
+    let claimed = facts
+        .claims
+        .iter()
+        .map(|claim| names::namespace(name, &claim.name_any()));
+    let wanted: BTreeSet<_> = listed.chain(claimed).collect();
     let members = valid_members(&tenant.spec.owners);
     let subjects = |key: &Key| {
-        let role = OwnerRole::ALL
-            .into_iter()
-            .find(|role| role.cluster_role() == &*key.name)?;
-        listed
-            .contains(&*key.namespace)
-            .then(|| members.get(&role).into_iter().flatten().map(Member::subject).collect())
+        let roles: Vec<OwnerRole> = match &*key.name {
+            names::HOME_OWNER | names::HOME_VIEWER if *key.namespace == *home => OwnerRole::ALL
+                .into_iter()
+                .filter(|role| role.home_role() == &*key.name)
+                .collect(),
+            binding if wanted.contains(&*key.namespace) => OwnerRole::ALL
+                .into_iter()
+                .filter(|role| role.cluster_role() == binding)
+                .collect(),
+            _ => Vec::new(),
+        };
+        let subjects = roles
+            .iter()
+            .filter_map(|role| members.get(role))
+            .flatten()
+            .map(Member::subject);
+        (!roles.is_empty()).then(|| subjects.collect())
     };
     let bindings = facts.live.keys().filter(|key| key.kind == Kind::RoleBinding);
     bindings.filter_map(|key| Some((key.clone(), subjects(key)?))).collect()

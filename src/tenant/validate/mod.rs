@@ -3,6 +3,7 @@
 //! After this step nothing is left to unwrap: names are valid, the template is resolved, each namespace is known to be
 //! ours, free or foreign, and the quota of each is decided.
 
+mod claims;
 mod members;
 mod namespaces;
 mod quota;
@@ -16,11 +17,13 @@ use std::{
 };
 
 use self::{
+    claims::{Admitted, admit, place_home},
     members::members,
     namespaces::{Placed, place},
     rights::rights,
 };
 pub use self::{
+    claims::{Home, Room, ValidClaim, Verdict},
     members::{Member, subjects_by_binding},
     quota::QuotaPlan,
     rights::Rights,
@@ -57,6 +60,12 @@ pub struct ValidTenant {
     pub branding: Option<Branding>,
     /// Namespaces that are to stand, in order of name.
     pub namespaces: Vec<ValidNamespace>,
+    /// The namespace where owners ask for namespaces.
+    pub home: Option<Home>,
+    /// What they asked for, by name.
+    pub claims: Vec<ValidClaim>,
+    /// How the number of namespaces compares to what is granted.
+    pub room: Room,
     /// Namespaces in the way.
     pub conflicts: Vec<Conflict>,
     /// Our namespaces that are to go.
@@ -87,8 +96,16 @@ pub struct ValidNamespace {
     pub environment: Environment,
     /// Labels from the Tenant.
     pub labels: BTreeMap<String, String>,
-    /// Whether it is listed, or stays without owners.
-    pub listed: bool,
+    /// Share of the tenant's quotas, against the other weights. `None`: nobody wants it any more, and it stays without
+    /// owners.
+    pub weight: Option<u32>,
+}
+
+impl ValidNamespace {
+    /// Whether the Tenant lists it or an owner asked for it.
+    pub fn is_wanted(&self) -> bool {
+        self.weight.is_some()
+    }
 }
 
 /// A namespace that exists and is not ours.
@@ -228,12 +245,21 @@ pub fn validate(tenant: &Tenant, facts: &Facts, settings: &Settings) -> Result<V
     }
 
     let listed = listed_namespaces(&name, tenant)?;
+    let self_service = template.self_service;
+    let Admitted {
+        wanted,
+        claims,
+        room,
+        home,
+    } = admit(tenant, &name, listed, self_service, effective.quotas.namespaces, facts);
     let Placed {
         standing,
-        conflicts,
-        leaving,
-    } = place(tenant, &name, listed, *deletion_policy, facts);
-    let quota = quota::plan(&effective, &template, &standing, &leaving, tenant, facts, settings);
+        mut conflicts,
+        mut leaving,
+    } = place(tenant, &name, &wanted, *deletion_policy, facts);
+    let quota = quota::plan(&effective, &template, &standing, &leaving, facts, settings);
+    // After the quota: no share of the grants is the home namespace's.
+    let home = place_home(tenant, &name, home, facts, &mut leaving, &mut conflicts);
     Ok(ValidTenant {
         uid: tenant.metadata.uid.clone(),
         template_name: template_ref.name.clone(),
@@ -243,6 +269,9 @@ pub fn validate(tenant: &Tenant, facts: &Facts, settings: &Settings) -> Result<V
         state: *state,
         branding: branding.clone(),
         namespaces: standing,
+        home,
+        claims,
+        room,
         conflicts,
         leaving,
         members: members(owners)?,
@@ -270,11 +299,17 @@ fn listed_namespaces(tenant_name: &str, tenant: &Tenant) -> Result<BTreeMap<Stri
                 ),
             );
         }
+        if entry.name == names::HOME_NAME {
+            return invalid(
+                Reason::InvalidName,
+                format!("spec.namespaces[{index}].name: {name} is the tenant's home namespace; choose another name"),
+            );
+        }
         let namespace = ValidNamespace {
             name: name.clone(),
             environment: entry.environment,
             labels: entry.labels.clone(),
-            listed: true,
+            weight: Some(entry.weight.and_then(|weight| u32::try_from(weight).ok()).unwrap_or(1)),
         };
         if listed.insert(name, namespace).is_some() {
             return invalid(

@@ -20,11 +20,12 @@ pub(super) struct Placed {
     pub(super) leaving: Vec<Leaving>,
 }
 
-/// Sorts what is listed and what is live into what is to stand, what is in the way and what is to go.
+/// Sorts what is wanted and what is live into what is to stand, what is in the way and what is to go. The home namespace
+/// is no part of this.
 pub(super) fn place(
     tenant: &Tenant,
     name: &str,
-    listed: BTreeMap<String, ValidNamespace>,
+    wanted: &BTreeMap<String, ValidNamespace>,
     deletion_policy: DeletionPolicy,
     facts: &Facts,
 ) -> Placed {
@@ -34,15 +35,7 @@ pub(super) fn place(
         leaving: Vec::new(),
     };
     let uid = tenant.metadata.uid.as_deref();
-    let ours_before = |namespace: &str| {
-        let recorded = tenant
-            .status
-            .iter()
-            .flat_map(|status| &status.namespaces)
-            .find(|seen| seen.name == namespace);
-        recorded.is_some_and(|seen| !matches!(seen.state, NamespaceState::Pending | NamespaceState::Conflict))
-    };
-    for namespace in listed.values() {
+    for namespace in wanted.values() {
         match facts.namespaces.get(&namespace.name) {
             Some(live) if live.deleting => {
                 placed.leaving.push(Leaving {
@@ -51,7 +44,7 @@ pub(super) fn place(
                 });
             }
             None => placed.standing.push(namespace.clone()),
-            Some(live) => match foreign(live, &namespace.name, name, uid, ours_before(&namespace.name)) {
+            Some(live) => match foreign(live, &namespace.name, name, uid, was_ours(tenant, &namespace.name)) {
                 None => placed.standing.push(namespace.clone()),
                 Some(message) => {
                     placed.conflicts.push(Conflict {
@@ -62,13 +55,12 @@ pub(super) fn place(
             },
         }
     }
-    let unlisted = facts
-        .live
-        .iter()
-        .filter(|(key, _)| key.kind == Kind::Namespace && !listed.contains_key(&*key.name));
-    for (key, live) in unlisted.filter(|(_, live)| uid.is_some() && live.owner.as_deref() == uid) {
+    let unwanted = facts.live.iter().filter(|(key, _)| {
+        key.kind == Kind::Namespace && !wanted.contains_key(&*key.name) && *key.name != *names::home(name)
+    });
+    for (key, live) in unwanted.filter(|(_, live)| uid.is_some() && live.owner.as_deref() == uid) {
         match deletion_policy {
-            DeletionPolicy::Retain if !live.deleting => placed.standing.push(retained(key, live)),
+            DeletionPolicy::Retain if !live.deleting => placed.standing.push(as_it_is(&key.name, live)),
             DeletionPolicy::Retain | DeletionPolicy::Delete => {
                 placed.leaving.push(Leaving {
                     key: key.clone(),
@@ -81,8 +73,21 @@ pub(super) fn place(
     placed
 }
 
+/// Whether the status says that a namespace was this tenant's.
+pub(super) fn was_ours(tenant: &Tenant, namespace: &str) -> bool {
+    let mut recorded = tenant.status.iter().flat_map(|status| &status.namespaces);
+    recorded
+        .any(|seen| seen.name == namespace && !matches!(seen.state, NamespaceState::Pending | NamespaceState::Conflict))
+}
+
 /// Why a live namespace is not this tenant's, if it is not.
-fn foreign(live: &Live, namespace: &str, tenant: &str, uid: Option<&str>, ours_before: bool) -> Option<String> {
+pub(super) fn foreign(
+    live: &Live,
+    namespace: &str,
+    tenant: &str,
+    uid: Option<&str>,
+    ours_before: bool,
+) -> Option<String> {
     if uid.is_some() && live.owner.as_deref() == uid {
         return None;
     }
@@ -104,8 +109,8 @@ fn foreign(live: &Live, namespace: &str, tenant: &str, uid: Option<&str>, ours_b
     }
 }
 
-/// A namespace that left the list and stays: as it is, without owners.
-fn retained(key: &Key, live: &Live) -> ValidNamespace {
+/// A namespace that stays as it is, without owners.
+pub(super) fn as_it_is(name: &str, live: &Live) -> ValidNamespace {
     let body = live.body();
     let environment =
         serde_json::from_value(body["metadata"]["labels"][names::ENVIRONMENT].clone()).unwrap_or_default();
@@ -119,10 +124,10 @@ fn retained(key: &Key, live: &Live) -> ValidNamespace {
             .map(|value| (key.to_owned(), value.to_owned()))
     };
     ValidNamespace {
-        name: key.name.to_string(),
+        name: name.to_owned(),
         environment,
         labels: ours.split(',').filter_map(label).collect(),
-        listed: false,
+        weight: None,
     }
 }
 

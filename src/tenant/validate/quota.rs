@@ -8,7 +8,7 @@ use super::{Leaving, ValidNamespace};
 use crate::{
     api::{
         names,
-        v1alpha1::{QuotaSpread, ServiceType, Tenant, TenantTemplateSpec},
+        v1alpha1::{QuotaSpread, ServiceType, TenantTemplateSpec},
     },
     apply::{Key, Kind},
     domain::{
@@ -46,7 +46,6 @@ pub(super) fn plan(
     template: &TenantTemplateSpec,
     standing: &[ValidNamespace],
     leaving: &[Leaving],
-    tenant: &Tenant,
     facts: &Facts,
     settings: &Settings,
 ) -> QuotaPlan {
@@ -60,23 +59,12 @@ pub(super) fn plan(
             closed.insert("services.nodeports".to_owned(), zero);
         }
     }
-    let tenant_name = tenant.metadata.name.as_deref().unwrap_or_default();
-    let weight = |name: &str| {
-        let entry = tenant
-            .spec
-            .namespaces
-            .iter()
-            .find(|entry| names::namespace(tenant_name, &entry.name) == name);
-        entry.map(|entry| entry.weight.and_then(|weight| u32::try_from(weight).ok()).unwrap_or(1))
-    };
     let mut seen = BTreeMap::new();
     for namespace in standing {
-        let weight = if namespace.listed {
-            weight(&namespace.name)
-        } else {
-            None
-        };
-        seen.insert(namespace.name.clone(), observe(&namespace.name, weight, facts, &closed));
+        seen.insert(
+            namespace.name.clone(),
+            observe(&namespace.name, namespace.weight, facts, &closed),
+        );
     }
     for Leaving { key, .. } in leaving {
         seen.insert(key.name.to_string(), observe(&key.name, None, facts, &closed));
@@ -115,7 +103,7 @@ pub(super) fn plan(
     };
     let waits = standing
         .iter()
-        .any(|namespace| namespace.listed && plans.hard.get(&namespace.name).is_some_and(without));
+        .any(|namespace| namespace.is_wanted() && plans.hard.get(&namespace.name).is_some_and(without));
     let under_way = !plans.settled && (rule == Spread::Fixed || above || waits);
     QuotaPlan {
         grants,

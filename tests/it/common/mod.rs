@@ -132,7 +132,8 @@ pub async fn ready(client: &Client, tenant: &str) -> Tenant {
     condition(client, tenant, "Ready", "True", None).await
 }
 
-/// Waits until every Tenant on the cluster is Ready at its current generation; gives them.
+/// Waits until every Tenant on the cluster is Ready at its current generation, and its home namespace, if it has one, open;
+/// gives them.
 pub async fn all_ready(client: &Client) -> Vec<Tenant> {
     let api: Api<Tenant> = Api::all(client.clone());
     eventually("every Tenant to be Ready", 2 * PATIENCE, || async {
@@ -151,8 +152,11 @@ pub async fn all_ready(client: &Client) -> Vec<Tenant> {
 }
 
 fn is_ready(tenant: &Tenant) -> bool {
-    let conditions = tenant.status.iter().flat_map(|status| &status.conditions);
-    let mut ready = conditions.filter(|condition| condition.type_ == "Ready");
+    let conditions = || tenant.status.iter().flat_map(|status| &status.conditions);
+    if conditions().any(|condition| condition.type_ == "SelfServiceReady" && condition.status != "True") {
+        return false;
+    }
+    let mut ready = conditions().filter(|condition| condition.type_ == "Ready");
     ready.any(|ready| ready.status == "True" && ready.observed_generation == tenant.metadata.generation)
 }
 

@@ -30,6 +30,13 @@ const GUARDS: [(Kind, &str); 5] = [
     (Kind::TenantPolicy, "effective"),
 ];
 
+/// What a home namespace must have, likewise.
+const HOME_GUARDS: [(Kind, &str); 3] = [
+    (Kind::ResourceQuota, "tenantry"),
+    (Kind::NetworkPolicy, "tenantry-default-deny"),
+    (Kind::TenantPolicy, "effective"),
+];
+
 /// Every breach of rule 2 or 3, with its revision. `steps` are in order of revision.
 pub fn breaches(steps: &[Step], grants: Grants) -> Vec<String> {
     let mut state = State::default();
@@ -94,12 +101,18 @@ impl State {
             .map(|label| format!("the label {label}"))
             .collect();
         let stands = |guard: &&(Kind, &str)| self.get(guard.0, namespace, guard.1).is_some();
+        // Nothing runs in a home namespace, and nobody can have anything run there.
+        let is_home = labels.is_some_and(|labels| labels["tenantry.dev/home"] == "true");
+        let guards = if is_home { &HOME_GUARDS[..] } else { &GUARDS[..] };
         lacks.extend(
-            GUARDS
+            guards
                 .iter()
                 .filter(|guard| !stands(guard))
                 .map(|(kind, name)| format!("{} {name}", kind.as_str())),
         );
+        if is_home != right.starts_with("tenantry-home-") {
+            lacks.push("a role of such a namespace".to_owned());
+        }
         if let Some(quota) = self.get(Kind::ResourceQuota, namespace, "tenantry") {
             let keys = |field: &str| -> BTreeSet<&String> {
                 quota[field]["hard"]

@@ -15,7 +15,7 @@ fn amounts_are_summed_over_the_namespaces_in_the_form_of_the_grant() {
     .1;
     applied.namespaces.push(AppliedNamespace {
         name: "acme-new".to_owned(),
-        listed: true,
+        place: Place::Wanted,
         progress: Progress::Complete,
         quota: Some(second),
         monitors: BTreeSet::new(),

@@ -157,7 +157,7 @@ fn a_namespace_that_is_not_listed_any_more_goes_or_stays_as_the_tenant_says() {
     let valid = placed(&json!({ "namespaces": [], "deletionPolicy": "Retain" }), &unlisted);
     assert_eq!(names(&valid), [vec!["acme-dev"], vec![], vec![]]);
     let retained = &valid.namespaces[0];
-    assert!(!retained.listed);
+    assert!(!retained.is_wanted());
     assert_eq!(retained.environment, Environment::Production);
     assert_eq!(
         retained.labels,

@@ -1,0 +1,211 @@
+//! The TenantNamespaces that stand, as the watch tells: owners ask by them for namespaces of their tenant.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use futures::StreamExt as _;
+use kube::{
+    Api, Client, Resource as _, ResourceExt as _,
+    core::DeserializeGuard,
+    runtime::{
+        WatchStreamExt as _,
+        watcher::{self, watcher},
+    },
+};
+use tokio::sync::mpsc::UnboundedSender;
+
+use crate::{
+    api::{
+        names,
+        v1alpha1::{TenantNamespace, TenantNamespaceStatus},
+    },
+    runtime::metrics::Metrics,
+};
+
+/// A TenantNamespace, also one that cannot be read: what it asked for must not go for that.
+pub type Claim = Arc<DeserializeGuard<TenantNamespace>>;
+
+/// TenantNamespaces by namespace and name.
+#[derive(Debug, Default)]
+pub struct Claims {
+    state: Mutex<State>,
+}
+
+type ByNamespace = HashMap<String, BTreeMap<String, Claim>>;
+
+#[derive(Debug, Default)]
+struct State {
+    standing: ByNamespace,
+    /// What a list under way has told so far; it takes effect as a whole, so that nothing seems gone in between.
+    listing: ByNamespace,
+}
+
+impl Claims {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Those in a namespace, by name.
+    pub fn within(&self, namespace: &str) -> Vec<Claim> {
+        let state = self.lock();
+        let claims = state.standing.get(namespace).into_iter().flatten();
+        claims.map(|(_, claim)| claim.clone()).collect()
+    }
+
+    /// A status was written, and the object has this version now. So it is not written again before the watch tells.
+    pub fn wrote(&self, claim: &TenantNamespace, status: &TenantNamespaceStatus, version: String) {
+        let mut written = claim.clone();
+        written.status = Some(status.clone());
+        written.metadata.resource_version = Some(version);
+        upsert(&mut self.lock().standing, DeserializeGuard(Ok(written)));
+    }
+
+    /// Takes an event over; gives the namespaces in which something changed.
+    fn take(&self, event: watcher::Event<DeserializeGuard<TenantNamespace>>) -> BTreeSet<String> {
+        let mut state = self.lock();
+        match event {
+            watcher::Event::Init => state.listing.clear(),
+            watcher::Event::InitApply(claim) => drop(upsert(&mut state.listing, claim)),
+            watcher::Event::InitDone => {
+                let listed = std::mem::take(&mut state.listing);
+                let before = std::mem::replace(&mut state.standing, listed);
+                return before.keys().chain(state.standing.keys()).cloned().collect();
+            }
+            watcher::Event::Apply(claim) => return upsert(&mut state.standing, claim).into_iter().collect(),
+            watcher::Event::Delete(claim) => {
+                let namespace = claim.namespace().unwrap_or_default();
+                if let Some(claims) = state.standing.get_mut(&namespace) {
+                    claims.remove(&claim.name_any());
+                    if claims.is_empty() {
+                        state.standing.remove(&namespace);
+                    }
+                }
+                return BTreeSet::from([namespace]);
+            }
+        }
+        BTreeSet::new()
+    }
+}
+
+/// Takes a claim unless a newer one is held; gives its namespace if it did.
+fn upsert(claims: &mut ByNamespace, claim: DeserializeGuard<TenantNamespace>) -> Option<String> {
+    let version = |claim: &DeserializeGuard<TenantNamespace>| claim.resource_version()?.parse::<u64>().ok();
+    let namespace = claim.namespace().unwrap_or_default();
+    let within = claims.entry(namespace.clone()).or_default();
+    let name = claim.name_any();
+    let is_news = within
+        .get(&name)
+        .is_none_or(|held| held.uid() != claim.uid() || version(held) < version(&claim));
+    if is_news {
+        within.insert(name, Arc::new(claim));
+    }
+    is_news.then_some(namespace)
+}
+
+/// Watches TenantNamespaces into `claims`, wakes the tenants that they concern, and calls `listed` when all are known.
+pub async fn watch(
+    client: Client,
+    claims: Arc<Claims>,
+    wake: UnboundedSender<Box<str>>,
+    metrics: Arc<Metrics>,
+    listed: impl Fn() + Send,
+) {
+    let api = Api::<DeserializeGuard<TenantNamespace>>::all(client);
+    let events = watcher(api, watcher::Config::default())
+        .default_backoff()
+        .modify(|claim| claim.meta_mut().managed_fields = None);
+    let mut events = std::pin::pin!(events);
+    while let Some(event) = events.next().await {
+        match event {
+            Ok(event) => {
+                let done = matches!(event, watcher::Event::InitDone);
+                for namespace in claims.take(event) {
+                    if let Some(tenant) = names::tenant_at_home(&namespace) {
+                        // A closed channel means that the process is going down.
+                        let _ = wake.send(tenant.into());
+                    }
+                }
+                if done {
+                    listed();
+                }
+            }
+            Err(error) => {
+                metrics.watch_failed("TenantNamespace");
+                tracing::warn!(%error, "the watch of TenantNamespaces broke; it is started again");
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use kube::runtime::watcher::Event;
+    use serde_json::json;
+
+    use super::*;
+
+    fn claim(name: &str, version: u64) -> DeserializeGuard<TenantNamespace> {
+        serde_json::from_value(json!({
+            "apiVersion": "tenantry.dev/v1alpha1", "kind": "TenantNamespace", "spec": {},
+            "metadata": { "name": name, "namespace": "acme-home", "uid": name, "resourceVersion": version.to_string() },
+        }))
+        .unwrap()
+    }
+
+    fn names(claims: &Claims) -> Vec<String> {
+        claims
+            .within("acme-home")
+            .iter()
+            .map(|claim| claim.name_any())
+            .collect()
+    }
+
+    #[test]
+    fn a_list_takes_effect_as_a_whole() {
+        let claims = Claims::default();
+        claims.take(Event::Apply(claim("a", 1)));
+        claims.take(Event::Apply(claim("b", 2)));
+        claims.take(Event::Init);
+        claims.take(Event::InitApply(claim("b", 3)));
+        assert_eq!(
+            names(&claims),
+            ["a", "b"],
+            "nothing seems gone while the list is under way"
+        );
+        assert_eq!(claims.take(Event::InitDone), BTreeSet::from(["acme-home".to_owned()]));
+        assert_eq!(names(&claims), ["b"]);
+    }
+
+    #[test]
+    fn what_is_deleted_is_gone_and_concerns_its_namespace() {
+        let claims = Claims::default();
+        claims.take(Event::Apply(claim("a", 1)));
+        assert_eq!(
+            claims.take(Event::Delete(claim("a", 2))),
+            BTreeSet::from(["acme-home".to_owned()])
+        );
+        assert!(names(&claims).is_empty());
+    }
+
+    #[test]
+    fn the_echo_of_a_status_that_was_written_is_no_news() {
+        let claims = Claims::default();
+        let DeserializeGuard(Ok(seen)) = claim("a", 1) else {
+            panic!("it can be read")
+        };
+        claims.take(Event::Apply(claim("a", 1)));
+        claims.wrote(&seen, &TenantNamespaceStatus::default(), "4".to_owned());
+        assert!(claims.take(Event::Apply(claim("a", 4))).is_empty());
+        assert!(!claims.take(Event::Apply(claim("a", 5))).is_empty());
+    }
+
+    #[test]
+    fn one_that_cannot_be_read_is_still_there() {
+        let claims = Claims::default();
+        let broken = json!({ "metadata": { "name": "a", "namespace": "acme-home", "resourceVersion": "1" }, "spec": { "weight": "x" } });
+        claims.take(Event::Apply(serde_json::from_value(broken).unwrap()));
+        assert_eq!(names(&claims), ["a"]);
+    }
+}
