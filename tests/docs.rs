@@ -59,10 +59,12 @@ fn every_reason_of_a_condition_has_its_line_in_the_table_of_operations() {
         "PoliciesEnforced",
         "AccessGranted",
         "MonitoringReady",
+        "SelfServiceReady",
         "Frozen",
         "DeletionBlocked",
         "AllFieldsEffective",
-        // Kinds, no reasons.
+        // Values and kinds, no reasons.
+        "True",
         "TenantTemplate",
         "User",
         "Group",
@@ -70,6 +72,8 @@ fn every_reason_of_a_condition_has_its_line_in_the_table_of_operations() {
     ];
     let reasons: BTreeSet<String> = [
         "src/tenant/status.rs",
+        "src/tenant/status/claims.rs",
+        "src/tenant/validate/claims.rs",
         "src/tenant/validate/mod.rs",
         "src/template/mod.rs",
     ]

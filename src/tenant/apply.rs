@@ -12,6 +12,7 @@ use serde_json::{Map, Value, json};
 use super::{
     build::{NamespaceObjects, Place},
     dereference::Facts,
+    held::Going,
     pending::PendingQuotas,
     validate::{Leaving, ValidTenant},
 };
@@ -32,7 +33,7 @@ pub struct Applied {
     /// One entry for each namespace that is to stand, in order of name.
     pub namespaces: Vec<AppliedNamespace>,
     /// Our namespaces that are on their way out.
-    pub leaving: Vec<String>,
+    pub leaving: Vec<Going>,
     /// Whether any write was made.
     pub changed: bool,
     /// What could not be done, in a stable order.
@@ -88,7 +89,7 @@ pub async fn apply(
         .then(|| with_bindings(facts, writer.of_tenant(&tenant.name)));
     let facts = refreshed.as_ref().unwrap_or(facts);
     for Leaving { key, live } in &tenant.leaving {
-        applied.leaving.push(key.name.to_string());
+        applied.leaving.push(Going::of(&key.name, live));
         if !live.deleting {
             let result = writer.delete(key, live).await;
             applied.record(result);

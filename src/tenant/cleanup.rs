@@ -5,11 +5,10 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::Value;
-
 use super::{
     apply::{self, Applied},
     dereference::Facts,
+    held::Going,
 };
 use crate::{
     api::{
@@ -22,8 +21,8 @@ use crate::{
 /// What is left to do.
 #[derive(Debug, Default)]
 pub struct Remaining {
-    /// Namespaces that still stand, each with what holds it, if the API server says so.
-    pub namespaces: Vec<(String, Option<String>)>,
+    /// Namespaces that still stand.
+    pub namespaces: Vec<Going>,
     /// What was done and what failed.
     pub applied: Applied,
 }
@@ -35,7 +34,7 @@ impl Remaining {
     }
 
     async fn delete(&mut self, writer: &Writer, key: &Key, live: &Live) {
-        self.namespaces.push((key.name.to_string(), held_by(live)));
+        self.namespaces.push(Going::of(&key.name, live));
         if live.deleting {
             return;
         }
@@ -97,18 +96,4 @@ pub async fn cleanup(writer: &Writer, tenant: &Tenant, facts: &Facts) -> Remaini
         }
     }
     remaining
-}
-
-/// What holds a namespace that is being deleted, in the API server's own words.
-fn held_by(live: &Live) -> Option<String> {
-    let body = live.body();
-    let conditions = body.pointer("/status/conditions").and_then(Value::as_array)?;
-    let held = conditions.iter().filter(|condition| {
-        condition["status"] == "True"
-            && condition["type"]
-                .as_str()
-                .is_some_and(|type_| type_ != "NamespaceDeletionDiscoveryFailure")
-    });
-    let messages: Vec<_> = held.filter_map(|condition| condition["message"].as_str()).collect();
-    (!messages.is_empty()).then(|| messages.join(" "))
 }

@@ -16,6 +16,7 @@ pub mod dereference;
 pub mod error;
 #[cfg(test)]
 pub(crate) mod fixture;
+pub mod held;
 pub mod memory;
 pub mod pending;
 pub mod refusals;

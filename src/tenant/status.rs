@@ -16,6 +16,7 @@ use self::summary::{fullest, namespaces, quota};
 use super::{
     apply::{Applied, AppliedNamespace, Progress},
     build::Place,
+    held::Going,
     validate::{Invalid, Rights, Room, ValidTenant, Verdict},
 };
 use crate::{
@@ -49,7 +50,7 @@ pub mod types {
     pub const SELF_SERVICE_READY: &str = "SelfServiceReady";
     /// Writes of the tenant are refused; absent otherwise.
     pub const FROZEN: &str = "Frozen";
-    /// The Tenant is being deleted and something holds it.
+    /// A namespace is being deleted and something holds it; absent otherwise.
     pub const DELETION_BLOCKED: &str = "DeletionBlocked";
 }
 use types::{
@@ -96,25 +97,18 @@ pub fn of_invalid(tenant: &Tenant, invalid: &Invalid, now: Timestamp) -> TenantS
 }
 
 /// Status of a Tenant that is being deleted.
-pub fn of_deleting(tenant: &Tenant, remaining: &[(String, Option<String>)], now: Timestamp) -> TenantStatus {
+pub fn of_deleting(tenant: &Tenant, remaining: &[Going], now: Timestamp) -> TenantStatus {
     let previous = tenant.status.clone().unwrap_or_default();
-    let names: Vec<_> = remaining.iter().map(|(name, _)| name.as_str()).collect();
     let message = format!(
         "owners have no rights any more; waiting for namespaces to go: {}",
-        names.join(", ")
+        names(remaining)
     );
     let mut statements = vec![
         Statement::fails(READY, "Terminating", message.clone()),
         Statement::holds(RECONCILING, "Terminating", message),
     ];
-    let held: Vec<_> = remaining
-        .iter()
-        .filter_map(|(name, held)| held.as_ref().map(|held| format!("{name}: {held}")))
-        .collect();
-    if !held.is_empty() {
-        statements.push(Statement::holds(DELETION_BLOCKED, "ContentRemains", held.join("; ")));
-    }
-    let namespace = |(name, held): &(String, Option<String>)| NamespaceStatus {
+    statements.extend(blocked(remaining));
+    let namespace = |Going { name, held }: &Going| NamespaceStatus {
         name: name.clone(),
         state: NamespaceState::Terminating,
         message: held.clone(),
@@ -126,6 +120,19 @@ pub fn of_deleting(tenant: &Tenant, remaining: &[(String, Option<String>)], now:
         namespaces_ready: Some(format!("0/{}", tenant.spec.namespaces.len())),
         ..previous
     }
+}
+
+fn names(going: &[Going]) -> String {
+    let names: Vec<_> = going.iter().map(|going| going.name.as_str()).collect();
+    names.join(", ")
+}
+
+fn blocked(going: &[Going]) -> Option<Statement> {
+    let held: Vec<_> = going
+        .iter()
+        .filter_map(|Going { name, held }| held.as_ref().map(|held| format!("{name}: {held}")))
+        .collect();
+    (!held.is_empty()).then(|| Statement::holds(DELETION_BLOCKED, "ContentRemains", held.join("; ")))
 }
 
 /// Status of a Tenant whose objects were applied.
@@ -218,7 +225,7 @@ fn statements(valid: &ValidTenant, applied: &Applied) -> Vec<Statement> {
             (
                 false,
                 "NamespacesTerminating",
-                format!("waiting for namespaces to go: {}", leaving.join(", ")),
+                format!("waiting for namespaces to go: {}", names(leaving)),
             )
         }),
     ];
@@ -295,6 +302,7 @@ fn statements(valid: &ValidTenant, applied: &Applied) -> Vec<Statement> {
     });
     statements.extend(monitoring(valid, namespaces));
     statements.extend(self_service(valid, namespaces));
+    statements.extend(blocked(leaving));
     if valid.state == TenantState::Frozen {
         statements.push(is_frozen());
     }

@@ -385,7 +385,8 @@ async fn a_namespace_that_cannot_go_is_named_with_what_holds_it() {
     tenants.delete(&name, &DeleteParams::default()).await.unwrap();
     let blocked = common::condition(&admin, &name, "DeletionBlocked", "True", None).await;
     let why = message(&blocked, "DeletionBlocked");
-    assert!(why.contains(&namespace) && why.contains("example.com/hold"), "{why}");
+    let command = format!("kubectl get configmaps --namespace {namespace}");
+    assert!(why.contains("example.com/hold") && why.contains(&command), "{why}");
     assert_eq!(bound_users(&admin, &namespace).await, [""; 0], "rights go first");
     let release = json!({ "metadata": { "finalizers": null } });
     configs

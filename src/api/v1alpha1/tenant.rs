@@ -257,7 +257,7 @@ pub struct TenantStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
     /// Ready, Reconciling, Stalled (kstatus) and one per concern: NamespacesReady, QuotaEnforced, PoliciesEnforced,
-    /// AccessGranted, MonitoringReady.
+    /// AccessGranted, MonitoringReady, SelfServiceReady, Frozen, DeletionBlocked.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "schema::conditions")]
     pub conditions: Vec<Condition>,

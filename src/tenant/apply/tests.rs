@@ -239,7 +239,7 @@ async fn a_namespace_that_left_the_list_loses_its_rights_and_then_goes_by_its_ui
         calls[1].body["preconditions"],
         json!({ "uid": seen["metadata"]["uid"] })
     );
-    assert_eq!(applied.leaving, ["acme-old"]);
+    assert_eq!(applied.leaving[0].name, "acme-old");
 }
 
 #[tokio::test]

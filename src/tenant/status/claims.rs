@@ -60,7 +60,7 @@ fn of_namespace(name: &str, valid: &ValidTenant, applied: &Applied) -> Said {
     if valid.conflicts.iter().any(|conflict| conflict.namespace == name) {
         return taken();
     }
-    if applied.leaving.iter().any(|leaving| leaving == name) {
+    if applied.leaving.iter().any(|going| going.name == name) {
         return Said::UnderWay(
             "NamespaceTerminating",
             format!("an earlier namespace {name} is being deleted; a new one follows"),

@@ -51,7 +51,7 @@ pub(super) fn namespaces(valid: &ValidTenant, applied: &Applied) -> Vec<Namespac
         applied
             .leaving
             .iter()
-            .map(|name| entry(name, NamespaceState::Terminating, None)),
+            .map(|going| entry(&going.name, NamespaceState::Terminating, going.held.as_deref())),
     );
     all.sort_by(|a, b| a.name.cmp(&b.name));
     all.dedup_by(|a, b| a.name == b.name);

@@ -128,7 +128,7 @@ const TROUBLES: [(&str, bool, Option<&str>, &str, Break); 8] = [
         valid.quota.under_way = true;
     }),
     ("NamespacesTerminating", false, None, "acme-old", |_, applied| {
-        applied.leaving.push("acme-old".to_owned());
+        applied.leaving.push(going("acme-old"));
     }),
 ];
 
@@ -296,7 +296,7 @@ fn namespaces_stand_once_each_in_order_with_their_state() {
         namespace("acme-d", Place::Wanted, Progress::Failed),
         namespace("acme-f", Place::Wanted, Progress::Conflict("met".to_owned())),
     ];
-    applied.leaving = vec!["acme-0".to_owned()];
+    applied.leaving = vec![going("acme-0")];
     valid.conflicts = vec![Conflict {
         namespace: "acme-e".to_owned(),
         message: "taken".to_owned(),
@@ -347,14 +347,39 @@ fn an_invalid_tenant_keeps_what_is_known_and_says_what_is_wrong() {
     assert_eq!(of_invalid(&tenant, &invalid, at(3)), after, "said once, it stays");
 }
 
+fn going(name: &str) -> Going {
+    Going {
+        name: name.to_owned(),
+        held: None,
+    }
+}
+
+#[test]
+fn a_namespace_that_is_held_up_is_named_also_while_its_tenant_stays() {
+    let (valid, mut applied) = standing();
+    applied.leaving = vec![Going {
+        held: Some("a finalizer remains".to_owned()),
+        ..going("acme-old")
+    }];
+    let status = status(&valid, &applied);
+    assert_eq!(condition(&status, READY).unwrap().1, "NamespacesTerminating");
+    assert_eq!(
+        condition(&status, DELETION_BLOCKED).unwrap().2,
+        "acme-old: a finalizer remains"
+    );
+}
+
 #[test]
 fn a_tenant_on_its_way_out_names_what_holds_it() {
     let tenant = fixture::tenant(&json!({}));
-    let free = of_deleting(&tenant, &[("acme-dev".to_owned(), None)], at(1));
+    let free = of_deleting(&tenant, &[going("acme-dev")], at(1));
     assert_eq!(condition(&free, READY).unwrap().1, "Terminating");
     assert_eq!(condition(&free, RECONCILING).unwrap().0, "True");
     assert_eq!(condition(&free, DELETION_BLOCKED), None);
-    let held = [("acme-dev".to_owned(), Some("a finalizer remains".to_owned()))];
+    let held = [Going {
+        held: Some("a finalizer remains".to_owned()),
+        ..going("acme-dev")
+    }];
     let held = of_deleting(&tenant, &held, at(1));
     assert_eq!(
         condition(&held, DELETION_BLOCKED).unwrap().2,
