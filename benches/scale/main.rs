@@ -39,7 +39,7 @@ use tenantry::api::v1alpha1::{Tenant, TenantTemplate};
 use self::{
     report::{Report, finish, per_second},
     usage::{
-        Cpu, calls, collector_knows, counter, describe, describe_all, difference, is_write, print_requests,
+        Cpu, STILL, calls, collector_knows, counter, describe, describe_all, difference, is_write, print_requests,
         settled_calls,
     },
     watching::{PATIENCE, is_ready, namespaces_furnished, quotas_counted, reach, track},
@@ -230,6 +230,8 @@ fn template() -> TenantTemplate {
         "apiVersion": "tenantry.dev/v1alpha1", "kind": "TenantTemplate", "metadata": { "name": TEMPLATE },
         "spec": {
             "tier": "Standard",
+            // One namespace of a tenant is one namespace.
+            "selfService": "Disabled",
             "quotas": { "cpu": "2", "memory": "4Gi", "storage": "100Gi", "pods": PODS },
             "containers": { "default": { "cpu": "100m", "memory": "128Mi" }, "defaultRequest": { "cpu": "50m", "memory": "64Mi" } },
         },
@@ -329,7 +331,7 @@ async fn fan_out(
     });
     reach("every Tenant to follow the template", followed, tenants + SINGLE).await;
     let time = started.elapsed();
-    let after = settled_calls(operator).await;
+    let after = settled_calls(operator, STILL).await;
     report.row(
         "template change over all tenants",
         format!(
@@ -359,7 +361,7 @@ async fn fan_out(
         "only what changed",
     );
 
-    let before = settled_calls(operator).await;
+    let before = settled_calls(operator, STILL).await;
     let touch = json!({ "metadata": { "annotations": { "bench": "touched" } } });
     templates
         .patch(TEMPLATE, &PatchParams::default(), &Patch::Merge(touch))
@@ -493,7 +495,7 @@ async fn restart(lab: &Lab, client: &Client, report: &mut Report) -> Operator {
     })
     .await;
     let settled = started.elapsed();
-    let calls = settled_calls(&operator).await;
+    let calls = settled_calls(&operator, STILL).await;
     report.row(
         "restart: ready, every Tenant looked at",
         format!("{:.1} s, {:.1} s", ready.as_secs_f64(), settled.as_secs_f64()),
@@ -513,7 +515,8 @@ async fn restart(lab: &Lab, client: &Client, report: &mut Report) -> Operator {
 }
 
 async fn quiet(lab: &Lab, operator: &Operator, steady: Duration, report: &mut Report) {
-    let before = settled_calls(operator).await;
+    // Use that changed just before is written once more, ten seconds after the last time (`--status-interval`).
+    let before = settled_calls(operator, 6 * STILL).await;
     let cpu = Cpu::read(lab, Some(operator));
     tokio::time::sleep(steady).await;
     let used = Cpu::read(lab, Some(operator)).since(&cpu);

@@ -62,8 +62,11 @@ pub async fn calls(operator: &Operator) -> Calls {
     calls
 }
 
-/// The same once no write was sent for two seconds.
-pub async fn settled_calls(operator: &Operator) -> Calls {
+/// How long nothing is written before the operator counts as done.
+pub const STILL: Duration = Duration::from_secs(2);
+
+/// The same once no write was sent for so long.
+pub async fn settled_calls(operator: &Operator, still: Duration) -> Calls {
     let writes = |calls: &Calls| -> f64 {
         calls
             .iter()
@@ -73,7 +76,7 @@ pub async fn settled_calls(operator: &Operator) -> Calls {
     };
     let mut before = calls(operator).await;
     loop {
-        tokio::time::sleep(Duration::from_secs(2)).await;
+        tokio::time::sleep(still).await;
         let after = calls(operator).await;
         if (writes(&after) - writes(&before)).abs() < 0.5 {
             return after;
