@@ -35,6 +35,13 @@ pub const HOME_OWNER: &str = "tenantry-home-owner";
 /// ClusterRole and RoleBinding of a home namespace: seeing what was asked for.
 pub const HOME_VIEWER: &str = "tenantry-home-viewer";
 
+/// ClusterRole and RoleBinding of a home namespace: making and deleting namespaces directly.
+pub const HOME_DIRECT: &str = "tenantry-home-direct";
+/// Label on namespaces that an owner made directly.
+pub const SELF_SERVICE: &str = "tenantry.dev/self-service";
+/// Value of [`SELF_SERVICE`].
+pub const DIRECT: &str = "Direct";
+
 /// Annotation by which a cluster admin hands an existing namespace to the named tenant.
 pub const ADOPT_BY: &str = "tenantry.dev/adopt-by";
 /// Annotation on a quota that names the process which wrote it, put there where a write of an earlier leader may be under way.

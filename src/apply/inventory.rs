@@ -29,6 +29,8 @@ pub struct Live {
     pub owner: Option<Box<str>>,
     /// The tenant that its label names, if it carries our managed-by label.
     pub tenant: Option<Box<str>>,
+    /// The tenant whose label it carries without being managed or owned: an owner made this namespace for it.
+    pub asks: Option<Box<str>>,
     body: Box<str>,
 }
 
@@ -47,10 +49,9 @@ impl Live {
                 .and_then(|labels| labels.get(key))
                 .and_then(Value::as_str)
         };
-        let tenant = (label(names::MANAGED_BY) == Some(names::MANAGED_BY_US))
-            .then(|| label(names::TENANT))
-            .flatten();
-        let tenant = tenant.map(Into::into);
+        let managed = label(names::MANAGED_BY) == Some(names::MANAGED_BY_US);
+        let labelled: Option<Box<str>> = label(names::TENANT).map(Into::into);
+        let (tenant, asks) = if managed { (labelled, None) } else { (None, labelled) };
         let owner = metadata
             .get("ownerReferences")
             .and_then(Value::as_array)
@@ -71,6 +72,7 @@ impl Live {
             uid,
             version,
             deleting,
+            asks: asks.filter(|_| owner.is_none()),
             owner,
             tenant,
             body: object.to_string().into(),
@@ -93,6 +95,8 @@ pub struct Inventory {
 struct State {
     objects: HashMap<Key, Entry>,
     by_tenant: HashMap<Box<str>, BTreeSet<Key>>,
+    /// Namespaces that carry a tenant's label and are nobody's yet.
+    asking: HashMap<Box<str>, BTreeSet<Key>>,
     /// Tenants that wait for a namespace which is not theirs.
     waiting: HashMap<Box<str>, BTreeSet<Box<str>>>,
     clock: u64,
@@ -121,6 +125,14 @@ impl Inventory {
     pub fn of_tenant(&self, tenant: &str) -> BTreeMap<Key, Arc<Live>> {
         let state = self.read();
         let keys = state.by_tenant.get(tenant).into_iter().flatten();
+        keys.filter_map(|key| state.objects.get(key).map(|entry| (key.clone(), entry.live.clone())))
+            .collect()
+    }
+
+    /// Namespaces that an owner made for this tenant and that are nobody's yet.
+    pub fn asking(&self, tenant: &str) -> BTreeMap<Key, Arc<Live>> {
+        let state = self.read();
+        let keys = state.asking.get(tenant).into_iter().flatten();
         keys.filter_map(|key| state.objects.get(key).map(|entry| (key.clone(), entry.live.clone())))
             .collect()
     }
@@ -168,6 +180,7 @@ impl Inventory {
         let mut concerned: Vec<_> = live.tenant.iter().cloned().collect();
         if key.kind == Kind::Namespace {
             concerned.extend(state.waiting.remove(&key.name).into_iter().flatten());
+            concerned.extend(state.index_asking(&key, live.asks.as_deref()));
         }
         if let Some(tenant) = &live.tenant {
             state.by_tenant.entry(tenant.clone()).or_default().insert(key.clone());
@@ -227,6 +240,9 @@ impl Inventory {
 
 impl State {
     fn forget(&mut self, key: &Key) -> Vec<Box<str>> {
+        if key.kind == Kind::Namespace {
+            self.index_asking(key, None);
+        }
         let Some(entry) = self.objects.remove(key) else {
             return Vec::new();
         };
@@ -237,8 +253,25 @@ impl State {
         }
         if key.kind == Kind::Namespace {
             concerned.extend(self.waiting.remove(&key.name).into_iter().flatten());
+            concerned.extend(entry.live.asks.clone());
         }
         concerned
+    }
+
+    /// Notes for whom a namespace was made; gives that tenant.
+    fn index_asking(&mut self, key: &Key, asks: Option<&str>) -> Option<Box<str>> {
+        let before = self.objects.get(key).and_then(|entry| entry.live.asks.clone());
+        for tenant in before.iter().filter(|before| Some(&***before) != asks) {
+            if let Some(keys) = self.asking.get_mut(tenant) {
+                keys.remove(key);
+                if keys.is_empty() {
+                    self.asking.remove(tenant);
+                }
+            }
+        }
+        let tenant: Box<str> = asks?.into();
+        self.asking.entry(tenant.clone()).or_default().insert(key.clone());
+        Some(tenant)
     }
 
     fn unindex(&mut self, tenant: &str, key: &Key) {
@@ -321,6 +354,26 @@ mod tests {
         inventory.upsert(namespace.clone(), live(1, None));
         inventory.wait_for_namespace("acme-dev", "acme");
         assert_eq!(inventory.remove(&namespace, 2), ["acme".into()]);
+    }
+
+    #[test]
+    fn a_namespace_that_was_made_for_a_tenant_asks_until_it_is_the_tenants_or_gone() {
+        let inventory = Inventory::default();
+        let namespace = Key::namespace("acme-web");
+        let asking = |version: u64| {
+            let metadata =
+                json!({ "uid": "u", "resourceVersion": version.to_string(), "labels": { (names::TENANT): "acme" } });
+            Live::from_value(json!({ "metadata": metadata })).unwrap()
+        };
+        assert_eq!(inventory.upsert(namespace.clone(), asking(1)), ["acme".into()]);
+        assert_eq!(inventory.asking("acme").len(), 1);
+        assert!(inventory.of_tenant("acme").is_empty());
+        inventory.upsert(namespace.clone(), live(2, Some("acme")));
+        assert!(inventory.asking("acme").is_empty());
+        let other = Key::namespace("acme-db");
+        inventory.upsert(other.clone(), asking(3));
+        assert_eq!(inventory.remove(&other, 4), ["acme".into()]);
+        assert!(inventory.asking("acme").is_empty());
     }
 
     #[test]

@@ -74,6 +74,8 @@ pub fn controls(spec: &TenantTemplateSpec, served: &Served, settings: &Settings)
         support,
         rollout,
         self_service,
+        // Says what becomes of what selfService turns away.
+        direct_overflow: _,
         overridable: _,
     } = spec;
     let mut list = List {
@@ -132,8 +134,8 @@ pub fn controls(spec: &TenantTemplateSpec, served: &Served, settings: &Settings)
     let (state, how) = match self_service {
         SelfService::Claim => (Enforced, "RBAC and ResourceQuota, in the tenant's home namespace"),
         SelfService::Direct => (
-            NotEnforced,
-            "not done yet: namespaces are added by the platform team, in the Tenant",
+            Enforced,
+            "as Claim; a namespace that an owner creates beyond the grant stays closed to everybody",
         ),
         SelfService::Disabled => (Enforced, "RBAC"),
     };

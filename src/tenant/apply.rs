@@ -14,12 +14,12 @@ use super::{
     dereference::Facts,
     held::Going,
     pending::PendingQuotas,
-    validate::{Leaving, ValidTenant},
+    validate::{Leaving, TurnedAway, ValidTenant},
 };
 use crate::{
     api::{
         names,
-        v1alpha1::{PodSecurity, TenantState},
+        v1alpha1::{DirectOverflow, PodSecurity, TenantState},
     },
     apply::{
         Key, Kind, Live, Object,
@@ -91,6 +91,18 @@ pub async fn apply(
     for Leaving { key, live } in &tenant.leaving {
         applied.leaving.push(Going::of(&key.name, live));
         if !live.deleting {
+            let result = writer.delete(key, live).await;
+            applied.record(result);
+        }
+    }
+    for TurnedAway {
+        key,
+        live,
+        overflow,
+        message: _,
+    } in &tenant.turned_away
+    {
+        if *overflow == DirectOverflow::Remove && !live.deleting {
             let result = writer.delete(key, live).await;
             applied.record(result);
         }

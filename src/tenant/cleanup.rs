@@ -60,6 +60,10 @@ pub async fn cleanup(writer: &Writer, tenant: &Tenant, facts: &Facts) -> Remaini
     }
     let ours = |live: &Live| apply::is_ours(live, uid);
     let home = names::home(tenant.metadata.name.as_deref().unwrap_or_default());
+    // Nobody ever had a right in what was made for this tenant and not given to it.
+    for (key, live) in facts.asking.iter().filter(|(_, live)| !live.deleting) {
+        remaining.applied.failures.extend(writer.delete(key, live).await.err());
+    }
     match tenant.spec.deletion_policy {
         DeletionPolicy::Delete => {
             for (key, live) in facts

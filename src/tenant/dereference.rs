@@ -30,7 +30,9 @@ pub struct Facts {
     pub live: BTreeMap<Key, Arc<Live>>,
     /// What its owners asked for, by name.
     pub claims: Vec<Claim>,
-    /// The live namespace behind each name of [`names_of`], whoever it belongs to.
+    /// Namespaces that its owners made, each under its key, and that are nobody's yet.
+    pub asking: BTreeMap<Key, Arc<Live>>,
+    /// The live namespace behind each name of [`names_of`], whoever it belongs to, and those of `asking`.
     pub namespaces: BTreeMap<String, Arc<Live>>,
     /// What the cluster serves of the kinds that it may lack.
     pub served: Served,
@@ -90,13 +92,16 @@ pub fn dereference(
     inventory: &Inventory,
     served: Served,
 ) -> Facts {
-    let namespaces = names_of(tenant, name, &claims)
+    let asking = inventory.asking(name);
+    let named = names_of(tenant, name, &claims)
         .into_iter()
-        .filter_map(|namespace| inventory.get(&Key::namespace(&namespace)).map(|live| (namespace, live)))
-        .collect();
+        .filter_map(|namespace| inventory.get(&Key::namespace(&namespace)).map(|live| (namespace, live)));
+    let made = asking.iter().map(|(key, live)| (key.name.to_string(), live.clone()));
+    let namespaces = named.chain(made).collect();
     Facts {
         template,
         claims,
+        asking,
         live: inventory.of_tenant(name),
         namespaces,
         served,

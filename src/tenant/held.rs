@@ -34,13 +34,15 @@ fn held(namespace: &str, body: &Value) -> Option<String> {
     if messages.is_empty() {
         return None;
     }
-    let mut said = messages.join(". ");
+    let said = messages.join(". ");
     let resources: Vec<_> = messages.iter().flat_map(|message| remaining(message)).collect();
-    if !resources.is_empty() {
-        let names = resources.join(",");
-        said += &format!(". To name them: kubectl get {names} --namespace {namespace}");
+    if resources.is_empty() {
+        return Some(said);
     }
-    Some(said)
+    let names = resources.join(",");
+    Some(format!(
+        "{said}. To name them: kubectl get {names} --namespace {namespace}"
+    ))
 }
 
 /// The resources in `Some resources are remaining: pods. has 2 resource instances, widgets.example.com has 1 resource instances`.

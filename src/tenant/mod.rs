@@ -171,7 +171,7 @@ async fn reconcile_guarded(
                 );
                 publish(
                     context,
-                    &ObjectRef::<Tenant>::new(name),
+                    &ObjectRef::<Tenant>::new(name).into(),
                     EventType::Warning,
                     "Undecodable",
                     note,

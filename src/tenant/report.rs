@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use k8s_openapi::api::core::v1::ObjectReference;
 use kube::runtime::{
     events::{Event, EventType},
     reflector::ObjectRef,
@@ -11,7 +12,13 @@ use super::{
     Context, Error,
     status::{self, types::READY},
 };
-use crate::api::v1alpha1::{Tenant, TenantNamespace, TenantNamespaceStatus, TenantStatus};
+use crate::{
+    api::{
+        names,
+        v1alpha1::{NamespaceState, NamespaceStatus, Tenant, TenantNamespace, TenantNamespaceStatus, TenantStatus},
+    },
+    apply::{Key, Kind},
+};
 
 /// The reason of Ready.
 pub(super) fn reason(status: &TenantStatus) -> &str {
@@ -44,8 +51,30 @@ pub(super) async fn write_status(
     }
     context.custom.status(tenant, status).await?;
     context.memory.status_written(name, context.clock.monotonic());
+    turn_away(name, &previous, status, context).await;
     announce(tenant, &previous, status, context).await;
     Ok(None)
+}
+
+/// Tells owners, in an Event in the home namespace, which they may read, of each namespace that stays closed.
+async fn turn_away(name: &str, previous: &TenantStatus, status: &TenantStatus, context: &Context) {
+    let is_closed = |seen: &&NamespaceStatus| seen.state == NamespaceState::Closed;
+    for closed in status.namespaces.iter().filter(is_closed) {
+        if previous.namespaces.contains(closed) {
+            continue;
+        }
+        let quota = Key::new(Kind::ResourceQuota, &names::home(name), names::OBJECT);
+        let about = ObjectReference {
+            api_version: Some(quota.kind.api_version()),
+            kind: Some(quota.kind.as_str().to_owned()),
+            namespace: Some(quota.namespace.to_string()),
+            name: Some(quota.name.to_string()),
+            ..ObjectReference::default()
+        };
+        let why = closed.message.as_deref().unwrap_or_default();
+        let note = format!("namespace {} stays closed: {why}", closed.name);
+        publish(context, &about, EventType::Warning, "NamespaceClosed", note).await;
+    }
 }
 
 /// Writes the status of a TenantNamespace if it differs.
@@ -78,7 +107,7 @@ async fn announce(tenant: &Tenant, previous: &TenantStatus, status: &TenantStatu
             .iter()
             .any(|condition| condition.type_ == status::types::STALLED)
     };
-    let object = ObjectRef::from_obj(tenant);
+    let object = ObjectRef::from_obj(tenant).into();
     if stalled(status) || after == "ApplyFailed" {
         publish(context, &object, EventType::Warning, after, ready.message.clone()).await;
     } else if stalled(previous) && after == "AllStands" {
@@ -89,7 +118,7 @@ async fn announce(tenant: &Tenant, previous: &TenantStatus, status: &TenantStatu
 /// Publishes one event; a failure is logged, as no decision hangs on it.
 pub(super) async fn publish(
     context: &Context,
-    object: &ObjectRef<Tenant>,
+    about: &ObjectReference,
     type_: EventType,
     reason: &str,
     mut note: String,
@@ -105,7 +134,7 @@ pub(super) async fn publish(
         action: "Reconcile".to_owned(),
         secondary: None,
     };
-    if let Err(error) = context.recorder.publish(&event, &object.clone().into()).await {
+    if let Err(error) = context.recorder.publish(&event, about).await {
         tracing::warn!(%error, reason, "failed to publish an event");
     }
 }

@@ -3,14 +3,17 @@
 use std::collections::BTreeSet;
 
 use futures::{StreamExt as _, future::join_all};
-use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Pod, Secret};
+use k8s_openapi::api::{
+    core::v1::{ConfigMap, Event, Namespace, Pod, Secret, Service},
+    rbac::v1::ClusterRoleBinding,
+};
 use kube::{
     Api, Client,
     api::{DeleteParams, Patch, PatchParams, PostParams, WatchEvent, WatchParams},
 };
 use lab::Lab;
 use serde_json::{Value, json};
-use tenantry::api::v1alpha1::{Tenant, TenantNamespace};
+use tenantry::api::v1alpha1::{NamespaceState, Tenant, TenantNamespace};
 
 use crate::common::{
     self, PATIENCE,
@@ -392,4 +395,123 @@ async fn a_smaller_grant_takes_no_namespace_away_and_lets_none_be_added() {
     common::gone(&Api::<Namespace>::all(admin.clone()), &format!("{name}-a")).await;
     common::gone(&Api::<Namespace>::all(admin.clone()), &format!("{name}-home")).await;
     common::ready(&admin, &name).await;
+}
+
+/// Lets users create namespaces directly, as a platform team does.
+async fn let_create(admin: &Client, name: &str, users: &[&str]) {
+    let subject = |user: &&str| json!({ "apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": user });
+    let binding: ClusterRoleBinding = serde_json::from_value(json!({
+        "metadata": { "name": name },
+        "roleRef": { "apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "tenantry-direct" },
+        "subjects": users.iter().map(subject).collect::<Vec<_>>(),
+    }))
+    .unwrap();
+    Api::all(admin.clone())
+        .create(&PostParams::default(), &binding)
+        .await
+        .unwrap();
+}
+
+fn made(tenant: &str, name: &str) -> Namespace {
+    let metadata = json!({ "name": format!("{tenant}-{name}"), "labels": { "tenantry.dev/tenant": tenant } });
+    serde_json::from_value(json!({ "metadata": metadata })).unwrap()
+}
+
+/// Waits until a namespace has this state in the Tenant's status.
+async fn stands_as(admin: &Client, tenant: &str, namespace: &str, state: NamespaceState) {
+    let tenants: Api<Tenant> = Api::all(admin.clone());
+    eventually(&format!("{namespace} to be {state:?}"), PATIENCE, || async {
+        let status = tenants.get(tenant).await.unwrap().status.unwrap_or_default();
+        let seen = status.namespaces.into_iter().find(|seen| seen.name == namespace);
+        match seen {
+            Some(seen) if seen.state == state => Ok(()),
+            other => Err(format!("{other:?}")),
+        }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_namespace_that_an_owner_creates_is_closed_until_it_is_fenced_and_past_the_grant_for_longer() {
+    let (lab, admin, tenant, name) = granted(2, "dina", &json!({ "selfService": "Direct" })).await;
+    common::create(&admin, &tenant.build()).await;
+    open(&admin, &name).await;
+    let user = format!("{name}-dina");
+    let tenants: Api<Tenant> = Api::all(admin.clone());
+    let owners = json!({ "spec": { "owners": [{ "kind": "User", "name": user }] } });
+    tenants
+        .patch(&name, &PatchParams::default(), &Patch::Merge(owners))
+        .await
+        .unwrap();
+    open(&admin, &name).await;
+    let_create(&admin, &name, &[&user]).await;
+    let dina = lab.as_user(&user, &[]).await.unwrap();
+    let namespaces: Api<Namespace> = Api::all(dina.clone());
+    eventually("the owner to be let in", PATIENCE, || async {
+        namespaces
+            .create(&PostParams::default(), &made(&name, "a"))
+            .await
+            .map(drop)
+    })
+    .await;
+    for short in ["b", "c"] {
+        namespaces
+            .create(&PostParams::default(), &made(&name, short))
+            .await
+            .unwrap();
+    }
+    let full = |short: &str| format!("{name}-{short}");
+    for short in ["a", "b"] {
+        stands_as(&admin, &name, &full(short), NamespaceState::Active).await;
+    }
+    stands_as(&admin, &name, &full("c"), NamespaceState::Closed).await;
+    let post = PostParams::default();
+    let pods = |short: &str| Api::<Pod>::namespaced(dina.clone(), &full(short));
+    let restricted: Pod = serde_json::from_value(pod(&json!({}))).unwrap();
+    pods("a").create(&post, &restricted).await.unwrap();
+    assert_eq!(code(pods("c").create(&post, &restricted).await), 403);
+    // Not even who may do anything there opens it before it is fenced.
+    let by_admin = Api::<Service>::namespaced(admin.clone(), &full("c"))
+        .create(&post, &service())
+        .await;
+    assert_eq!(code(by_admin), 422, "the policies' parameter is missing");
+    // The owner reads why.
+    let events: Api<Event> = Api::namespaced(dina.clone(), &full("home"));
+    eventually("an Event about it", PATIENCE, || async {
+        let events = events.list(&Default::default()).await.unwrap();
+        let told = |event: &Event| event.message.as_deref().is_some_and(|note| note.contains(&full("c")));
+        if events.iter().any(told) { Ok(()) } else { Err("none") }
+    })
+    .await;
+
+    // What she made she deletes, and the one that waited opens.
+    namespaces.delete(&full("a"), &DeleteParams::default()).await.unwrap();
+    stands_as(&admin, &name, &full("c"), NamespaceState::Active).await;
+    assert_eq!(
+        code(namespaces.delete("default", &DeleteParams::default()).await.map(drop)),
+        403
+    );
+
+    let templates: Api<tenantry::api::v1alpha1::TenantTemplate> = Api::all(admin.clone());
+    let remove = Patch::Merge(json!({ "spec": { "directOverflow": "Remove" } }));
+    templates.patch(&name, &PatchParams::default(), &remove).await.unwrap();
+    namespaces.create(&post, &made(&name, "d")).await.unwrap();
+    common::gone(&Api::<Namespace>::all(admin.clone()), &full("d")).await;
+
+    tenants.delete(&name, &DeleteParams::default()).await.unwrap();
+    common::gone(&tenants, &name).await;
+    for short in ["b", "c", "home"] {
+        assert!(
+            Api::<Namespace>::all(admin.clone())
+                .get_opt(&full(short))
+                .await
+                .unwrap()
+                .is_none(),
+            "{short}"
+        );
+    }
+}
+
+fn service() -> Service {
+    serde_json::from_value(json!({ "metadata": { "name": "s" }, "spec": { "ports": [{ "port": 80 }] } })).unwrap()
 }

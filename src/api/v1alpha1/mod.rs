@@ -26,7 +26,7 @@ pub use tenant::{
 pub use tenant_namespace::{TenantNamespace, TenantNamespaceSpec, TenantNamespaceStatus};
 pub use tenant_policy::{TenantPolicy, TenantPolicySpec};
 pub use tenant_template::{
-    Control, ControlState, OverridableField, QuotaSpread, SelfService, TenantTemplate, TenantTemplateSpec,
-    TenantTemplateStatus,
+    Control, ControlState, DirectOverflow, OverridableField, QuotaSpread, SelfService, TenantTemplate,
+    TenantTemplateSpec, TenantTemplateStatus,
 };
 pub use tier::{Environment, Tier};

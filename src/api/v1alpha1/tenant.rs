@@ -313,6 +313,8 @@ pub enum NamespaceState {
     Retained,
     /// It is being deleted.
     Terminating,
+    /// An owner made it beyond what is granted: it is closed to everybody until there is a place for it.
+    Closed,
     /// It is the home namespace: nothing runs there, owners ask for namespaces by TenantNamespaces.
     Home,
 }

@@ -77,9 +77,12 @@ pub struct TenantTemplateSpec {
     #[serde(default)]
     pub rollout: RolloutSpec,
     /// How owners get further namespaces, up to `quotas.namespaces` together with those that the Tenant lists. What was
-    /// asked for stays when this changes. Direct is not done yet: reported NotEnforced.
+    /// asked for stays when this changes.
     #[serde(default)]
     pub self_service: SelfService,
+    /// With `selfService: Direct`: what becomes of a namespace for which there is no place.
+    #[serde(default)]
+    pub direct_overflow: DirectOverflow,
     /// Fields in which a Tenant's `overrides` may also loosen. All others can only be tightened.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
@@ -102,10 +105,21 @@ pub enum SelfService {
     /// By a TenantNamespace in the tenant's home namespace, `<tenant>-home`.
     #[default]
     Claim,
-    /// By `kubectl create namespace` with the tenant's label.
+    /// That, or by creating a namespace called `<tenant>-<name>` with the label `tenantry.dev/tenant: <tenant>`. Needs the
+    /// ClusterRole `tenantry-direct`, which the platform team binds to whom it trusts with creating namespaces.
     Direct,
     /// Only the platform team adds namespaces, in the Tenant.
     Disabled,
+}
+
+/// What becomes of a namespace that an owner made beyond what is granted.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum DirectOverflow {
+    /// It stays closed to everybody, and opens when there is a place for it.
+    #[default]
+    Wait,
+    /// It is deleted.
+    Remove,
 }
 
 /// A field that a template can open for its tenants.

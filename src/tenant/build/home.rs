@@ -8,7 +8,7 @@ use super::{NamespaceObjects, Place, in_namespace, namespace, network_policy, ob
 use crate::{
     api::{
         names,
-        v1alpha1::{Environment, PodSecurity},
+        v1alpha1::{Environment, PodSecurity, SelfService},
     },
     apply::{Key, Kind, Object},
     tenant::validate::{Home, Member, Rights, ValidNamespace, ValidTenant},
@@ -20,6 +20,7 @@ pub(super) fn objects(tenant: &ValidTenant, home: &Home) -> NamespaceObjects {
         environment: Environment::default(),
         labels: BTreeMap::new(),
         weight: None,
+        direct: false,
     };
     // No right of ours lets an owner create a pod there; should another, none is admitted.
     let hard = json!({ "pods": "0", (names::CLAIMS): home.places.to_string() });
@@ -71,6 +72,10 @@ fn role_bindings(tenant: &ValidTenant, place: &ValidNamespace) -> Vec<Object> {
                 of_role.push(subject);
             }
         }
+    }
+    if tenant.template.self_service == SelfService::Direct {
+        let owners = subjects.get(names::HOME_OWNER).cloned();
+        subjects.extend(owners.map(|owners| (names::HOME_DIRECT, owners)));
     }
     let bind = |(role, subjects): (&str, Vec<Value>)| {
         let role_ref = json!({ "apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": role });

@@ -24,6 +24,9 @@ pub(super) fn namespace(tenant: &ValidTenant, namespace: &ValidNamespace) -> Obj
     label(names::TIER, tenant.tier().as_str());
     label(names::TEMPLATE, &tenant.template_name);
     label(names::ENVIRONMENT, namespace.environment.as_str());
+    if namespace.direct {
+        label(names::SELF_SERVICE, names::DIRECT);
+    }
     for (key, value) in pod_security(tenant.effective.pod_security) {
         label(&key, value);
     }

@@ -53,6 +53,12 @@ pub(super) fn namespaces(valid: &ValidTenant, applied: &Applied) -> Vec<Namespac
             .iter()
             .map(|going| entry(&going.name, NamespaceState::Terminating, going.held.as_deref())),
     );
+    all.extend(
+        valid
+            .turned_away
+            .iter()
+            .map(|away| entry(&away.key.name, NamespaceState::Closed, Some(&away.message))),
+    );
     all.sort_by(|a, b| a.name.cmp(&b.name));
     all.dedup_by(|a, b| a.name == b.name);
     all

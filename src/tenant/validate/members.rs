@@ -11,7 +11,7 @@ use crate::{
         names,
         v1alpha1::{Owner, OwnerKind, OwnerRole, Tenant},
     },
-    apply::{Key, Kind},
+    apply::{Key, Kind, Live},
     tenant::dereference::Facts,
 };
 
@@ -109,7 +109,12 @@ pub fn subjects_by_binding(tenant: &Tenant, facts: &Facts) -> BTreeMap<Key, Vec<
         .claims
         .iter()
         .map(|claim| names::namespace(name, &claim.name_any()));
-    let wanted: BTreeSet<_> = listed.chain(claimed).collect();
+    let is_made = |live: &Live| live.body()["metadata"]["labels"][names::SELF_SERVICE] == names::DIRECT;
+    let namespaces = facts.live.iter().filter(|(key, _)| key.kind == Kind::Namespace);
+    let made = namespaces
+        .filter(|(_, live)| is_made(live))
+        .map(|(key, _)| key.name.to_string());
+    let wanted: BTreeSet<_> = listed.chain(claimed).chain(made).collect();
     let members = valid_members(&tenant.spec.owners);
     let subjects = |key: &Key| {
         let roles: Vec<OwnerRole> = match &*key.name {
@@ -117,6 +122,7 @@ pub fn subjects_by_binding(tenant: &Tenant, facts: &Facts) -> BTreeMap<Key, Vec<
                 .into_iter()
                 .filter(|role| role.home_role() == &*key.name)
                 .collect(),
+            names::HOME_DIRECT if *key.namespace == *home => vec![OwnerRole::Owner],
             binding if wanted.contains(&*key.namespace) => OwnerRole::ALL
                 .into_iter()
                 .filter(|role| role.cluster_role() == binding)

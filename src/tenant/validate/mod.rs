@@ -4,10 +4,13 @@
 //! ours, free or foreign, and the quota of each is decided.
 
 mod claims;
+mod direct;
+mod home;
 mod members;
 mod namespaces;
 mod quota;
 mod rights;
+mod room;
 #[cfg(test)]
 mod tests;
 
@@ -16,17 +19,21 @@ use std::{
     sync::Arc,
 };
 
-use self::{
-    claims::{Admitted, admit, place_home},
-    members::members,
-    namespaces::{Placed, place},
-    rights::rights,
-};
 pub use self::{
-    claims::{Home, Room, ValidClaim, Verdict},
+    claims::{ValidClaim, Verdict},
+    direct::TurnedAway,
+    home::Home,
     members::{Member, subjects_by_binding},
     quota::QuotaPlan,
     rights::Rights,
+    room::Room,
+};
+use self::{
+    home::place_home,
+    members::members,
+    namespaces::{Placed, place},
+    rights::rights,
+    room::{Admitted, admit},
 };
 use super::{
     Settings,
@@ -64,6 +71,8 @@ pub struct ValidTenant {
     pub home: Option<Home>,
     /// What they asked for, by name.
     pub claims: Vec<ValidClaim>,
+    /// Namespaces that they made and do not get.
+    pub turned_away: Vec<TurnedAway>,
     /// How the number of namespaces compares to what is granted.
     pub room: Room,
     /// Namespaces in the way.
@@ -99,6 +108,8 @@ pub struct ValidNamespace {
     /// Share of the tenant's quotas, against the other weights. `None`: nobody wants it any more, and it stays without
     /// owners.
     pub weight: Option<u32>,
+    /// Whether an owner made it directly, and may delete it so.
+    pub direct: bool,
 }
 
 impl ValidNamespace {
@@ -245,13 +256,13 @@ pub fn validate(tenant: &Tenant, facts: &Facts, settings: &Settings) -> Result<V
     }
 
     let listed = listed_namespaces(&name, tenant)?;
-    let self_service = template.self_service;
     let Admitted {
         wanted,
         claims,
+        turned_away,
         room,
         home,
-    } = admit(tenant, &name, listed, self_service, effective.quotas.namespaces, facts);
+    } = admit(tenant, &name, listed, &template, effective.quotas.namespaces, facts);
     let Placed {
         standing,
         mut conflicts,
@@ -271,6 +282,7 @@ pub fn validate(tenant: &Tenant, facts: &Facts, settings: &Settings) -> Result<V
         namespaces: standing,
         home,
         claims,
+        turned_away,
         room,
         conflicts,
         leaving,
@@ -310,6 +322,7 @@ fn listed_namespaces(tenant_name: &str, tenant: &Tenant) -> Result<BTreeMap<Stri
             environment: entry.environment,
             labels: entry.labels.clone(),
             weight: Some(entry.weight.and_then(|weight| u32::try_from(weight).ok()).unwrap_or(1)),
+            direct: false,
         };
         if listed.insert(name, namespace).is_some() {
             return invalid(

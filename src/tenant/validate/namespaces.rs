@@ -96,6 +96,8 @@ pub(super) fn foreign(
         .get(names::ADOPT_BY)
         .and_then(Value::as_str);
     match (&live.owner, live.tenant.as_deref()) {
+        // An owner made it for this tenant.
+        (None, None) if live.asks.as_deref() == Some(tenant) => None,
         // A cluster admin hands it over.
         (None, _) if adopt_by == Some(tenant) => None,
         // Its owner reference was stripped.
@@ -128,6 +130,7 @@ pub(super) fn as_it_is(name: &str, live: &Live) -> ValidNamespace {
         environment,
         labels: ours.split(',').filter_map(label).collect(),
         weight: None,
+        direct: false,
     }
 }
 

@@ -1,9 +1,14 @@
+use kube::ResourceExt as _;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::tenant::{
-    fixture::{self, claim},
-    validate::{ValidTenant, validate},
+use crate::{
+    api::v1alpha1::{DirectOverflow, Environment},
+    apply::Key,
+    tenant::{
+        fixture::{self, claim},
+        validate::{ValidTenant, Verdict, validate},
+    },
 };
 
 /// A tenant that lists `dev`, of a template that grants so many namespaces and lets owners ask for them.
@@ -236,4 +241,65 @@ fn a_foreign_namespace_in_the_place_of_the_home_is_a_conflict() {
     scene.facts.namespaces.insert("acme-home".to_owned(), live);
     let valid = scene.valid();
     assert_eq!((valid.home, valid.conflicts.len()), (None, 1));
+}
+
+/// An owner made this namespace in this second.
+fn made(scene: &mut Scene, name: &str, second: u8) {
+    let labels = json!({ "app.kubernetes.io/managed-by": null, "tenantry.dev/tenant": "acme" });
+    let created = format!("2026-01-01T00:00:{second:02}Z");
+    let metadata = json!({ "ownerReferences": null, "labels": labels, "creationTimestamp": created });
+    let live = fixture::live(&Key::namespace(name), &json!({ "metadata": metadata }));
+    assert_eq!(live.asks.as_deref(), Some("acme"));
+    scene.facts.asking.insert(Key::namespace(name), live.clone());
+    scene.facts.namespaces.insert(name.to_owned(), live);
+}
+
+fn turned_away(valid: &ValidTenant) -> Vec<&str> {
+    valid.turned_away.iter().map(|away| &*away.key.name).collect()
+}
+
+#[test]
+fn a_namespace_that_an_owner_made_is_taken_while_there_is_a_place() {
+    let mut scene = Scene::new(2);
+    scene.template["selfService"] = json!("Direct");
+    made(&mut scene, "acme-late", 9);
+    made(&mut scene, "acme-web", 1);
+    let valid = scene.valid();
+    assert_eq!(stand(&valid), ["acme-dev", "acme-web"]);
+    assert!(valid.namespaces[1].direct && valid.conflicts.is_empty());
+    assert_eq!(turned_away(&valid), ["acme-late"]);
+    assert_eq!(valid.turned_away[0].overflow, DirectOverflow::Wait);
+}
+
+#[test]
+fn it_is_turned_away_under_another_name_and_where_owners_may_not_make_any() {
+    let mut scene = Scene::new(9);
+    made(&mut scene, "acme-web", 1);
+    assert_eq!(turned_away(&scene.valid()), ["acme-web"]);
+    scene.template["selfService"] = json!("Direct");
+    made(&mut scene, "web", 1);
+    made(&mut scene, "acme-home", 2);
+    assert_eq!(turned_away(&scene.valid()), ["web", "acme-home"]);
+}
+
+#[test]
+fn one_that_is_taken_stays_whatever_may_be_made_later_and_takes_a_place() {
+    let mut scene = Scene::new(3).standing(&["acme-dev"]);
+    scene.live(
+        "acme-web",
+        &json!({ "metadata": { "labels": { "tenantry.dev/self-service": "Direct" } } }),
+    );
+    let valid = scene.valid();
+    assert_eq!(stand(&valid), ["acme-dev", "acme-web"]);
+    assert_eq!(places(&valid), Some(1));
+}
+
+#[test]
+fn one_that_a_claim_asks_for_too_is_taken_once() {
+    let mut scene = Scene::new(9).claims(&[("web", 1)]);
+    scene.template["selfService"] = json!("Direct");
+    made(&mut scene, "acme-web", 2);
+    let valid = scene.valid();
+    assert_eq!(stand(&valid), ["acme-dev", "acme-web"]);
+    assert!(turned_away(&valid).is_empty() && refused(&valid).is_empty());
 }
