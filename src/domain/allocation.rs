@@ -68,7 +68,7 @@ mod split;
 mod spread;
 mod targets;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::quantity::{Format, Quantity};
 
@@ -160,6 +160,9 @@ pub struct Plan {
     pub settled: bool,
     /// By how much use is above the grant.
     pub above_grant: Option<Quantity>,
+    /// Namespaces that take part and are to have nothing, though something is granted: there are more of them than units, or
+    /// others use it all, or they have weight 0.
+    pub left_out: BTreeSet<String>,
 }
 
 /// The next step for one resource; see the module for what it promises and what it asks.
@@ -199,7 +202,10 @@ pub fn plan(grant: Option<Quantity>, unit: Unit, spread: Spread, namespaces: &BT
             let confirmed = seen.spec_hard == next && seen.status_hard == next && seen.pending.is_empty();
             confirmed && (nanos(next) == *target || excess > 0)
         });
+    let left_out = namespaces.iter().zip(&targets);
+    let left_out = left_out.filter(|((_, seen), target)| total > 0 && **target == 0 && seen.weight.is_some());
     Plan {
+        left_out: left_out.map(|((name, _), _)| name.clone()).collect(),
         hard: namespaces
             .keys()
             .cloned()

@@ -33,8 +33,8 @@ pub struct QuotaPlan {
     /// The name of this process, if this run raises nothing and only sees to it that no write of another process can land
     /// any more; see [`crate::tenant::pending`].
     pub fence: Option<String>,
-    /// Whether the tenant is not yet within its grant, or a namespace has nothing yet. Shares that merely follow demand
-    /// are daily life.
+    /// Whether the tenant is not yet within its grant, or a namespace has nothing yet of what it is to have. Shares that
+    /// merely follow demand are daily life.
     pub under_way: bool,
     /// How long until a quota may be moved that was left alone because its use changed just now.
     pub look_again: Option<Duration>,
@@ -108,14 +108,9 @@ pub(super) fn plan(
     } else {
         leave_busy(&mut plans, &seen, &facts.busy)
     };
-    let without = |hard: &BTreeMap<String, Quantity>| {
-        grants
-            .iter()
-            .any(|(resource, grant)| *grant > Quantity::ZERO && hard.get(resource) == Some(&Quantity::ZERO))
-    };
     let waits = standing
         .iter()
-        .any(|namespace| namespace.listed && plans.hard.get(&namespace.name).is_some_and(without));
+        .any(|namespace| namespace.listed && waits(&namespace.name, &grants, &plans));
     let under_way = !plans.settled && (rule == Spread::Fixed || above || waits);
     QuotaPlan {
         grants,
@@ -127,6 +122,21 @@ pub(super) fn plan(
         // What leaves is not written any more; all wait until its deletion has begun.
         fence: (fence && leaving.iter().all(|Leaving { live, .. }| live.deleting)).then(|| facts.process.clone()),
     }
+}
+
+/// Whether a namespace has nothing yet of what it is to have.
+fn waits(namespace: &str, grants: &BTreeMap<String, Quantity>, plans: &Plans) -> bool {
+    let left_out = |resource: &str| {
+        let names = plans.left_out.get(resource);
+        names.is_some_and(|names| names.contains(namespace))
+    };
+    let has_nothing = |resource: &str| {
+        let hard = plans.hard.get(namespace).and_then(|hard| hard.get(resource));
+        hard == Some(&Quantity::ZERO)
+    };
+    grants
+        .iter()
+        .any(|(resource, grant)| *grant > Quantity::ZERO && has_nothing(resource) && !left_out(resource))
 }
 
 /// Whether quotas could still admit more than is granted.

@@ -235,3 +235,25 @@ fn while_an_earlier_leader_may_still_write_nothing_is_raised() {
     own.own_writes = OwnWrites::All;
     assert_eq!(texts(&plan_on(&both, &own).plans.hard["acme-dev"]), ["pods=20"]);
 }
+
+#[test]
+fn a_tenant_with_fewer_units_than_namespaces_is_not_under_way_for_that() {
+    let mut facts = fixture::facts(&json!({ "quotas": { "aiProcessingUnits": 1, "pods": 20 } }));
+    let tenant = json!({ "namespaces": [{ "name": "a" }, { "name": "b" }] });
+    let mut stands = |namespace: &str, gpus: &str, used: &str| {
+        let hard = json!({ "requests.nvidia.com/gpu": gpus, "pods": "10" });
+        let (key, live) = fixture::live_quota(namespace, &hard, &hard, &json!({ "pods": used }));
+        facts.live.insert(key, live);
+        plan_on(&tenant, &facts)
+    };
+    stands("acme-a", "0", "0");
+    let quota = stands("acme-b", "1", "0");
+    assert!(quota.under_way, "the first waits for what the second is to give up");
+    stands("acme-a", "1", "0");
+    let quota = stands("acme-b", "0", "9");
+    assert!(!quota.plans.settled, "pods follow demand");
+    assert!(!quota.under_way);
+    let left_out: Vec<_> = quota.plans.left_out.into_iter().collect();
+    let second = ["acme-b".to_owned()].into();
+    assert_eq!(left_out, [("requests.nvidia.com/gpu".to_owned(), second)]);
+}
