@@ -62,6 +62,7 @@
 
 pub mod demand;
 mod fill;
+mod pod_size;
 mod quota;
 mod refusal;
 mod split;
@@ -167,8 +168,15 @@ pub struct Plan {
 
 /// The next step for one resource; see the module for what it promises and what it asks.
 ///
-/// `grant` is `None` if the resource is unlimited. Amounts print in the format of the grant.
-pub fn plan(grant: Option<Quantity>, unit: Unit, spread: Spread, namespaces: &BTreeMap<String, Observation>) -> Plan {
+/// `grant` is `None` if the resource is unlimited. Amounts print in the format of the grant. `pod_size` is what one pod
+/// takes in nano-units, if that is known; a spread that follows demand then deals in whole pods.
+pub fn plan(
+    grant: Option<Quantity>,
+    unit: Unit,
+    pod_size: Option<i128>,
+    spread: Spread,
+    namespaces: &BTreeMap<String, Observation>,
+) -> Plan {
     let Some(grant) = grant else {
         let settled = namespaces
             .values()
@@ -183,7 +191,13 @@ pub fn plan(grant: Option<Quantity>, unit: Unit, spread: Spread, namespaces: &BT
     let step = step(grant, unit, namespaces.len());
     let targets = match spread {
         Spread::Fixed => targets(total, step, namespaces),
-        Spread::Demand { floor_percent } => demand::targets(total, step, unit, floor_percent, namespaces),
+        Spread::Demand { floor_percent } => {
+            // Not where somebody would be left with nothing for it.
+            let each = i128::try_from(namespaces.len()).unwrap_or(i128::MAX);
+            let whole_pods = |size: &i128| *size > 0 && size % unit.nanos() == 0 && total / size >= each;
+            let step = pod_size.filter(whole_pods).unwrap_or(step);
+            demand::targets(total, step, unit, floor_percent, namespaces)
+        }
     };
     let free = total.saturating_sub(sum(namespaces.values().map(Observation::count)));
     let next = if free < 0 {

@@ -43,8 +43,8 @@ struct Measure {
     tenant: &'static str,
     resource: &'static str,
     quotas: fn() -> Value,
-    /// A spread that follows demand may leave pieces that are smaller than a pod, and nothing tells the operator what a bare
-    /// pod asked for; so only where every piece is a pod does a crowd of bare pods fill it whole.
+    /// A spread that follows demand may leave pieces that are smaller than what one asks for. Of pods the operator reads off
+    /// their size where they are counted; of claims nothing tells it.
     spread: &'static str,
     /// What a client asks for.
     thing: fn() -> Value,
@@ -68,15 +68,15 @@ const MEASURES: [Measure; 4] = [
     Measure {
         tenant: "cpu",
         resource: "requests.cpu",
-        quotas: || json!({ "cpu": "2" }),
-        spread: "Fixed",
+        quotas: || json!({ "cpu": "2", "pods": CLIENTS }),
+        spread: "Demand",
         thing: || pod(&json!({ "cpu": "100m" })),
     },
     Measure {
         tenant: "memory",
         resource: "requests.memory",
-        quotas: || json!({ "memory": "2000Mi" }),
-        spread: "Fixed",
+        quotas: || json!({ "memory": "2000Mi", "pods": CLIENTS }),
+        spread: "Demand",
         thing: || pod(&json!({ "memory": "100Mi" })),
     },
     Measure {

@@ -17,9 +17,12 @@
 //!    uses 2/5 of it or less keeps only its share or its headroom.
 //! 7. **Rest**: what is left goes to headroom and then to the shares, so that nothing lies idle.
 //!
+//! Where all pods of a tenant take the same of cpu or memory, as use and the number of pods tell, a step is what one pod
+//! takes: a piece that is smaller helps nobody, and a bare pod that finds none tells nobody how large it is.
+//!
 //! # Why it does not thrash
 //!
-//! With use and asks as they are, targets that are reached stay. Layers 1 to 4 do not look at `spec.hard`. In 5 and 6 a
+//! With use and asks as they are, targets that are reached stay, and so does the step: it does not look at `spec.hard`. Layers 1 to 4 do not look at `spec.hard`. In 5 and 6 a
 //! namespace that lost comes back with a lower wish that is just what it got, and one that won wishes no less than it
 //! got, which filling does not mind. One that gained headroom uses 3/5 of what it has, one that gave back uses at
 //! least that or is at its share: both lie between the thresholds, so use may move that far before anything

@@ -26,6 +26,7 @@ const SMALL: Limits = Limits {
     largest_request: 2,
     leaving: false,
     downgrade: false,
+    pods_of_two: false,
 };
 
 const TINY: Limits = Limits {
@@ -111,6 +112,13 @@ fn so_do_larger_worlds() {
             ..TINY
         },
     );
+    let pods = Limits {
+        grant: 4,
+        pods_of_two: true,
+        ..TINY
+    };
+    holds(DEMAND, [1, 1], pods);
+    holds(DEMAND, [1, 1], Limits { grant: 5, ..pods });
     holds(DEMAND, [1, 1, 1], Limits { grant: 2, ..TINY });
     holds(DEMAND, [1, 1, 1], SMALL);
 }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Observation, Plan, Refusal, Spread, Unit, plan};
+use super::{Observation, Plan, Refusal, Spread, Unit, plan, pod_size::pod_size};
 use crate::domain::quantity::Quantity;
 
 /// What is seen of one namespace's quota: all resources.
@@ -82,7 +82,7 @@ pub fn plan_all(
             settled,
             above_grant,
             left_out,
-        } = plan(*grant, Unit::of(resource), spread, &seen);
+        } = plan(*grant, Unit::of(resource), pod_size(resource, quotas), spread, &seen);
         for (name, amount) in hard {
             plans.hard.entry(name).or_default().insert(resource.clone(), amount);
         }

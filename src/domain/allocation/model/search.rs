@@ -184,6 +184,10 @@ impl<const N: usize> Search<N> {
         let Spread::Demand { floor_percent } = self.world.spread else {
             return None;
         };
+        if self.world.limits.pods_of_two {
+            // What lies in pieces that are smaller than a pod may be what another lacks.
+            return None;
+        }
         let all_zero = self.world.weights == [0; N];
         let takes_part = |i: usize| !state.namespaces[i].leaving && (self.world.weights[i] > 0 || all_zero);
         let taking: Vec<usize> = (0..N).filter(|&i| takes_part(i)).collect();
