@@ -57,7 +57,7 @@ fn claim() -> Value {
     })
 }
 
-const MEASURES: [Measure; 4] = [
+const MEASURES: [Measure; 5] = [
     Measure {
         tenant: "pods",
         resource: "pods",
@@ -78,6 +78,18 @@ const MEASURES: [Measure; 4] = [
         quotas: || json!({ "memory": "2000Mi", "pods": CLIENTS }),
         spread: "Demand",
         thing: || pod(&json!({ "memory": "100Mi" })),
+    },
+    Measure {
+        tenant: "services",
+        resource: "services",
+        quotas: || json!({ "objects": { "services": LIMIT } }),
+        spread: "Demand",
+        thing: || {
+            json!({
+                "apiVersion": "v1", "kind": "Service", "metadata": { "generateName": "s-" },
+                "spec": { "type": "ClusterIP", "ports": [{ "port": 80 }] },
+            })
+        },
     },
     Measure {
         tenant: "storage",
@@ -278,7 +290,8 @@ async fn a_crowd_gets_exactly_what_the_tenant_is_granted_and_never_more() {
     }
     let grants = |tenant: &str| -> BTreeMap<String, tenantry::domain::Quantity> {
         let measure = MEASURES.iter().find(|measure| measure.tenant == tenant).unwrap();
-        let grant = (measure.quotas)()[tenant].clone();
+        let quotas = (measure.quotas)();
+        let grant = quotas.get(tenant).unwrap_or(&quotas["objects"][tenant]).clone();
         let grant = grant.as_str().map_or_else(|| grant.to_string(), str::to_owned);
         BTreeMap::from([(measure.resource.to_owned(), grant.parse().unwrap())])
     };

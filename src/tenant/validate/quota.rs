@@ -50,7 +50,7 @@ pub(super) fn plan(
     facts: &Facts,
     settings: &Settings,
 ) -> QuotaPlan {
-    let grants = grants(effective, facts.served.models, settings);
+    let mut grants = grants(effective, facts.served.models, settings);
     let zero = Quantity::from_nanos(0, Format::DecimalSi);
     let mut closed = BTreeMap::new();
     let allows = |kind| effective.service_types.contains(&kind);
@@ -60,6 +60,7 @@ pub(super) fn plan(
             closed.insert("services.nodeports".to_owned(), zero);
         }
     }
+    grants.retain(|resource, _| !closed.contains_key(resource));
     let tenant_name = tenant.metadata.name.as_deref().unwrap_or_default();
     let weight = |name: &str| {
         let entry = tenant
@@ -222,11 +223,19 @@ fn grants(effective: &Effective, models_served: bool, settings: &Settings) -> BT
     let models = models
         .into_iter()
         .map(|resource| (resource, count(quotas.ml_model_instances)));
-    fixed
-        .chain(accelerators)
-        .chain(models)
-        .filter_map(|(resource, grant)| grant.map(|grant| (resource, grant)))
-        .collect()
+    let objects = quotas
+        .objects
+        .iter()
+        .map(|(key, limit)| (key.clone(), count(Some(*limit))));
+    let all = fixed.chain(accelerators).chain(models).chain(objects);
+    let mut grants = BTreeMap::new();
+    for (resource, grant) in all {
+        let Some(grant) = grant else { continue };
+        // Models may be counted by a key of objects too.
+        let least = grants.entry(resource).or_insert(grant);
+        *least = grant.min(*least);
+    }
+    grants
 }
 
 /// What is seen of a namespace's quota, without the keys that take no part in the spread.
