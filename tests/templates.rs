@@ -1,7 +1,7 @@
 //! The templates and examples that ship are what the documentation promises. Needs no cluster.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail by panicking")]
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use serde::de::DeserializeOwned;
@@ -153,6 +153,7 @@ fn the_quotas_are_those_of_the_tier_table() {
             cache: Some(amount(cache)),
             ml_model_instances: models,
             ai_processing_units: units,
+            objects: BTreeMap::new(),
         };
         assert_eq!(template(tier).spec.quotas, wanted, "{}", tier.as_str());
     }

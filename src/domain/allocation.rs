@@ -62,13 +62,14 @@
 
 pub mod demand;
 mod fill;
+mod pod_size;
 mod quota;
 mod refusal;
 mod split;
 mod spread;
 mod targets;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::quantity::{Format, Quantity};
 
@@ -160,12 +161,22 @@ pub struct Plan {
     pub settled: bool,
     /// By how much use is above the grant.
     pub above_grant: Option<Quantity>,
+    /// Namespaces that take part and are to have nothing, though something is granted: there are more of them than units, or
+    /// others use it all, or they have weight 0.
+    pub left_out: BTreeSet<String>,
 }
 
 /// The next step for one resource; see the module for what it promises and what it asks.
 ///
-/// `grant` is `None` if the resource is unlimited. Amounts print in the format of the grant.
-pub fn plan(grant: Option<Quantity>, unit: Unit, spread: Spread, namespaces: &BTreeMap<String, Observation>) -> Plan {
+/// `grant` is `None` if the resource is unlimited. Amounts print in the format of the grant. `pod_size` is what one pod
+/// takes in nano-units, if that is known; a spread that follows demand then deals in whole pods.
+pub fn plan(
+    grant: Option<Quantity>,
+    unit: Unit,
+    pod_size: Option<i128>,
+    spread: Spread,
+    namespaces: &BTreeMap<String, Observation>,
+) -> Plan {
     let Some(grant) = grant else {
         let settled = namespaces
             .values()
@@ -180,7 +191,13 @@ pub fn plan(grant: Option<Quantity>, unit: Unit, spread: Spread, namespaces: &BT
     let step = step(grant, unit, namespaces.len());
     let targets = match spread {
         Spread::Fixed => targets(total, step, namespaces),
-        Spread::Demand { floor_percent } => demand::targets(total, step, unit, floor_percent, namespaces),
+        Spread::Demand { floor_percent } => {
+            // Not where somebody would be left with nothing for it.
+            let each = i128::try_from(namespaces.len()).unwrap_or(i128::MAX);
+            let whole_pods = |size: &i128| *size > 0 && size % unit.nanos() == 0 && total / size >= each;
+            let step = pod_size.filter(whole_pods).unwrap_or(step);
+            demand::targets(total, step, unit, floor_percent, namespaces)
+        }
     };
     let free = total.saturating_sub(sum(namespaces.values().map(Observation::count)));
     let next = if free < 0 {
@@ -199,7 +216,10 @@ pub fn plan(grant: Option<Quantity>, unit: Unit, spread: Spread, namespaces: &BT
             let confirmed = seen.spec_hard == next && seen.status_hard == next && seen.pending.is_empty();
             confirmed && (nanos(next) == *target || excess > 0)
         });
+    let left_out = namespaces.iter().zip(&targets);
+    let left_out = left_out.filter(|((_, seen), target)| total > 0 && **target == 0 && seen.weight.is_some());
     Plan {
+        left_out: left_out.map(|((name, _), _)| name.clone()).collect(),
         hard: namespaces
             .keys()
             .cloned()

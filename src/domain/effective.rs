@@ -229,6 +229,7 @@ impl Check<'_> {
             cache,
             ml_model_instances,
             ai_processing_units,
+            objects,
         } = wanted.unwrap_or(&none);
         Quotas {
             cpu: self.amount("quotas.cpu", template.cpu, *cpu),
@@ -267,7 +268,21 @@ impl Check<'_> {
                 template.ai_processing_units,
                 *ai_processing_units,
             ),
+            objects: self.objects(&template.objects, objects),
         }
+    }
+
+    fn objects(&mut self, template: &BTreeMap<String, i64>, wanted: &BTreeMap<String, i64>) -> BTreeMap<String, i64> {
+        let mut objects = template.clone();
+        for (key, count) in wanted {
+            self.count(
+                &format!("quotas.objects[{key}]"),
+                template.get(key).copied(),
+                Some(*count),
+            );
+            objects.insert(key.clone(), *count);
+        }
+        objects
     }
 
     fn amount(&mut self, field: &str, template: Option<Quantity>, wanted: Option<Quantity>) -> Option<Quantity> {
@@ -317,14 +332,15 @@ mod tests {
     #[test]
     fn every_override_can_tighten() {
         let template = json!({
-            "quotas": { "cpu": "8", "pods": 100 },
+            "quotas": { "cpu": "8", "pods": 100, "objects": { "services": 9, "secrets": 9 } },
             "security": { "podSecurity": "Baseline", "registries": ["a.example", "b.example"] },
             "network": { "internetEgress": "Allow", "serviceTypes": ["ClusterIP", "LoadBalancer"] },
         });
         let effective = resolve_json(
             &template,
             json!({
-                "quotas": { "cpu": "4", "pods": 100, "memory": "1Gi" }, "podSecurity": "Restricted", "registries": ["b.example"],
+                "quotas": { "cpu": "4", "pods": 100, "memory": "1Gi", "objects": { "services": 5, "count/jobs.batch": 3 } },
+                "podSecurity": "Restricted", "registries": ["b.example"],
                 "internetEgress": "Deny", "serviceTypes": [], "storageClasses": ["gold"], "nodeSelector": { "pool": "blue" },
             }),
         )
@@ -333,25 +349,37 @@ mod tests {
         assert_eq!(effective.registries.unwrap(), ["b.example"]);
         assert!(effective.service_types.is_empty());
         assert_eq!(effective.quotas.memory.unwrap().to_string(), "1Gi");
+        let objects = effective.quotas.objects;
+        assert_eq!(
+            objects,
+            [("services", 5), ("secrets", 9), ("count/jobs.batch", 3)]
+                .map(|(key, count)| (key.to_owned(), count))
+                .into()
+        );
     }
 
     #[test]
     fn loosening_a_closed_field_is_refused_with_field_and_remedy() {
         let template = json!({
-            "quotas": { "cpu": "8", "pods": 100 },
+            "quotas": { "cpu": "8", "pods": 100, "objects": { "services": 9 } },
             "security": { "registries": ["a.example"], "storageClasses": ["gold"] },
             "placement": { "nodeSelector": { "pool": "blue" } },
         });
         let loosened = resolve_json(
             &template,
             json!({
-                "quotas": { "cpu": "8001m", "pods": 101 }, "podSecurity": "Baseline", "registries": ["b.example"],
+                "quotas": { "cpu": "8001m", "pods": 101, "objects": { "services": 10 } }, "podSecurity": "Baseline", "registries": ["b.example"],
                 "storageClasses": ["gold", "slow"], "serviceTypes": ["NodePort"], "ingressHosts": ["x.example.com"],
                 "internetEgress": "Allow", "egress": [{ "cidr": "10.0.0.0/8" }], "nodeSelector": { "pool": "red" },
             }),
         )
         .unwrap_err();
-        assert_eq!(loosened.len(), 10, "{loosened:#?}");
+        assert_eq!(loosened.len(), 11, "{loosened:#?}");
+        let objects = "spec.overrides.quotas.objects[services]: 10 is above the template's 9; ";
+        assert!(
+            loosened.iter().any(|problem| problem.starts_with(objects)),
+            "{loosened:#?}"
+        );
         assert_eq!(
             loosened[0],
             "spec.overrides.quotas.cpu: 8001m is above the template's 8; tighten it, or let the template list Quotas in overridable"
@@ -360,8 +388,13 @@ mod tests {
 
     #[test]
     fn an_open_field_may_be_loosened() {
-        let template = json!({ "quotas": { "cpu": "8" }, "overridable": ["Quotas"] });
-        let effective = resolve_json(&template, json!({ "quotas": { "cpu": "64" } })).unwrap();
+        let template = json!({ "quotas": { "cpu": "8", "objects": { "secrets": 1 } }, "overridable": ["Quotas"] });
+        let effective = resolve_json(
+            &template,
+            json!({ "quotas": { "cpu": "64", "objects": { "secrets": 2 } } }),
+        )
+        .unwrap();
         assert_eq!(effective.quotas.cpu.unwrap().to_string(), "64");
+        assert_eq!(effective.quotas.objects["secrets"], 2);
     }
 }

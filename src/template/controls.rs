@@ -157,6 +157,7 @@ fn of_quotas(list: &mut List<'_>, quotas: &Quotas, served: &Served, settings: &S
         cache,
         ml_model_instances,
         ai_processing_units,
+        objects,
     } = quotas;
     list.add(cpu.is_some(), "quotas.cpu", Enforced, QUOTA);
     list.add(memory.is_some(), "quotas.memory", Enforced, QUOTA);
@@ -212,6 +213,7 @@ fn of_quotas(list: &mut List<'_>, quotas: &Quotas, served: &Served, settings: &S
             settings.accelerator_resources.join(", requests.")
         ),
     );
+    list.add(!objects.is_empty(), "quotas.objects", Enforced, QUOTA);
 }
 
 fn of_network(list: &mut List<'_>, network: &NetworkSpec) {
@@ -530,6 +532,13 @@ mod tests {
             .find(|control| control.field == "security.zeroTrust")
             .unwrap();
         assert_eq!(zero_trust.state, NotEnforced);
+    }
+
+    #[test]
+    fn counts_of_objects_are_enforced() {
+        let all = of(json!({ "tier": "Free", "quotas": { "objects": { "services": 3 } } }));
+        let objects = all.iter().find(|control| control.field == "quotas.objects").unwrap();
+        assert_eq!(objects.state, Enforced);
     }
 
     #[test]

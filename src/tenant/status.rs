@@ -9,6 +9,8 @@ mod summary;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
 
 pub use self::claims::{of_claim, of_claim_of_invalid};
@@ -282,7 +284,8 @@ fn statements(valid: &ValidTenant, applied: &Applied) -> Vec<Statement> {
     } else if !waiting.is_empty() || !incomplete.is_empty() {
         Statement::fails(QUOTA_ENFORCED, "AwaitingQuota", "not every quota is counted yet; owners wait until it is")
     } else {
-        Statement::holds(QUOTA_ENFORCED, "WithinGrant", "Enforced: the API server refuses what is above a namespace's quota, and the quotas sum to no more than the grant")
+        let left_out = left_out(valid);
+        Statement::holds(QUOTA_ENFORCED, "WithinGrant", format!("Enforced: the API server refuses what is above a namespace's quota, and the quotas sum to no more than the grant{left_out}"))
     });
     statements.push(if nothing_stands {
         Statement::fails(POLICIES_ENFORCED, "ConflictingOwner", "no namespace of this tenant stands")
@@ -329,6 +332,16 @@ fn crowd(Room { waiting, above }: &Room) -> Option<String> {
             waiting.join(", ")
         )),
     }
+}
+
+/// Who has nothing for now of what the tenant is granted. It may stay so for good, where a grant has fewer units than there
+/// are namespaces, and is no reason not to be Ready.
+fn left_out(valid: &ValidTenant) -> String {
+    let of = |(resource, names): (&String, &BTreeSet<String>)| {
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        format!("; no share of {resource} for now: {}", names.join(", "))
+    };
+    valid.quota.plans.left_out.iter().map(of).collect()
 }
 
 fn access(valid: &ValidTenant, namespaces: &[AppliedNamespace]) -> Statement {

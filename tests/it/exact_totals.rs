@@ -43,8 +43,8 @@ struct Measure {
     tenant: &'static str,
     resource: &'static str,
     quotas: fn() -> Value,
-    /// A spread that follows demand may leave pieces that are smaller than a pod, and nothing tells the operator what a bare
-    /// pod asked for; so only where every piece is a pod does a crowd of bare pods fill it whole.
+    /// A spread that follows demand may leave pieces that are smaller than what one asks for. Of pods the operator reads off
+    /// their size where they are counted; of claims nothing tells it.
     spread: &'static str,
     /// What a client asks for.
     thing: fn() -> Value,
@@ -57,7 +57,7 @@ fn claim() -> Value {
     })
 }
 
-const MEASURES: [Measure; 4] = [
+const MEASURES: [Measure; 5] = [
     Measure {
         tenant: "pods",
         resource: "pods",
@@ -68,16 +68,28 @@ const MEASURES: [Measure; 4] = [
     Measure {
         tenant: "cpu",
         resource: "requests.cpu",
-        quotas: || json!({ "cpu": "2" }),
-        spread: "Fixed",
+        quotas: || json!({ "cpu": "2", "pods": CLIENTS }),
+        spread: "Demand",
         thing: || pod(&json!({ "cpu": "100m" })),
     },
     Measure {
         tenant: "memory",
         resource: "requests.memory",
-        quotas: || json!({ "memory": "2000Mi" }),
-        spread: "Fixed",
+        quotas: || json!({ "memory": "2000Mi", "pods": CLIENTS }),
+        spread: "Demand",
         thing: || pod(&json!({ "memory": "100Mi" })),
+    },
+    Measure {
+        tenant: "services",
+        resource: "services",
+        quotas: || json!({ "objects": { "services": LIMIT } }),
+        spread: "Demand",
+        thing: || {
+            json!({
+                "apiVersion": "v1", "kind": "Service", "metadata": { "generateName": "s-" },
+                "spec": { "type": "ClusterIP", "ports": [{ "port": 80 }] },
+            })
+        },
     },
     Measure {
         tenant: "storage",
@@ -278,7 +290,8 @@ async fn a_crowd_gets_exactly_what_the_tenant_is_granted_and_never_more() {
     }
     let grants = |tenant: &str| -> BTreeMap<String, tenantry::domain::Quantity> {
         let measure = MEASURES.iter().find(|measure| measure.tenant == tenant).unwrap();
-        let grant = (measure.quotas)()[tenant].clone();
+        let quotas = (measure.quotas)();
+        let grant = quotas.get(tenant).unwrap_or(&quotas["objects"][tenant]).clone();
         let grant = grant.as_str().map_or_else(|| grant.to_string(), str::to_owned);
         BTreeMap::from([(measure.resource.to_owned(), grant.parse().unwrap())])
     };

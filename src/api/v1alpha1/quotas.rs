@@ -1,5 +1,7 @@
 //! Amounts: what the tenant as a whole may use, and what one container gets.
 
+use std::collections::BTreeMap;
+
 use kube::KubeSchema;
 use serde::{Deserialize, Serialize};
 
@@ -70,6 +72,14 @@ pub struct Quotas {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 1_000_000))]
     pub ai_processing_units: Option<i64>,
+    /// Number of other objects by key of a ResourceQuota: `services`, `services.loadbalancers`, `services.nodeports`,
+    /// `configmaps`, `secrets`, `persistentvolumeclaims`, `replicationcontrollers`, or `count/<plural>.<group>`
+    /// (`count/jobs.batch`). Enforced by the API server. All objects count, also those that Kubernetes and the operator
+    /// put into each namespace: two or three `configmaps` (kube-root-ca.crt, tenant-limits, a dashboard); leave room for
+    /// them. Service types that the template does not allow stay forbidden.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(schema_with = "schema::object_counts")]
+    pub objects: BTreeMap<String, i64>,
 }
 
 /// CPU and memory of one container.

@@ -12,8 +12,8 @@ mod text;
 
 pub use text::{
     address_range, address_ranges, color, countries, currency, domain, email, hosts, https_url, labels,
-    namespace_labels, namespace_name, object_names, owner_name, percent, regions, registries, runtime_classes,
-    taint_key, taint_value, template_name,
+    namespace_labels, namespace_name, object_counts, object_names, owner_name, percent, regions, registries,
+    runtime_classes, taint_key, taint_value, template_name,
 };
 
 /// An amount: a Kubernetes quantity from 0 to `max`, written as a string or an integer. A decimal such as 0.5 must be

@@ -9,15 +9,20 @@
 //! 3. **Asked**: what would let a refused request in. Whole or not at all, as a part of it helps nobody; first who
 //!    then has least for its weight. It takes all that siblings do not use above their floors, so that a large request
 //!    finds room that lies scattered.
-//! 4. **Headroom**: who uses 4/5 of what it has wants to have 5/3 of its use; who uses less keeps as
+//! 4. **Least**: one step each, as nothing tells of a bare pod that a namespace with 0 refused. After what is asked, or
+//!    where a share is a unit or two (GPUs) the idle steps of the first namespaces would keep the last waiting for ever.
+//! 5. **Headroom**: who uses 4/5 of what it has wants to have 5/3 of its use; who uses less keeps as
 //!    much of that as it has.
-//! 5. **Hold**: everybody keeps what it has, those with least for their weight first. Who has more than its share and
+//! 6. **Hold**: everybody keeps what it has, those with least for their weight first. Who has more than its share and
 //!    uses 2/5 of it or less keeps only its share or its headroom.
-//! 6. **Rest**: what is left goes to headroom and then to the shares, so that nothing lies idle.
+//! 7. **Rest**: what is left goes to headroom and then to the shares, so that nothing lies idle.
+//!
+//! Where all pods of a tenant take the same of cpu or memory, as use and the number of pods tell, a step is what one pod
+//! takes: a piece that is smaller helps nobody, and a bare pod that finds none tells nobody how large it is.
 //!
 //! # Why it does not thrash
 //!
-//! With use and asks as they are, targets that are reached stay. Layers 1 to 3 do not look at `spec.hard`. In 4 and 5 a
+//! With use and asks as they are, targets that are reached stay, and so does the step: it does not look at `spec.hard`. Layers 1 to 4 do not look at `spec.hard`. In 5 and 6 a
 //! namespace that lost comes back with a lower wish that is just what it got, and one that won wishes no less than it
 //! got, which filling does not mind. One that gained headroom uses 3/5 of what it has, one that gave back uses at
 //! least that or is at its share: both lie between the thresholds, so use may move that far before anything
@@ -141,6 +146,7 @@ struct Spreading {
     weights: Vec<u32>,
     shares: Vec<i128>,
     floors: Vec<i128>,
+    leasts: Vec<i128>,
     levels: Vec<i128>,
 }
 
@@ -149,12 +155,11 @@ impl Spreading {
         let weights: Vec<u32> = seats.iter().map(|seat| seat.weight).collect();
         let shares = split(room, 1, &weights);
         let percent = i128::from(floor_percent.min(100));
-        // At least one step, as nothing tells of a bare pod that a namespace with 0 refused.
-        let floor =
-            |share: &i128| (share / 100 * percent + share % 100 * percent / 100).max(percent.min(*share).min(1));
+        let floor = |share: &i128| share / 100 * percent + share % 100 * percent / 100;
         Self {
             room,
             floors: shares.iter().map(floor).collect(),
+            leasts: shares.iter().map(|share| percent.min(*share).min(1)).collect(),
             levels: seats.iter().map(|seat| seat.used).collect(),
             weights,
             shares,
@@ -165,6 +170,7 @@ impl Spreading {
     fn levels(mut self) -> Vec<i128> {
         self.raise(self.floors.clone());
         self.admit();
+        self.raise(self.leasts.clone());
         self.headroom();
         self.raise(self.holds());
         self.raise(self.seats.iter().map(Seat::headroom).collect());

@@ -21,11 +21,18 @@ use super::Spread;
 const DEMAND: Spread = Spread::Demand { floor_percent: 25 };
 
 const SMALL: Limits = Limits {
-    grant: 3,
+    grant: 2,
     writes: 1,
     largest_request: 2,
     leaving: false,
     downgrade: false,
+    pods_of_two: false,
+};
+
+const TINY: Limits = Limits {
+    grant: 1,
+    largest_request: 1,
+    ..SMALL
 };
 
 fn visit<const N: usize>(allocator: Allocator, spread: Spread, weights: [u32; N], limits: Limits) -> Found<N> {
@@ -53,73 +60,67 @@ fn breaks(allocator: Allocator, how: &str) {
 #[test]
 fn two_namespaces_stay_within_the_grant_and_come_to_rest_where_demand_is_met() {
     holds(DEMAND, [1, 1], SMALL);
-    holds(DEMAND, [0, 1], SMALL);
+    holds(DEMAND, [0, 1], Limits { grant: 3, ..SMALL });
 }
 
 #[test]
-fn so_do_three() {
-    holds(DEMAND, [1, 1, 1], SMALL);
-    holds(DEMAND, [1, 1, 1], Limits { grant: 2, ..SMALL });
+fn so_do_more_namespaces_than_there_are_units() {
+    holds(DEMAND, [1, 1, 1], TINY);
 }
 
 #[test]
 fn so_does_a_fixed_spread() {
-    holds(Spread::Fixed, [1, 1], SMALL);
-    holds(Spread::Fixed, [1, 2, 1], SMALL);
+    let three = Limits { grant: 3, ..SMALL };
+    holds(Spread::Fixed, [1, 1], three);
+    holds(Spread::Fixed, [1, 2, 1], three);
 }
 
 #[test]
 fn so_does_an_allocator_that_sends_more_before_it_knows_what_became_of_the_last_write() {
-    holds(DEMAND, [1, 1], Limits { writes: 2, ..SMALL });
+    let limits = Limits {
+        grant: 2,
+        writes: 2,
+        ..TINY
+    };
+    holds(DEMAND, [1, 1], limits);
 }
 
 #[test]
-#[ignore = "a minute each, optimised: --config 'profile.dev.package.tenantry.opt-level=2' -- --ignored --nocapture"]
+#[ignore = "minutes and gigabytes, optimised: --config 'profile.dev.package.tenantry.opt-level=2' -- --ignored --nocapture"]
 fn so_do_larger_worlds() {
-    holds(DEMAND, [1, 2], SMALL);
-    holds(DEMAND, [1, 1], Limits { grant: 4, ..SMALL });
-    holds(
-        DEMAND,
-        [1, 1],
-        Limits {
-            downgrade: true,
-            ..SMALL
-        },
-    );
-    holds(DEMAND, [1, 1], Limits { leaving: true, ..SMALL });
-    holds(Spread::Demand { floor_percent: 0 }, [1, 1], SMALL);
+    let three = Limits { grant: 3, ..SMALL };
+    holds(DEMAND, [1, 1], three);
+    holds(DEMAND, [1, 2], three);
+    holds(Spread::Demand { floor_percent: 0 }, [1, 1], three);
+    // Floors of one step each.
+    let floors = Spread::Demand { floor_percent: 50 };
+    holds(floors, [1, 1], Limits { grant: 4, ..SMALL });
+    holds(DEMAND, [1, 1], Limits { writes: 2, ..SMALL });
     let all = Limits {
-        grant: 2,
-        writes: 2,
         leaving: true,
         downgrade: true,
         ..SMALL
     };
     holds(DEMAND, [1, 1], all);
-    holds(
-        DEMAND,
-        [1, 1, 1],
-        Limits {
-            downgrade: true,
-            grant: 2,
-            ..SMALL
-        },
-    );
+    holds(DEMAND, [1, 1], Limits { writes: 2, ..all });
     holds(
         DEMAND,
         [1, 1, 1],
         Limits {
             leaving: true,
-            grant: 2,
-            ..SMALL
+            downgrade: true,
+            ..TINY
         },
     );
-    let four = Limits {
+    let pods = Limits {
         grant: 4,
-        largest_request: 1,
-        ..SMALL
+        pods_of_two: true,
+        ..TINY
     };
-    holds(DEMAND, [1, 1, 1], four);
+    holds(DEMAND, [1, 1], pods);
+    holds(DEMAND, [1, 1], Limits { grant: 5, ..pods });
+    holds(DEMAND, [1, 1, 1], Limits { grant: 2, ..TINY });
+    holds(DEMAND, [1, 1, 1], SMALL);
 }
 
 #[test]

@@ -1,8 +1,8 @@
 //! All resources of a tenant at once.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Observation, Plan, Refusal, Spread, Unit, plan};
+use super::{Observation, Plan, Refusal, Spread, Unit, plan, pod_size::pod_size};
 use crate::domain::quantity::Quantity;
 
 /// What is seen of one namespace's quota: all resources.
@@ -54,6 +54,8 @@ pub struct Plans {
     pub settled: bool,
     /// By how much use is above the grant, by resource; empty if it is nowhere.
     pub above_grant: BTreeMap<String, Quantity>,
+    /// See [`Plan::left_out`], by resource; those of which nobody is left out are not here.
+    pub left_out: BTreeMap<String, BTreeSet<String>>,
 }
 
 /// Plans each resource by itself. Keys of `grants` are those of `ResourceQuota.spec.hard`; `None`, or no entry, means
@@ -79,7 +81,8 @@ pub fn plan_all(
             hard,
             settled,
             above_grant,
-        } = plan(*grant, Unit::of(resource), spread, &seen);
+            left_out,
+        } = plan(*grant, Unit::of(resource), pod_size(resource, quotas), spread, &seen);
         for (name, amount) in hard {
             plans.hard.entry(name).or_default().insert(resource.clone(), amount);
         }
@@ -87,6 +90,9 @@ pub fn plan_all(
         plans
             .above_grant
             .extend(above_grant.map(|excess| (resource.clone(), excess)));
+        if !left_out.is_empty() {
+            plans.left_out.insert(resource.clone(), left_out);
+        }
     }
     plans.settled &= quotas
         .values()

@@ -79,6 +79,7 @@ impl Namespace {
 struct World {
     grant: i128,
     spread: Spread,
+    pod_size: Option<i128>,
     namespaces: BTreeMap<String, Namespace>,
     born: usize,
 }
@@ -94,6 +95,7 @@ enum Event {
     Watch(usize, usize),
     Weigh(usize, Option<u32>),
     Grant(i128),
+    PodSize(Option<i128>),
     Add(u32),
     Vanish(usize),
     Crash(Vec<bool>),
@@ -104,6 +106,7 @@ impl World {
         Self {
             grant,
             spread,
+            pod_size: None,
             namespaces: BTreeMap::new(),
             born: 0,
         }
@@ -122,6 +125,7 @@ impl World {
         plan(
             Some(Quantity::from_nanos(self.grant * NANOS, Format::DecimalSi)),
             Unit::Whole,
+            self.pod_size.map(|units| units * NANOS),
             self.spread,
             &seen,
         )
@@ -201,6 +205,7 @@ impl World {
                 }
             }
             Event::Grant(grant) => self.grant = grant,
+            Event::PodSize(size) => self.pod_size = size,
             Event::Add(weight) => {
                 self.born += 1;
                 let revisions = vec![Revision::default()];
@@ -277,6 +282,7 @@ fn event() -> impl Strategy<Value = Event> {
         6 => (i(), 1_usize..4).prop_map(|(i, by)| Event::Watch(i, by)),
         1 => (i(), prop::option::weighted(0.8, 0_u32..5)).prop_map(|(i, weight)| Event::Weigh(i, weight)),
         1 => (0_i128..40).prop_map(Event::Grant),
+        1 => prop::option::of(1_i128..9).prop_map(Event::PodSize),
         1 => (0_u32..5).prop_map(Event::Add),
         1 => i().prop_map(Event::Vanish),
         1 => prop::collection::vec(any::<bool>(), 12).prop_map(Event::Crash),

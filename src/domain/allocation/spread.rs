@@ -8,7 +8,7 @@ pub enum Spread {
     /// By weight to begin with, then as demand moves; see [`demand`](super::demand).
     Demand {
         /// How much of its share by weight a namespace keeps whatever the others need, in percent; above 100 counts as
-        /// 100. Above 0 it is at least one step, if the share is.
+        /// 100. Above 0 it keeps at least one step, if the share is as much and no refused request needs it.
         floor_percent: u8,
     },
 }

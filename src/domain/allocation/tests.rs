@@ -33,7 +33,7 @@ fn named<const N: usize>(seen: [Observation; N]) -> BTreeMap<String, Observation
 }
 
 fn pods<const N: usize>(grant: &str, seen: [Observation; N]) -> Plan {
-    plan(Some(amount(grant)), Unit::Whole, Spread::Fixed, &named(seen))
+    plan(Some(amount(grant)), Unit::Whole, None, Spread::Fixed, &named(seen))
 }
 
 fn hard(plan: &Plan) -> Vec<String> {
@@ -153,7 +153,13 @@ fn a_namespace_on_its_way_out_gives_back_what_it_does_not_use() {
 
 #[test]
 fn an_unlimited_resource_has_no_hard_value() {
-    let plan = plan(None, Unit::Whole, Spread::Fixed, &named([confirmed(1, "10", "0")]));
+    let plan = plan(
+        None,
+        Unit::Whole,
+        None,
+        Spread::Fixed,
+        &named([confirmed(1, "10", "0")]),
+    );
     assert_eq!((plan.hard.len(), plan.settled), (0, false));
 }
 
@@ -167,13 +173,36 @@ fn a_grant_below_one_each_gives_to_the_first_and_loses_nothing() {
 #[test]
 fn shares_are_readable_and_exact() {
     let three = named([fresh(1), fresh(1), fresh(1)]);
-    let spread = |grant: &str, unit| hard(&plan(Some(amount(grant)), unit, Spread::Fixed, &three));
+    let spread = |grant: &str, unit| hard(&plan(Some(amount(grant)), unit, None, Spread::Fixed, &three));
     assert_eq!(spread("4Gi", Unit::Whole), ["1366Mi", "1365Mi", "1365Mi"]);
     assert_eq!(spread("100G", Unit::Whole), ["33334M", "33333M", "33333M"]);
     assert_eq!(spread("100", Unit::Milli), ["33334m", "33333m", "33333m"]);
     assert_eq!(spread("1", Unit::Milli), ["334m", "333m", "333m"]);
     assert_eq!(spread("1000001n", Unit::Milli), ["1000001n", "0", "0"]);
     assert_eq!(spread("100Ki", Unit::Whole), ["34134", "34133", "34133"]);
+}
+
+#[test]
+fn shares_that_follow_demand_are_whole_pods_where_their_size_is_known() {
+    let cpu = |grant: &str, pod_size: Option<&str>, seen| {
+        let pod_size = pod_size.map(|size| amount(size).nanos());
+        hard(&plan(
+            Some(amount(grant)),
+            Unit::Milli,
+            pod_size,
+            Spread::default(),
+            &named(seen),
+        ))
+    };
+    let hungry = || [confirmed(1, "1", "800m"), confirmed(1, "1", "0")];
+    assert_eq!(cpu("2", None, hungry()), ["1", "666m"]);
+    assert_eq!(cpu("2", Some("200m"), hungry()), ["1", "600m"]);
+    assert_eq!(cpu("2", Some("1100m"), hungry()), ["1", "666m"], "not one for each");
+    assert_eq!(
+        cpu("2", Some("333333333n"), hungry()),
+        ["1", "666m"],
+        "finer than cpu is dealt out"
+    );
 }
 
 #[test]

@@ -27,6 +27,8 @@ pub(super) fn config_map(tenant: &ValidTenant, namespace: &ValidNamespace) -> Ob
         cache,
         ml_model_instances,
         ai_processing_units,
+        // The keys of some are no keys of a ConfigMap, and every namespace can read its ResourceQuota.
+        objects: _,
     } = &tenant.effective.quotas;
     let AiSpec { level, models } = &tenant.template.ai;
     let SupportSpec {

@@ -78,6 +78,21 @@ fn when_all_stands_neither_reconciling_nor_stalled_is_there() {
     assert_eq!(status.namespaces[0].state, NamespaceState::Active);
 }
 
+#[test]
+fn who_is_left_out_of_a_small_grant_is_said_and_the_tenant_is_ready() {
+    let (mut valid, applied) = standing();
+    let names = ["acme-a", "acme-b"].map(str::to_owned).into();
+    valid.quota.plans.left_out = [("requests.nvidia.com/gpu".to_owned(), names)].into();
+    let status = status(&valid, &applied);
+    assert_eq!(condition(&status, READY).unwrap().0, "True");
+    let (holds, _, message) = condition(&status, QUOTA_ENFORCED).unwrap();
+    assert_eq!(holds, "True");
+    assert!(
+        message.ends_with("; no share of requests.nvidia.com/gpu for now: acme-a, acme-b"),
+        "{message}"
+    );
+}
+
 type Break = fn(&mut ValidTenant, &mut Applied);
 
 /// Each trouble, whether somebody must help, the condition that tells of it beside Ready, and its words.

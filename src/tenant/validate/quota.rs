@@ -33,8 +33,8 @@ pub struct QuotaPlan {
     /// The name of this process, if this run raises nothing and only sees to it that no write of another process can land
     /// any more; see [`crate::tenant::pending`].
     pub fence: Option<String>,
-    /// Whether the tenant is not yet within its grant, or a namespace has nothing yet. Shares that merely follow demand
-    /// are daily life.
+    /// Whether the tenant is not yet within its grant, or a namespace has nothing yet of what it is to have. Shares that
+    /// merely follow demand are daily life.
     pub under_way: bool,
     /// How long until a quota may be moved that was left alone because its use changed just now.
     pub look_again: Option<Duration>,
@@ -49,7 +49,7 @@ pub(super) fn plan(
     facts: &Facts,
     settings: &Settings,
 ) -> QuotaPlan {
-    let grants = grants(effective, facts.served.models, settings);
+    let mut grants = grants(effective, facts.served.models, settings);
     let zero = Quantity::from_nanos(0, Format::DecimalSi);
     let mut closed = BTreeMap::new();
     let allows = |kind| effective.service_types.contains(&kind);
@@ -59,6 +59,7 @@ pub(super) fn plan(
             closed.insert("services.nodeports".to_owned(), zero);
         }
     }
+    grants.retain(|resource, _| !closed.contains_key(resource));
     let mut seen = BTreeMap::new();
     for namespace in standing {
         seen.insert(
@@ -96,14 +97,9 @@ pub(super) fn plan(
     } else {
         leave_busy(&mut plans, &seen, &facts.busy)
     };
-    let without = |hard: &BTreeMap<String, Quantity>| {
-        grants
-            .iter()
-            .any(|(resource, grant)| *grant > Quantity::ZERO && hard.get(resource) == Some(&Quantity::ZERO))
-    };
     let waits = standing
         .iter()
-        .any(|namespace| namespace.is_wanted() && plans.hard.get(&namespace.name).is_some_and(without));
+        .any(|namespace| namespace.is_wanted() && waits(&namespace.name, &grants, &plans));
     let under_way = !plans.settled && (rule == Spread::Fixed || above || waits);
     QuotaPlan {
         grants,
@@ -115,6 +111,21 @@ pub(super) fn plan(
         // What leaves is not written any more; all wait until its deletion has begun.
         fence: (fence && leaving.iter().all(|Leaving { live, .. }| live.deleting)).then(|| facts.process.clone()),
     }
+}
+
+/// Whether a namespace has nothing yet of what it is to have.
+fn waits(namespace: &str, grants: &BTreeMap<String, Quantity>, plans: &Plans) -> bool {
+    let left_out = |resource: &str| {
+        let names = plans.left_out.get(resource);
+        names.is_some_and(|names| names.contains(namespace))
+    };
+    let has_nothing = |resource: &str| {
+        let hard = plans.hard.get(namespace).and_then(|hard| hard.get(resource));
+        hard == Some(&Quantity::ZERO)
+    };
+    grants
+        .iter()
+        .any(|(resource, grant)| *grant > Quantity::ZERO && has_nothing(resource) && !left_out(resource))
 }
 
 /// Whether quotas could still admit more than is granted.
@@ -200,11 +211,19 @@ fn grants(effective: &Effective, models_served: bool, settings: &Settings) -> BT
     let models = models
         .into_iter()
         .map(|resource| (resource, count(quotas.ml_model_instances)));
-    fixed
-        .chain(accelerators)
-        .chain(models)
-        .filter_map(|(resource, grant)| grant.map(|grant| (resource, grant)))
-        .collect()
+    let objects = quotas
+        .objects
+        .iter()
+        .map(|(key, limit)| (key.clone(), count(Some(*limit))));
+    let all = fixed.chain(accelerators).chain(models).chain(objects);
+    let mut grants = BTreeMap::new();
+    for (resource, grant) in all {
+        let Some(grant) = grant else { continue };
+        // Models may be counted by a key of objects too.
+        let least = grants.entry(resource).or_insert(grant);
+        *least = grant.min(*least);
+    }
+    grants
 }
 
 /// What is seen of a namespace's quota, without the keys that take no part in the spread.

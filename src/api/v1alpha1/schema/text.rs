@@ -258,6 +258,30 @@ pub fn labels(_: &mut SchemaGenerator) -> Schema {
     })
 }
 
+/// Numbers of objects by key of a ResourceQuota. Not those that other fields own, nor guards: the operator could not write
+/// its own any more.
+pub fn object_counts(_: &mut SchemaGenerator) -> Schema {
+    let core = "services|configmaps|secrets|persistentvolumeclaims|replicationcontrollers";
+    let plain = format!(r"{core}|services\.loadbalancers|services\.nodeports");
+    let counted = format!(r"count/({core}|serviceaccounts|endpoints|events|podtemplates|{LABEL}(\.{LABEL})+)");
+    json_schema!({
+        "type": "object",
+        "maxProperties": 16,
+        "additionalProperties": { "type": "integer", "format": "int64", "minimum": 0, "maximum": 1_000_000 },
+        "x-kubernetes-validations": [
+            {
+                // Kubernetes takes 63 characters after the slash.
+                "rule": format!("self.all(k, size(k) <= 69 && k.matches(r'^({plain}|{counted})$'))"),
+                "message": "keys must be services, services.loadbalancers, services.nodeports, configmaps, secrets, persistentvolumeclaims, replicationcontrollers, or count/<plural>.<group> of any other kind, for example count/jobs.batch",
+            },
+            {
+                "rule": "self.all(k, !k.endsWith('.tenantry.dev') && !(k in ['count/networkpolicies.networking.k8s.io', 'count/rolebindings.rbac.authorization.k8s.io']))",
+                "message": "network policies, role bindings and kinds of Tenantry are guards and rights that the operator writes: leave them out",
+            },
+        ],
+    })
+}
+
 /// Labels for a tenant's namespace: [`labels`] without the keys that decide about protection.
 pub fn namespace_labels(generator: &mut SchemaGenerator) -> Schema {
     let quote = |words: &[&str]| {

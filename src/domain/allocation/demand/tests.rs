@@ -147,7 +147,12 @@ fn who_is_on_its_way_out_keeps_what_it_uses() {
 fn a_grant_below_one_each_goes_to_whoever_asks_and_is_never_below_use() {
     assert_eq!(
         spread(2, [seen(1, 1, 0, 0), seen(1, 1, 0, 0), seen(1, 0, 0, 1)]),
-        [1, 1, 0]
+        [1, 0, 1]
+    );
+    assert_eq!(
+        spread(2, [seen(1, 1, 0, 0), seen(1, 0, 0, 0), seen(1, 1, 1, 0)]),
+        [1, 0, 1],
+        "it came"
     );
     assert_eq!(spread(0, [seen(1, 0, 0, 1), seen(1, 0, 0, 0)]), [0, 0]);
     assert_eq!(
@@ -235,8 +240,8 @@ fn holds(seen: &Observation, hard: i128, share: i128) -> bool {
     let used = seen.used();
     let hungry = used > 0 && used * 5 >= hard * 4;
     let idle = hard > share && used * 5 <= hard * 2;
-    let floor = (share / NANOS / 4).max(share.min(NANOS) / NANOS) * NANOS;
-    !hungry && !idle && hard >= floor
+    let least = (share / NANOS / 4).max(share.min(NANOS) / NANOS) * NANOS;
+    !hungry && !idle && hard >= least
 }
 
 proptest! {
@@ -302,8 +307,7 @@ proptest! {
         let others = namespaces.values().enumerate().map(|(i, seen)| match seen.weight.and_then(|_| shares.next()) {
             Some(_) if i == first => 0,
             Some(share) => {
-                let least = i128::from(floor > 0 && share > 0);
-                (share * i128::from(floor) / 100).max(least).max(seen.used() / NANOS)
+                (share * i128::from(floor) / 100).max(seen.used() / NANOS)
             }
             None => seen.used() / NANOS,
         });

@@ -184,6 +184,10 @@ impl<const N: usize> Search<N> {
         let Spread::Demand { floor_percent } = self.world.spread else {
             return None;
         };
+        if self.world.limits.pods_of_two {
+            // What lies in pieces that are smaller than a pod may be what another lacks.
+            return None;
+        }
         let all_zero = self.world.weights == [0; N];
         let takes_part = |i: usize| !state.namespaces[i].leaving && (self.world.weights[i] > 0 || all_zero);
         let taking: Vec<usize> = (0..N).filter(|&i| takes_part(i)).collect();
@@ -193,25 +197,32 @@ impl<const N: usize> Search<N> {
             .map(|i| state.namespaces[i].now.used)
             .sum();
         let shares = split(i128::from(state.grant - kept), 1, &weights);
-        let floor = |share: i128| (share * i128::from(floor_percent) / 100).max(share.min(1));
+        let percent = i128::from(floor_percent);
         let used = |i: usize| i128::from(state.namespaces[i].now.used);
         let has = |i: usize| i128::from(hard[i]);
         let need = |i: usize| used(i) + i128::from(state.namespaces[i].asked);
         // What a namespace may not be asked to give: use, floor, and a request that has its room.
         let firm = |(&i, share): (&usize, &i128)| {
             let met = if need(i) <= has(i) { need(i) } else { 0 };
-            used(i).max(floor(*share)).max(met)
+            used(i).max(share * percent / 100).max(met)
         };
         let firm: Vec<i128> = taking.iter().zip(&shares).map(firm).collect();
         let spare = i128::from(state.grant - kept) - firm.iter().sum::<i128>();
+        // What it may be asked to give only for such a request.
+        let leasts: Vec<i128> = shares.iter().map(|share| percent.min(*share).min(1)).collect();
+        let keeps: Vec<i128> = firm.iter().zip(&leasts).map(|(firm, least)| *firm.max(least)).collect();
+        let starves = |(&i, least): (&usize, &i128)| has(i) < *least;
+        if taking.iter().zip(&leasts).any(starves) && taking.iter().zip(&keeps).any(|(&j, keeps)| has(j) > *keeps) {
+            return Some("a namespace has nothing while another has more than it must".to_owned());
+        }
         for (&i, own) in taking.iter().zip(&firm) {
             if need(i) > has(i) && need(i) - own <= spare {
                 return Some(format!("namespace {i} waits for what there is room for"));
             }
             let headroom = |i: usize| (used(i) * 5 + 2) / 3;
             let hungry = used(i) > 0 && used(i) * 5 >= has(i) * 4 && has(i) < headroom(i);
-            let gives = |(&j, firm): (&usize, &i128)| has(j) > headroom(j).max(*firm);
-            if hungry && taking.iter().zip(&firm).any(gives) {
+            let gives = |(&j, keeps): (&usize, &i128)| has(j) > headroom(j).max(*keeps);
+            if hungry && taking.iter().zip(&keeps).any(gives) {
                 return Some(format!("namespace {i} is short while another has more than it needs"));
             }
         }

@@ -23,6 +23,8 @@ pub struct Limits {
     pub leaving: bool,
     /// Whether the grant may fall by one, once.
     pub downgrade: bool,
+    /// Whether pods are taken to be of two units wherever what is used allows it.
+    pub pods_of_two: bool,
 }
 
 /// Who plans: the allocator, or one that breaks a rule.
@@ -176,7 +178,15 @@ impl<const N: usize> World<N> {
             let seen: BTreeMap<String, Observation> = seen
                 .map(|(i, namespace)| (i.to_string(), self.observe(i, namespace)))
                 .collect();
-            let plan = plan(Some(amount(state.grant)), Unit::Whole, self.spread, &seen);
+            let used = || state.namespaces.iter().map(|namespace| namespace.seen.used);
+            let of_two = self.limits.pods_of_two && used().sum::<u8>() > 0 && used().all(|used| used % 2 == 0);
+            let plan = plan(
+                Some(amount(state.grant)),
+                Unit::Whole,
+                of_two.then(|| amount(2).nanos()),
+                self.spread,
+                &seen,
+            );
             let mut hard = plan
                 .hard
                 .values()

@@ -103,6 +103,49 @@ fn service_types_that_are_not_allowed_are_closed_by_the_quota_too() {
 }
 
 #[test]
+fn objects_are_granted_by_their_keys_and_spread() {
+    let template = json!({
+        "quotas": { "objects": { "services": 10, "count/jobs.batch": 4, "services.loadbalancers": 2 } },
+        "network": { "serviceTypes": ["ClusterIP", "LoadBalancer"] },
+    });
+    let quota = plan(&template, &json!({ "namespaces": [{ "name": "a" }, { "name": "b" }] }));
+    assert_eq!(
+        texts(&quota.grants),
+        ["count/jobs.batch=4", "services=10", "services.loadbalancers=2"]
+    );
+    assert_eq!(
+        texts(&quota.plans.hard["acme-a"]),
+        ["count/jobs.batch=2", "services=5", "services.loadbalancers=1"]
+    );
+}
+
+#[test]
+fn what_is_closed_stays_closed_whatever_number_is_granted() {
+    let quota = plan(
+        &json!({ "quotas": { "objects": { "services.loadbalancers": 2 } } }),
+        &json!({}),
+    );
+    assert!(quota.grants.is_empty());
+    assert_eq!(
+        texts(&quota.closed),
+        ["services.loadbalancers=0", "services.nodeports=0"]
+    );
+}
+
+#[test]
+fn models_that_are_counted_twice_are_held_to_the_lower_number() {
+    let of = |models: u32, objects: u32| {
+        let key = "count/inferenceservices.serving.kserve.io";
+        let mut facts =
+            fixture::facts(&json!({ "quotas": { "mlModelInstances": models, "objects": { key: objects } } }));
+        facts.served.models = true;
+        texts(&plan_on(&json!({}), &facts).grants)
+    };
+    assert_eq!(of(5, 3), of(3, 5));
+    assert_eq!(of(5, 3), ["count/inferenceservices.serving.kserve.io=3"]);
+}
+
+#[test]
 fn closed_keys_keep_a_plan_from_nothing() {
     let (key, live) = fixture::live_quota(
         "acme-dev",
@@ -234,4 +277,26 @@ fn while_an_earlier_leader_may_still_write_nothing_is_raised() {
     let mut own = exposed(false);
     own.own_writes = OwnWrites::All;
     assert_eq!(texts(&plan_on(&both, &own).plans.hard["acme-dev"]), ["pods=20"]);
+}
+
+#[test]
+fn a_tenant_with_fewer_units_than_namespaces_is_not_under_way_for_that() {
+    let mut facts = fixture::facts(&json!({ "quotas": { "aiProcessingUnits": 1, "pods": 20 } }));
+    let tenant = json!({ "namespaces": [{ "name": "a" }, { "name": "b" }] });
+    let mut stands = |namespace: &str, gpus: &str, used: &str| {
+        let hard = json!({ "requests.nvidia.com/gpu": gpus, "pods": "10" });
+        let (key, live) = fixture::live_quota(namespace, &hard, &hard, &json!({ "pods": used }));
+        facts.live.insert(key, live);
+        plan_on(&tenant, &facts)
+    };
+    stands("acme-a", "0", "0");
+    let quota = stands("acme-b", "1", "0");
+    assert!(quota.under_way, "the first waits for what the second is to give up");
+    stands("acme-a", "1", "0");
+    let quota = stands("acme-b", "0", "9");
+    assert!(!quota.plans.settled, "pods follow demand");
+    assert!(!quota.under_way);
+    let left_out: Vec<_> = quota.plans.left_out.into_iter().collect();
+    let second = ["acme-b".to_owned()].into();
+    assert_eq!(left_out, [("requests.nvidia.com/gpu".to_owned(), second)]);
 }
