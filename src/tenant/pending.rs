@@ -19,6 +19,7 @@ use crate::{
         writer::{self, Outcome, Writer},
     },
     domain::Quantity,
+    runtime::client::middleware::EARLIER_TRY_UNANSWERED,
 };
 
 /// What may still come to stand, by namespace: each entry a whole `spec.hard`.
@@ -110,7 +111,10 @@ impl PendingQuotas {
             .collect();
         let id = self.begin(tenant, &quota.key.namespace, live.map(|live| live.version), hard);
         let result = writer.ensure(quota, live).await;
-        if result.as_ref().map_or_else(is_certain, |_| true) {
+        if result
+            .as_ref()
+            .map_or_else(|error| is_certain(error, live.is_none()), |_| true)
+        {
             self.settle(tenant, id);
         }
         let fenced = quota.annotations.contains_key(names::FENCE);
@@ -185,11 +189,18 @@ impl State {
     }
 }
 
-/// Whether a failed write surely left nothing behind: the API server said no, or it was never sent.
-fn is_certain(error: &writer::Error) -> bool {
+/// Whether a failed write surely left nothing behind: the API server said no to each of its tries, or it was never sent.
+/// `new`: there was no quota yet.
+fn is_certain(error: &writer::Error, new: bool) -> bool {
     match error {
+        // A create that met a quota was followed by another request; what that came to says nothing about the create.
+        writer::Error::Api { verb, .. } if *verb == "get" || (new && *verb != "create") => false,
         writer::Error::Api { source, .. } => match &**source {
-            kube::Error::Api(status) => (400..500).contains(&status.code),
+            kube::Error::Api(status) => {
+                let causes = status.details.iter().flat_map(|details| &details.causes);
+                let unanswered = causes.into_iter().any(|cause| cause.reason == EARLIER_TRY_UNANSWERED);
+                (400..500).contains(&status.code) && !unanswered
+            }
             _ => false,
         },
         writer::Error::Foreign { .. } | writer::Error::NotLeading { .. } => true,
@@ -200,7 +211,7 @@ fn is_certain(error: &writer::Error) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
 
@@ -229,6 +240,29 @@ mod tests {
         assert_eq!(
             pending.of_tenant("acme", &inventory).into_keys().collect::<Vec<_>>(),
             ["acme-prod"]
+        );
+    }
+
+    fn refused(verb: &'static str, causes: Value) -> writer::Error {
+        let status = json!({ "code": 403, "details": { "causes": causes } });
+        writer::Error::Api {
+            verb,
+            key: Key::new(Kind::ResourceQuota, "acme-dev", names::OBJECT),
+            source: Box::new(kube::Error::Api(serde_json::from_value(status).unwrap())),
+        }
+    }
+
+    #[test]
+    fn a_refusal_is_certain_only_if_no_try_before_it_can_have_landed() {
+        assert!(is_certain(&refused("replace", json!([])), false));
+        assert!(is_certain(&refused("create", json!([])), true));
+        let unanswered = json!([{ "reason": EARLIER_TRY_UNANSWERED }]);
+        assert!(!is_certain(&refused("replace", unanswered.clone()), false));
+        assert!(!is_certain(&refused("create", unanswered), true));
+        assert!(!is_certain(&refused("get", json!([])), true));
+        assert!(
+            !is_certain(&refused("replace", json!([])), true),
+            "the create before it may have landed"
         );
     }
 }
