@@ -15,7 +15,7 @@ use std::{
 use crate::{
     api::names,
     apply::{
-        Inventory, Key, Kind, Live, Object,
+        Inventory, Key, Kind, Live, Object, drift,
         writer::{self, Outcome, Writer},
     },
     domain::Quantity,
@@ -109,7 +109,13 @@ impl PendingQuotas {
         let hard = hard
             .filter_map(|(resource, amount)| Some((resource.clone(), amount.as_str()?.parse().ok()?)))
             .collect();
-        let id = self.begin(tenant, &quota.key.namespace, live.map(|live| live.version), hard);
+        let base = live.map(|live| live.version);
+        let open = self.is_open(tenant, &quota.key.namespace, base);
+        let id = self.begin(tenant, &quota.key.namespace, base, hard);
+        let overtaking = live
+            .filter(|live| open && drift::is_as_desired(&live.body(), quota))
+            .map(|_| self.overtaking(quota, id));
+        let quota = overtaking.as_ref().unwrap_or(quota);
         let result = writer.ensure(quota, live).await;
         if result
             .as_ref()
@@ -122,6 +128,22 @@ impl PendingQuotas {
             self.wrote(tenant, &quota.key.namespace);
         }
         result
+    }
+
+    /// Whether a write may still land on the quota at this version.
+    fn is_open(&self, tenant: &str, namespace: &str, base: Option<u64>) -> bool {
+        let state = self.lock();
+        let mut writes = state.by_tenant.get(tenant).into_iter().flatten();
+        writes.any(|write| write.namespace == namespace && write.base == base)
+    }
+
+    /// The same quota, but never as it stands: once it has another version, no open write can land. Without it, a write that
+    /// was lost would be counted for as long as nobody has another reason to write that quota.
+    fn overtaking(&self, quota: &Object, id: u64) -> Object {
+        let mut quota = quota.clone();
+        let unlike_any = format!("{}/{id}", self.process);
+        quota.annotations.insert(names::FENCE.to_owned(), unlike_any.into());
+        quota
     }
 
     fn begin(&self, tenant: &str, namespace: &str, base: Option<u64>, hard: BTreeMap<String, Quantity>) -> u64 {
