@@ -118,10 +118,12 @@ impl Proxy {
         self.shared.until(|state| state.under_way == 0).await;
     }
 
-    /// Lets every request that hangs go on.
+    /// Lets every request that hangs now go on.
     pub fn release(&self) {
-        self.shared.state().releases += 1;
-        self.shared.changed.send_replace(());
+        self.shared.change(|state| {
+            state.releases += 1;
+            state.held = 0;
+        });
     }
 }
 
@@ -221,10 +223,12 @@ impl Shared {
             Some(Action::Reset) => Err(Reset),
             Some(Action::Status(status)) => Ok(Some(answer::status(&status, "a fault rule says so"))),
             Some(Action::Hang) => {
-                let releases = self.state().releases;
-                self.change(|state| state.held += 1);
+                let mut releases = 0;
+                self.change(|state| {
+                    releases = state.releases;
+                    state.held += 1;
+                });
                 self.until(|state| state.releases > releases).await;
-                self.change(|state| state.held -= 1);
                 Ok(None)
             }
             Some(Action::Slow(milliseconds)) => {

@@ -150,7 +150,8 @@ pub async fn all_ready(client: &Client) -> Vec<Tenant> {
     .await
 }
 
-fn is_ready(tenant: &Tenant) -> bool {
+/// Whether a Tenant is Ready at its current generation.
+pub fn is_ready(tenant: &Tenant) -> bool {
     let conditions = tenant.status.iter().flat_map(|status| &status.conditions);
     let mut ready = conditions.filter(|condition| condition.type_ == "Ready");
     ready.any(|ready| ready.status == "True" && ready.observed_generation == tenant.metadata.generation)
