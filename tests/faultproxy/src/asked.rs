@@ -53,11 +53,8 @@ pub struct Asked {
 impl Asked {
     pub(crate) fn read(method: &Method, uri: &Uri, body: &[u8]) -> Self {
         let mut path = uri.path().split('/').filter(|segment| !segment.is_empty());
-        let group = match path.next() {
-            Some("api") => "",
-            Some("apis") => path.next().unwrap_or_default(),
-            _ => "",
-        };
+        let grouped = path.next() == Some("apis");
+        let group = if grouped { path.next() } else { None }.unwrap_or_default();
         // The version.
         path.next();
         let mut rest: Vec<&str> = path.collect();

@@ -19,7 +19,7 @@ use crate::common::{
 };
 
 /// Scenarios at once: most of their time is waiting.
-const TOGETHER: usize = 32;
+const TOGETHER: usize = 48;
 
 /// What became of a plan.
 #[derive(Debug)]
@@ -54,13 +54,13 @@ pub fn through(proxy: &Proxy, options: OperatorOptions) -> OperatorOptions {
 }
 
 /// One operator that leads at once: what comes of elections is tested by themselves.
-fn alone(proxy: &Proxy) -> OperatorOptions {
+pub fn alone(proxy: &Proxy) -> OperatorOptions {
     through(proxy, common::binary().arg("--leader-elect=false"))
 }
 
 impl Stage {
     pub async fn new() -> Self {
-        let (lab, admin) = common::own(controlplane::Audit::Metadata).await;
+        let (lab, admin) = common::own_in_a_hurry(controlplane::Audit::Metadata).await;
         let olga = lab.as_user("olga", &[]).await.unwrap();
         Self { lab, admin, olga }
     }

@@ -174,6 +174,7 @@ impl Player {
 
     /// Waits until each namespace may have so many pods, and the quota controller says so too.
     async fn shares(&self, names: &[&str], each: i64) {
+        let each = json!(each.to_string());
         settles("the spread to come to rest", || async {
             let mut seen = Vec::new();
             for name in names {
@@ -183,7 +184,7 @@ impl Player {
                 let quota = serde_json::to_value(quota).unwrap();
                 seen.extend(["spec", "status"].map(|field| quota[field]["hard"]["pods"].clone()));
             }
-            if seen.iter().all(|seen| *seen == each.to_string()) {
+            if seen.iter().all(|seen| *seen == each) {
                 Ok(())
             } else {
                 Err(format!("{seen:?}, not {each} each"))
