@@ -11,11 +11,16 @@ use crate::{
     answer::{Body, BoxError},
 };
 
-/// What is to be done to an event.
-pub(crate) type Judge = Box<dyn Fn(&Asked) -> Option<Action> + Send>;
+/// What is to be done to events.
+pub(crate) trait Judge: Send + 'static {
+    /// Whether there is any rule for events: if not, they need not be read.
+    fn is_needed(&self) -> bool;
+    /// What is to be done to this one.
+    fn action(&self, event: &Asked) -> Option<Action>;
+}
 
 /// The body of a watch with each event as `judge` says.
-pub(crate) fn judged(watch: Asked, mut body: kube::client::Body, judge: Judge) -> Body {
+pub(crate) fn judged(watch: Asked, mut body: kube::client::Body, judge: impl Judge) -> Body {
     let (sender, receiver) = mpsc::channel::<Result<Frame<Bytes>, BoxError>>(16);
     tokio::spawn(async move {
         let mut rest = Vec::new();
@@ -52,9 +57,12 @@ pub(crate) fn judged(watch: Asked, mut body: kube::client::Body, judge: Judge) -
 }
 
 /// What is sent instead of a line, and whether the watch ends then.
-fn apply(watch: &Asked, line: Vec<u8>, judge: &Judge) -> (Vec<Vec<u8>>, bool) {
+fn apply(watch: &Asked, line: Vec<u8>, judge: &impl Judge) -> (Vec<Vec<u8>>, bool) {
+    if !judge.is_needed() {
+        return (vec![line], false);
+    }
     let event: Value = serde_json::from_slice(&line).unwrap_or_default();
-    match judge(&watch.of_event(&event)) {
+    match judge.action(&watch.of_event(&event)) {
         Some(Action::Drop) => (Vec::new(), false),
         Some(Action::Duplicate) => (vec![line.clone(), line], false),
         Some(Action::Expire) => {

@@ -28,7 +28,7 @@ use tokio::{
 use crate::{
     Action, Asked, Entry, Error, Moment, Rule, RuleFile, Status, Verb,
     answer::{self, Answer, BoxError},
-    events::judged,
+    events::{Judge, judged},
     state::State,
 };
 
@@ -252,13 +252,22 @@ impl Shared {
         head.headers.remove(TRANSFER_ENCODING);
         if asked.verb == Verb::Watch && head.status == StatusCode::OK {
             head.headers.remove(CONTENT_LENGTH);
-            let judge = move |event: &Asked| self.state().event(event).map(|rule| rule.action);
-            return Response::from_parts(head, judged(asked, body, Box::new(judge)));
+            return Response::from_parts(head, judged(asked, body, self));
         }
         match body.collect().await {
             Ok(body) => Response::from_parts(head, answer::whole(body.to_bytes())),
             Err(error) => lost(&error.to_string()),
         }
+    }
+}
+
+impl Judge for Arc<Shared> {
+    fn is_needed(&self) -> bool {
+        self.state().has_rules_of_events()
+    }
+
+    fn action(&self, event: &Asked) -> Option<Action> {
+        self.state().event(event).map(|rule| rule.action)
     }
 }
 

@@ -53,6 +53,10 @@ impl State {
         (self.log.len() - 1, fired)
     }
 
+    pub(crate) fn has_rules_of_events(&self) -> bool {
+        self.rules.iter().any(|(rule, _)| rule.action.is_of_events())
+    }
+
     /// The rule that fires for an event; only then is the event in the log.
     pub(crate) fn event(&mut self, asked: &Asked) -> Option<Rule> {
         let fired = self.fire(asked)?;

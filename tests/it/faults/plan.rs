@@ -1,6 +1,6 @@
 //! Which faults are tried: every write of the reference run, each with every fault; or a sample of these.
 
-use std::{collections::BTreeSet, fmt};
+use std::fmt;
 
 use faultproxy::{Action, Asked, Entry, Match, Moment, Rule, RuleFile, Status, When};
 
@@ -207,12 +207,14 @@ impl Choice {
             .iter()
             .flat_map(|fault| writes.iter().map(|write| (*fault, write)))
             .collect();
-        let chosen: BTreeSet<usize> = match self {
-            Self::Replay(_) => BTreeSet::new(),
+        let mut chosen: Vec<usize> = match self {
+            Self::Replay(_) => Vec::new(),
             Self::All => (0..all.len()).collect(),
             // Evenly: each fault and each phase has its part.
             Self::Sample => (0..sample).map(|n| (2 * n + 1) * all.len() / (2 * sample)).collect(),
         };
+        // A run that is cut short has tried some of each; the seed is no choice, only fixed.
+        fastrand::Rng::with_seed(7).shuffle(&mut chosen);
         let chosen = chosen.into_iter().enumerate();
         chosen
             .map(|(place, index)| Plan::single(place + 1, reference, all[index].1, all[index].0))

@@ -88,18 +88,20 @@ pub fn grants(story: Option<Story>, revision: u64) -> BTreeMap<String, Quantity>
         .into()
 }
 
-/// As [`eventually`], with patience for a storm, and at a pace at which dozens may wait at once.
+/// As [`eventually`], with patience for a storm, and asking ever more seldom, so that dozens may wait at once.
 async fn settles<T, E, F>(what: &str, mut probe: impl FnMut() -> F) -> T
 where
     F: Future<Output = Result<T, E>>,
     E: Display,
 {
+    let mut pause = Duration::from_millis(100);
     eventually(what, 3 * PATIENCE, || {
         let asked = probe();
+        pause = (pause * 3 / 2).min(Duration::from_secs(2));
         async move {
             let answer = asked.await;
             if answer.is_err() {
-                tokio::time::sleep(Duration::from_millis(200)).await;
+                tokio::time::sleep(pause).await;
             }
             answer
         }
@@ -239,8 +241,7 @@ impl Player {
             tenants.get(&self.cast.single()).await.unwrap(),
         ];
         settles("the end state to be as rendered", || async {
-            let mut differences = stands::differences(&self.admin, &[self.cast.template()], &mine).await;
-            differences.retain(|difference| difference.contains(&self.cast.id));
+            let differences = stands::differences_of(&self.admin, &[self.cast.template()], &mine).await;
             if differences.is_empty() {
                 Ok(())
             } else {
@@ -263,8 +264,10 @@ impl Player {
         let templates: Api<TenantTemplate> = Api::all(self.admin.clone());
         templates.delete(&self.cast.id, &DeleteParams::default()).await.unwrap();
         self.gone(&templates, &self.cast.id).await;
-        let left = stands::managed(&self.admin).await;
-        let left: Vec<_> = left.into_keys().filter(|key| key.contains(&self.cast.id)).collect();
+        let left: Vec<_> = stands::managed_of(&self.admin, &[&names[0], &names[1]])
+            .await
+            .into_keys()
+            .collect();
         assert!(left.is_empty(), "left behind: {left:?}");
     }
 
