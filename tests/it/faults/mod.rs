@@ -14,6 +14,8 @@ mod plan;
 mod runs;
 mod scenario;
 
+use std::time::Duration;
+
 use faultproxy::{Action, Match, Moment, Rule, RuleFile, Status, Verb, When};
 
 use self::{
@@ -49,7 +51,10 @@ async fn after_any_single_fault_no_rule_is_broken_and_the_end_is_the_same() {
     report(&verdicts);
 }
 
-/// Three scenarios at once under rules that strike all of them.
+/// How long a storm lasts. Some objects may make no step until it is over: whose every second write fails, fails for ever.
+const STORM: Duration = Duration::from_secs(60);
+
+/// Three scenarios at once under rules that strike all of them, and then the calm.
 async fn storm(what: &str, rules: Vec<Rule>) {
     let stage = Stage::new().await;
     let plans = (1..=3).map(|number| Plan {
@@ -59,7 +64,9 @@ async fn storm(what: &str, rules: Vec<Rule>) {
         rules: rules.clone(),
     });
     let seed = 7;
-    let (verdicts, log) = stage.batch(plans.collect(), RuleFile { seed, rules }).await;
+    let (verdicts, log) = stage
+        .batch(plans.collect(), RuleFile { seed, rules }, tokio::time::sleep(STORM))
+        .await;
     let struck = log.iter().filter(|entry| entry.rule.is_some()).count();
     println!(
         "{what}: seed {seed}, {struck} of {} requests and events struck",

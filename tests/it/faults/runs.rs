@@ -1,8 +1,9 @@
 //! Runs plans, many at once, each with tenants of its own, and judges what the API server saw.
 
-use std::{any::Any, collections::BTreeMap};
+use std::{any::Any, collections::BTreeMap, future::pending, pin::pin};
 
 use faultproxy::{Entry, Proxy, RuleFile};
+use futures::FutureExt as _;
 use kube::Client;
 use lab::{Lab, Operator, OperatorOptions};
 use tokio::task::JoinSet;
@@ -73,7 +74,7 @@ impl Stage {
             fault: None,
             rules: Vec::new(),
         };
-        let (verdicts, log) = self.batch(vec![plan], RuleFile::default()).await;
+        let (verdicts, log) = self.batch(vec![plan], RuleFile::default(), pending()).await;
         for verdict in verdicts {
             assert!(verdict.is_good(), "without any fault: {verdict:#?}");
         }
@@ -86,7 +87,7 @@ impl Stage {
         let total = plans.len();
         for batch in plans.chunks(TOGETHER) {
             let rules = batch.iter().flat_map(|plan| plan.rules.clone()).collect::<Vec<_>>();
-            let more = self.batch(batch.to_vec(), rules.into()).await.0;
+            let more = self.batch(batch.to_vec(), rules.into(), pending()).await.0;
             for Verdict {
                 plan,
                 violations,
@@ -106,8 +107,13 @@ impl Stage {
         verdicts
     }
 
-    /// Runs plans at once; gives the proxy's log too.
-    pub async fn batch(&self, plans: Vec<Plan>, rules: RuleFile) -> (Vec<Verdict>, Vec<Entry>) {
+    /// Runs plans at once, under these rules until `calm`; gives the proxy's log too.
+    pub async fn batch(
+        &self,
+        plans: Vec<Plan>,
+        rules: RuleFile,
+        calm: impl Future<Output = ()>,
+    ) -> (Vec<Verdict>, Vec<Entry>) {
         let since = audit::mark(&self.lab, &self.admin).await;
         let record = Record::start(&self.admin).await;
         let proxy = Proxy::start(self.lab.kubeconfig()).await.unwrap();
@@ -125,12 +131,14 @@ impl Stage {
         }
         let mut ends: BTreeMap<usize, Result<Story, String>> = BTreeMap::new();
         let mut operator = Some(operator);
+        let mut calm = pin!(calm.fuse());
         while ends.len() < plans.len() {
             tokio::select! {
                 Some(ended) = stories.join_next() => {
                     let (place, story) = ended.unwrap();
                     ends.insert(place, story.map_err(|error| message(error.into_panic())));
                 }
+                () = &mut calm => proxy.set_rules(vec![]),
                 () = proxy.until_held(1) => operator = Some(self.restart(&proxy, operator.take()).await),
             }
         }

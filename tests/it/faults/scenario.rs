@@ -95,7 +95,7 @@ where
     E: Display,
 {
     let mut pause = Duration::from_millis(100);
-    eventually(what, 3 * PATIENCE, || {
+    eventually(what, 4 * PATIENCE, || {
         let asked = probe();
         pause = (pause * 3 / 2).min(Duration::from_secs(2));
         async move {
