@@ -151,16 +151,16 @@ impl Plan {
         }
     }
 
-    /// Whether the write that it strikes may come again though it was done: its sender cannot know.
+    /// Whether the write that it strikes may come again though it was done: its sender cannot know. One that starts anew can.
     pub fn excuses(&self, resource: &str, namespace: &str, name: &str) -> bool {
-        self.fault != Some(Fault::Killed)
-            && self.rules.iter().any(|rule| {
-                let is = |wanted: &Option<String>, found: &str| wanted.as_ref().is_none_or(|wanted| wanted == found);
-                rule.at == Moment::After
-                    && is(&rule.matches.resource, resource)
-                    && is(&rule.matches.namespace, namespace)
-                    && is(&rule.matches.name, name)
-            })
+        self.rules.iter().any(|rule| {
+            let is = |wanted: &Option<String>, found: &str| wanted.as_ref().is_none_or(|wanted| wanted == found);
+            rule.at == Moment::After
+                && rule.action != Action::Hang
+                && is(&rule.matches.resource, resource)
+                && is(&rule.matches.namespace, namespace)
+                && is(&rule.matches.name, name)
+        })
     }
 
     /// The rule file that replays it.
