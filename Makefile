@@ -101,6 +101,12 @@ verify: ## Fail if a generated file is not current
 bench: ## Measure against what the API server takes at most
 	$(CARGO) bench --locked --bench scale
 
+# `all`, or a rule file to run again what failed.
+FAULTS ?= all
+.PHONY: faults
+faults: ## Break every single write of a scenario in every way, on a real control plane, and print a table; FAULTS=a rule file
+	TENANTRY_FAULTS=$(FAULTS) $(CARGO) test --locked --workspace --test it faults::$(if $(filter all,$(FAULTS)),,after_any) -- --nocapture --test-threads=1
+
 ##@ Change it
 .PHONY: generate
 generate: ## Write every generated file: CRDs, chart copies, docs, install.yaml

@@ -15,10 +15,11 @@ use std::{
 use crate::{
     api::names,
     apply::{
-        Inventory, Key, Kind, Live, Object,
+        Inventory, Key, Kind, Live, Object, drift,
         writer::{self, Outcome, Writer},
     },
     domain::Quantity,
+    runtime::client::middleware::EARLIER_TRY_UNANSWERED,
 };
 
 /// What may still come to stand, by namespace: each entry a whole `spec.hard`.
@@ -108,9 +109,18 @@ impl PendingQuotas {
         let hard = hard
             .filter_map(|(resource, amount)| Some((resource.clone(), amount.as_str()?.parse().ok()?)))
             .collect();
-        let id = self.begin(tenant, &quota.key.namespace, live.map(|live| live.version), hard);
+        let base = live.map(|live| live.version);
+        let open = self.is_open(tenant, &quota.key.namespace, base);
+        let id = self.begin(tenant, &quota.key.namespace, base, hard);
+        let overtaking = live
+            .filter(|live| open && drift::is_as_desired(&live.body(), quota))
+            .map(|_| self.overtaking(quota, id));
+        let quota = overtaking.as_ref().unwrap_or(quota);
         let result = writer.ensure(quota, live).await;
-        if result.as_ref().map_or_else(is_certain, |_| true) {
+        if result
+            .as_ref()
+            .map_or_else(|error| is_certain(error, live.is_none()), |_| true)
+        {
             self.settle(tenant, id);
         }
         let fenced = quota.annotations.contains_key(names::FENCE);
@@ -118,6 +128,22 @@ impl PendingQuotas {
             self.wrote(tenant, &quota.key.namespace);
         }
         result
+    }
+
+    /// Whether a write may still land on the quota at this version.
+    fn is_open(&self, tenant: &str, namespace: &str, base: Option<u64>) -> bool {
+        let state = self.lock();
+        let mut writes = state.by_tenant.get(tenant).into_iter().flatten();
+        writes.any(|write| write.namespace == namespace && write.base == base)
+    }
+
+    /// The same quota, but never as it stands: once it has another version, no open write can land. Without it, a write that
+    /// was lost would be counted for as long as nobody has another reason to write that quota.
+    fn overtaking(&self, quota: &Object, id: u64) -> Object {
+        let mut quota = quota.clone();
+        let unlike_any = format!("{}/{id}", self.process);
+        quota.annotations.insert(names::FENCE.to_owned(), unlike_any.into());
+        quota
     }
 
     fn begin(&self, tenant: &str, namespace: &str, base: Option<u64>, hard: BTreeMap<String, Quantity>) -> u64 {
@@ -185,11 +211,18 @@ impl State {
     }
 }
 
-/// Whether a failed write surely left nothing behind: the API server said no, or it was never sent.
-fn is_certain(error: &writer::Error) -> bool {
+/// Whether a failed write surely left nothing behind: the API server said no to each of its tries, or it was never sent.
+/// `new`: there was no quota yet.
+fn is_certain(error: &writer::Error, new: bool) -> bool {
     match error {
+        // A create that met a quota was followed by another request; what that came to says nothing about the create.
+        writer::Error::Api { verb, .. } if *verb == "get" || (new && *verb != "create") => false,
         writer::Error::Api { source, .. } => match &**source {
-            kube::Error::Api(status) => (400..500).contains(&status.code),
+            kube::Error::Api(status) => {
+                let causes = status.details.iter().flat_map(|details| &details.causes);
+                let unanswered = causes.into_iter().any(|cause| cause.reason == EARLIER_TRY_UNANSWERED);
+                (400..500).contains(&status.code) && !unanswered
+            }
             _ => false,
         },
         writer::Error::Foreign { .. } | writer::Error::NotLeading { .. } => true,
@@ -200,7 +233,7 @@ fn is_certain(error: &writer::Error) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
 
@@ -229,6 +262,29 @@ mod tests {
         assert_eq!(
             pending.of_tenant("acme", &inventory).into_keys().collect::<Vec<_>>(),
             ["acme-prod"]
+        );
+    }
+
+    fn refused(verb: &'static str, causes: Value) -> writer::Error {
+        let status = json!({ "code": 403, "details": { "causes": causes } });
+        writer::Error::Api {
+            verb,
+            key: Key::new(Kind::ResourceQuota, "acme-dev", names::OBJECT),
+            source: Box::new(kube::Error::Api(serde_json::from_value(status).unwrap())),
+        }
+    }
+
+    #[test]
+    fn a_refusal_is_certain_only_if_no_try_before_it_can_have_landed() {
+        assert!(is_certain(&refused("replace", json!([])), false));
+        assert!(is_certain(&refused("create", json!([])), true));
+        let unanswered = json!([{ "reason": EARLIER_TRY_UNANSWERED }]);
+        assert!(!is_certain(&refused("replace", unanswered.clone()), false));
+        assert!(!is_certain(&refused("create", unanswered), true));
+        assert!(!is_certain(&refused("get", json!([])), true));
+        assert!(
+            !is_certain(&refused("replace", json!([])), true),
+            "the create before it may have landed"
         );
     }
 }

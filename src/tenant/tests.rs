@@ -296,6 +296,47 @@ async fn a_new_leader_raises_nothing_before_no_write_of_the_last_one_can_land() 
 }
 
 #[tokio::test]
+async fn a_quota_write_that_is_lost_is_overtaken_so_that_others_need_not_wait_for_it() {
+    let namespaces = |weight: u32| json!({ "namespaces": [{ "name": "a" }, { "name": "b", "weight": weight }] });
+    let stage = Stage::ready_in(&namespaces(1), &["acme-a", "acme-b"]).await;
+    let hard = |namespace, field: &str| {
+        let key = Key::new(Kind::ResourceQuota, namespace, names::OBJECT);
+        stage.server.get(&key).unwrap()[field]["hard"]["pods"].clone()
+    };
+    let pods = |namespace| hard(namespace, "spec");
+    let counted = |namespace| hard(namespace, "status");
+    let more = Stage::on(stage.server.clone(), 20, "p1");
+    more.context.pending.is_mine("acme");
+    stage.server.clock.advance(activity::QUIET);
+    stage.server.trouble("replace resourcequotas", Trouble::Lost);
+    // The first look starts the time that a quota is left alone.
+    more.run().await.unwrap();
+    stage.server.clock.advance(activity::QUIET);
+    more.run().await.unwrap_err();
+    stage.server.no_more_trouble();
+    more.change(&namespaces(3));
+    for _ in 0..4 {
+        more.run().await.unwrap();
+        stage.server.clock.advance(activity::QUIET);
+        for namespace in ["acme-a", "acme-b"] {
+            // The quota controller writes nothing where it counted before.
+            if pods(namespace) != counted(namespace) {
+                stage.server.count_quota(namespace);
+            }
+        }
+    }
+    assert_eq!([pods("acme-a"), pods("acme-b")], ["5", "15"]);
+    stage.server.calls();
+    more.run().await.unwrap();
+    let quotas = stage
+        .server
+        .whats()
+        .into_iter()
+        .filter(|what| what.contains("resourcequotas"));
+    assert_eq!(quotas.collect::<Vec<_>>(), [""; 0]);
+}
+
+#[tokio::test]
 async fn a_restart_that_raises_nothing_fences_nothing() {
     let stage = Stage::ready_in(
         &json!({ "namespaces": [{ "name": "a" }, { "name": "b" }] }),

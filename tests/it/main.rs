@@ -17,6 +17,7 @@ mod admission;
 mod chart;
 mod conditions;
 mod exact_totals;
+mod faults;
 mod integrations;
 mod kstatus;
 mod owner;

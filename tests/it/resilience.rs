@@ -84,7 +84,7 @@ fn seed() -> u64 {
 }
 
 /// Short, so that a dead leader is replaced soon; long enough for a busy machine.
-fn elected(pod: &str) -> OperatorOptions {
+pub fn elected(pod: &str) -> OperatorOptions {
     let options = OperatorOptions {
         pod: pod.to_owned(),
         no_wait: true,
@@ -96,7 +96,8 @@ fn elected(pod: &str) -> OperatorOptions {
         .arg("--retry-period=1s")
 }
 
-async fn leads(operator: &Operator) {
+/// Waits until it leads.
+pub async fn leads(operator: &Operator) {
     eventually("the operator to lead", PATIENCE, || async {
         let metrics = operator.metrics().await.map_err(|error| error.to_string())?;
         if metrics.contains("\ntenantry_leader 1") {

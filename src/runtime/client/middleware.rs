@@ -7,8 +7,12 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use axum::body::{Body as ResponseBody, Bytes, HttpBody};
-use axum::http::{HeaderMap, Request, Response, StatusCode, header::RETRY_AFTER};
+use axum::http::{
+    HeaderMap, Request, Response, StatusCode,
+    header::{CONTENT_LENGTH, RETRY_AFTER},
+};
 use kube::client::Body;
+use serde_json::{Value, json};
 use tokio::time::Instant;
 use tower::{BoxError, Layer, Service};
 
@@ -87,6 +91,10 @@ pub struct DeadlineExceeded {
     /// The deadline.
     pub after: Duration,
 }
+
+/// Reason of the cause that is put into the details of a refusal when a try before it may have been done: what is refused
+/// may stand all the same.
+pub const EARLIER_TRY_UNANSWERED: &str = "EarlierTryUnanswered";
 
 /// Puts [`ApiService`] around a service.
 #[derive(Debug, Clone)]
@@ -171,6 +179,7 @@ impl Shared {
         let deadline = Instant::now() + after;
         let mut request = request;
         let mut tries = 0;
+        let mut unanswered = false;
         loop {
             tries += 1;
             let spare = try_clone(&request);
@@ -205,9 +214,12 @@ impl Shared {
                         pause_ms = pause.as_millis(),
                         "request will be tried again"
                     );
+                    // A 429 is said before anything is done; the others may be a proxy's word for a lost answer.
+                    unanswered |= response.status() != StatusCode::TOO_MANY_REQUESTS;
                     tokio::time::sleep(pause).await;
                     request = spare;
                 }
+                _ if unanswered && response.status().is_client_error() => return mark_unanswered(response).await,
                 _ => return Ok(response),
             }
         }
@@ -242,6 +254,26 @@ where
     }
     let bytes = axum::body::to_bytes(body, usize::MAX).await?;
     Ok(Response::from_parts(head, ResponseBody::from(bytes)))
+}
+
+/// Adds [`EARLIER_TRY_UNANSWERED`] to a refusal.
+async fn mark_unanswered(response: Response<ResponseBody>) -> Result<Response<ResponseBody>, BoxError> {
+    let (mut head, body) = response.into_parts();
+    let bytes = axum::body::to_bytes(body, usize::MAX).await?;
+    let status = serde_json::from_slice(&bytes).ok().filter(Value::is_object);
+    // Overload is told in plain text.
+    let mut status = status.unwrap_or_else(|| {
+        let message = String::from_utf8_lossy(&bytes);
+        json!({ "kind": "Status", "status": "Failure", "message": message.trim(), "code": head.status.as_u16() })
+    });
+    let cause =
+        json!({ "reason": EARLIER_TRY_UNANSWERED, "message": "an earlier try got no answer and may have been done" });
+    match &mut status["details"]["causes"] {
+        Value::Array(causes) => causes.push(cause),
+        causes => *causes = json!([cause]),
+    }
+    head.headers.remove(CONTENT_LENGTH);
+    Ok(Response::from_parts(head, ResponseBody::from(status.to_string())))
 }
 
 /// A copy for the next try, or None where the body is a stream; kube's own requests never are.

@@ -100,6 +100,13 @@ impl fmt::Display for Event {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Mark(String);
 
+impl Mark {
+    /// When the API server received a request.
+    pub fn of(event: &Event) -> Self {
+        Self(event.received.clone())
+    }
+}
+
 /// Marks this moment, and waits until the log has come to it: everything that had ended before is in the log.
 pub async fn mark(lab: &Lab, admin: &Client) -> Mark {
     let name = format!("mark-{:016x}", fastrand::u64(..));

@@ -64,7 +64,20 @@ pub fn install(lab: &Lab) {
 
 /// A lab that nobody shares, with the chart installed, no operator and no templates.
 pub async fn own(audit: Audit) -> (Lab, Client) {
-    let lab = Lab::own(root(), audit).expect("a control plane");
+    furnished(Lab::own(root(), audit).expect("a control plane")).await
+}
+
+/// As [`own`], where the controller manager is asked for a lot: it takes some hundred requests to delete a namespace.
+pub async fn own_in_a_hurry(audit: Audit) -> (Lab, Client) {
+    let options = controlplane::Options {
+        audit,
+        controller_manager_qps: Some(3000),
+        ..controlplane::Options::default()
+    };
+    furnished(Lab::own_with(root(), options).expect("a control plane")).await
+}
+
+async fn furnished(lab: Lab) -> (Lab, Client) {
     lab.install(&[]).expect("the chart installs");
     let admin = lab.admin().await.expect("a client");
     // A MutatingAdmissionPolicy learns the schema of a new kind within five seconds, and until then refuses to create any.
@@ -151,7 +164,8 @@ pub async fn all_ready(client: &Client) -> Vec<Tenant> {
     .await
 }
 
-fn is_ready(tenant: &Tenant) -> bool {
+/// Whether a Tenant is Ready at its current generation, and its home namespace, if it has one, open.
+pub fn is_ready(tenant: &Tenant) -> bool {
     let conditions = || tenant.status.iter().flat_map(|status| &status.conditions);
     if conditions().any(|condition| condition.type_ == "SelfServiceReady" && condition.status != "True") {
         return false;

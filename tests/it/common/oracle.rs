@@ -39,13 +39,18 @@ const HOME_GUARDS: [(Kind, &str); 3] = [
 
 /// Every breach of rule 2 or 3, with its revision. `steps` are in order of revision.
 pub fn breaches(steps: &[Step], grants: Grants) -> Vec<String> {
+    breaches_by_revision(steps, &|tenant, _| grants(tenant))
+}
+
+/// As [`breaches`], where grants change.
+pub fn breaches_by_revision(steps: &[Step], grants: &dyn Fn(&str, u64) -> BTreeMap<String, Quantity>) -> Vec<String> {
     let mut state = State::default();
     let mut breaches = Vec::new();
     for step in steps {
         let (namespace, new_right) = state.take(step);
         let mut found = state.unguarded(&namespace, new_right);
         if let Some(tenant) = state.tenants.get(&namespace) {
-            found.extend(state.above_grant(tenant, &grants(tenant)));
+            found.extend(state.above_grant(tenant, &grants(tenant, step.revision)));
         }
         breaches.extend(
             found

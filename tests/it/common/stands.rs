@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use kube::{
-    Api, Client, ResourceExt as _,
+    Api, Client, ResourceExt,
     api::{DynamicObject, ListParams},
 };
 use serde_json::Value;
@@ -17,8 +17,18 @@ use tenantry::{
 
 /// Every managed object of a kind that the cluster always serves, by kind, namespace and name.
 pub async fn managed(admin: &Client) -> BTreeMap<String, Value> {
+    labelled(admin, "app.kubernetes.io/managed-by=tenantry").await
+}
+
+/// As [`managed`], of these tenants only.
+pub async fn managed_of(admin: &Client, tenants: &[&str]) -> BTreeMap<String, Value> {
+    let of_tenants = format!("tenantry.dev/tenant in ({})", tenants.join(","));
+    labelled(admin, &format!("app.kubernetes.io/managed-by=tenantry,{of_tenants}")).await
+}
+
+async fn labelled(admin: &Client, selector: &str) -> BTreeMap<String, Value> {
     let mut found = BTreeMap::new();
-    let ours = ListParams::default().labels("app.kubernetes.io/managed-by=tenantry");
+    let ours = ListParams::default().labels(selector);
     for kind in Kind::ALL.into_iter().filter(|kind| !kind.is_optional()) {
         let api: Api<DynamicObject> = Api::all_with(admin.clone(), &kind.api_resource());
         for object in api.list(&ours).await.unwrap() {
@@ -80,6 +90,17 @@ pub fn changes(before: &BTreeMap<String, String>, after: &BTreeMap<String, Strin
 
 /// How the cluster differs from what `tenantry render` prints for these templates and tenants.
 pub async fn differences(admin: &Client, templates: &[TenantTemplate], tenants: &[Tenant]) -> Vec<String> {
+    differences_from(&managed(admin).await, templates, tenants)
+}
+
+/// As [`differences`], where there are other tenants too.
+pub async fn differences_of(admin: &Client, templates: &[TenantTemplate], tenants: &[Tenant]) -> Vec<String> {
+    let names: Vec<String> = tenants.iter().map(ResourceExt::name_any).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    differences_from(&managed_of(admin, &names).await, templates, tenants)
+}
+
+fn differences_from(live: &BTreeMap<String, Value>, templates: &[TenantTemplate], tenants: &[Tenant]) -> Vec<String> {
     // JSON is YAML.
     let templates = templates
         .iter()
@@ -111,7 +132,6 @@ pub async fn differences(admin: &Client, templates: &[TenantTemplate], tenants: 
             (key, object)
         })
         .collect();
-    let live = managed(admin).await;
     let mut differences: Vec<String> = live
         .keys()
         .filter(|key| !desired.contains_key(*key))

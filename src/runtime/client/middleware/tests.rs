@@ -260,3 +260,31 @@ async fn each_try_is_counted_by_verb_resource_and_code() {
         assert!(text.contains(labels), "{labels} is missing in\n{text}");
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_refusal_tells_whether_an_earlier_try_may_have_been_done() {
+    let marked = async |script: Vec<Reply>| {
+        let error = setup(script).api.create(&PostParams::default(), &config_map()).await;
+        let Err(kube::Error::Api(status)) = error else {
+            panic!("not refused: {error:?}");
+        };
+        let causes = status.details.map(|details| details.causes).unwrap_or_default();
+        (
+            status.code,
+            causes.iter().any(|cause| cause.reason == EARLIER_TRY_UNANSWERED),
+        )
+    };
+    let said = |code| Reply::Status(code, None);
+    assert_eq!(marked(vec![said(403)]).await, (403, false));
+    assert_eq!(
+        marked(vec![said(429), said(403)]).await,
+        (403, false),
+        "429 does nothing"
+    );
+    assert_eq!(marked(vec![said(504), said(403)]).await, (403, true));
+    assert_eq!(
+        marked(vec![said(504), said(429), said(429), said(429)]).await,
+        (429, true)
+    );
+    assert_eq!(marked(vec![said(503), said(409)]).await, (409, true));
+}

@@ -1,0 +1,78 @@
+//! A watch, event by event: the API server sends a line of JSON for each.
+
+use http_body_util::{BodyExt as _, StreamBody};
+use hyper::body::{Bytes, Frame};
+use serde_json::{Value, json};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+
+use crate::{
+    Action, Asked,
+    answer::{Body, BoxError},
+};
+
+/// What is to be done to events.
+pub(crate) trait Judge: Send + 'static {
+    /// Whether there is any rule for events: if not, they need not be read.
+    fn is_needed(&self) -> bool;
+    /// What is to be done to this one.
+    fn action(&self, event: &Asked) -> Option<Action>;
+}
+
+/// The body of a watch with each event as `judge` says.
+pub(crate) fn judged(watch: Asked, mut body: kube::client::Body, judge: impl Judge) -> Body {
+    let (sender, receiver) = mpsc::channel::<Result<Frame<Bytes>, BoxError>>(16);
+    tokio::spawn(async move {
+        let mut rest = Vec::new();
+        loop {
+            let frame = tokio::select! {
+                frame = body.frame() => frame,
+                // Nobody watches any more; events may never come again.
+                () = sender.closed() => return,
+            };
+            let data = match frame {
+                None => return,
+                Some(Ok(frame)) => frame.into_data().unwrap_or_default(),
+                Some(Err(error)) => {
+                    let _ = sender.send(Err(error.into())).await;
+                    return;
+                }
+            };
+            rest.extend_from_slice(&data);
+            while let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
+                let line: Vec<u8> = rest.drain(..=end).collect();
+                let (lines, ends) = apply(&watch, line, &judge);
+                for line in lines {
+                    if sender.send(Ok(Frame::data(line.into()))).await.is_err() {
+                        return;
+                    }
+                }
+                if ends {
+                    return;
+                }
+            }
+        }
+    });
+    StreamBody::new(ReceiverStream::new(receiver)).boxed_unsync()
+}
+
+/// What is sent instead of a line, and whether the watch ends then.
+fn apply(watch: &Asked, line: Vec<u8>, judge: &impl Judge) -> (Vec<Vec<u8>>, bool) {
+    if !judge.is_needed() {
+        return (vec![line], false);
+    }
+    let event: Value = serde_json::from_slice(&line).unwrap_or_default();
+    match judge.action(&watch.of_event(&event)) {
+        Some(Action::Drop) => (Vec::new(), false),
+        Some(Action::Duplicate) => (vec![line.clone(), line], false),
+        Some(Action::Expire) => {
+            let status = json!({
+                "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
+                "message": "too old resource version", "reason": "Expired", "code": 410,
+            });
+            let error = json!({ "type": "ERROR", "object": status });
+            (vec![format!("{error}\n").into_bytes()], true)
+        }
+        _ => (vec![line], false),
+    }
+}

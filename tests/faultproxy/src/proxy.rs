@@ -1,0 +1,281 @@
+//! The server, and the way from a request to its answer.
+
+use std::{
+    path::Path,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use http_body_util::BodyExt as _;
+use hyper::{
+    Request, Response, StatusCode,
+    body::{Bytes, Incoming},
+    header::{CONNECTION, CONTENT_LENGTH, HOST, TRANSFER_ENCODING},
+    http::request::Parts,
+    service::service_fn,
+};
+use hyper_util::rt::TokioIo;
+use kube::{
+    Client, Config,
+    config::{KubeConfigOptions, Kubeconfig},
+};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::watch,
+    task::JoinSet,
+};
+
+use crate::{
+    Action, Asked, Entry, Error, Moment, Rule, RuleFile, Status, Verb,
+    answer::{self, Answer, BoxError},
+    events::{Judge, judged},
+    state::State,
+};
+
+/// A running proxy; gone when dropped, with every connection through it.
+pub struct Proxy {
+    shared: Arc<Shared>,
+    url: String,
+    _server: JoinSet<()>,
+}
+
+struct Shared {
+    client: Client,
+    state: Mutex<State>,
+    /// Told of every change of the state.
+    changed: watch::Sender<()>,
+}
+
+/// The connection is to end without an answer.
+#[derive(Debug, thiserror::Error)]
+#[error("the connection is reset by a fault rule")]
+struct Reset;
+
+impl Proxy {
+    /// Listens on a port of its own and sends to the API server of a kubeconfig, as whoever asks.
+    pub async fn start(kubeconfig: &Path) -> Result<Self, Error> {
+        let unusable = |why: String| Error::Kubeconfig {
+            path: kubeconfig.to_owned(),
+            why,
+        };
+        let file = Kubeconfig::read_from(kubeconfig).map_err(|error| unusable(error.to_string()))?;
+        let config = Config::from_custom_kubeconfig(file, &KubeConfigOptions::default()).await;
+        let config = config.map_err(|error| unusable(error.to_string()))?;
+        Self::to(config).await
+    }
+
+    /// As [`Proxy::start`], to the API server of a configuration.
+    pub async fn to(mut config: Config) -> Result<Self, Error> {
+        // Who asks says who they are.
+        config.auth_info = kube::config::AuthInfo::default();
+        config.default_retry = false;
+        config.read_timeout = None;
+        let url = config.cluster_url.to_string();
+        let unreachable = |why: String| Error::Unreachable { url: url.clone(), why };
+        let client = Client::try_from(config).map_err(|error| unreachable(error.to_string()))?;
+        let probe = Request::get("/version").body(kube::client::Body::empty());
+        let probe = probe.map_err(|error| unreachable(error.to_string()))?;
+        client.send(probe).await.map_err(|error| unreachable(causes(&error)))?;
+
+        let listener = TcpListener::bind("127.0.0.1:0").await.map_err(Error::Listen)?;
+        let url = format!("http://{}", listener.local_addr().map_err(Error::Listen)?);
+        let shared = Arc::new(Shared {
+            client,
+            state: Mutex::default(),
+            changed: watch::Sender::new(()),
+        });
+        let mut server = JoinSet::new();
+        server.spawn(serve(listener, shared.clone()));
+        Ok(Self {
+            shared,
+            url,
+            _server: server,
+        })
+    }
+
+    /// What the operator takes for its API server.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Puts these rules in the place of all before; their counts start anew.
+    pub fn set_rules(&self, rules: impl Into<RuleFile>) {
+        self.shared.state().set_rules(rules.into());
+    }
+
+    /// Every request so far, in order of arrival, and every event that a rule met.
+    pub fn log(&self) -> Vec<Entry> {
+        self.shared.state().log()
+    }
+
+    /// Waits until so many requests hang at once.
+    pub async fn until_held(&self, number: usize) {
+        self.shared.until(|state| state.held >= number).await;
+    }
+
+    /// Waits until nothing is under way but watches: what a sender that is gone has sent has come to its end too.
+    pub async fn until_idle(&self) {
+        self.shared.until(|state| state.under_way == 0).await;
+    }
+
+    /// Lets every request that hangs now go on.
+    pub fn release(&self) {
+        self.shared.change(|state| {
+            state.releases += 1;
+            state.held = 0;
+        });
+    }
+}
+
+/// An error with all that led to it.
+fn causes(error: &dyn std::error::Error) -> String {
+    match error.source() {
+        Some(source) => format!("{error}: {}", causes(source)),
+        None => error.to_string(),
+    }
+}
+
+async fn serve(listener: TcpListener, shared: Arc<Shared>) {
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            accepted = listener.accept() => {
+                if let Ok((stream, _)) = accepted {
+                    connections.spawn(converse(stream, shared.clone()));
+                }
+            }
+            Some(_) = connections.join_next() => {}
+        }
+    }
+}
+
+async fn converse(stream: TcpStream, shared: Arc<Shared>) {
+    let service = service_fn(|request| shared.clone().answer(request));
+    let connection = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service);
+    // It ends when either side wants it to, or when a rule says so.
+    if let Err(error) = connection.await {
+        tracing::debug!(%error, "connection ended");
+    }
+}
+
+impl Shared {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn until(&self, holds: impl Fn(&State) -> bool) {
+        let mut changes = self.changed.subscribe();
+        while !holds(&self.state()) {
+            // The sender lives as long as we do.
+            let _ = changes.changed().await;
+        }
+    }
+
+    fn change(&self, change: impl FnOnce(&mut State)) {
+        change(&mut self.state());
+        self.changed.send_replace(());
+    }
+
+    async fn answer(self: Arc<Self>, request: Request<Incoming>) -> Result<Answer, BoxError> {
+        let (head, body) = request.into_parts();
+        let body = body.collect().await?.to_bytes();
+        let asked = Asked::read(&head.method, &head.uri, &body);
+        let (place, rule) = self.state().arrive(&asked);
+        if asked.verb == Verb::Watch {
+            return Ok(self.carry(asked, place, rule, head, body).await?);
+        }
+        self.change(|state| state.under_way += 1);
+        // In a task of its own: what was sent goes its way, even if the sender does not live to see the answer.
+        let task = tokio::spawn(async move {
+            let answer = self.clone().carry(asked, place, rule, head, body).await;
+            self.change(|state| state.under_way -= 1);
+            answer
+        });
+        Ok(task.await??)
+    }
+
+    /// To the API server and back, with the fault on its side of it.
+    async fn carry(
+        self: Arc<Self>,
+        asked: Asked,
+        place: usize,
+        rule: Option<Rule>,
+        head: Parts,
+        body: Bytes,
+    ) -> Result<Answer, Reset> {
+        let (before, after) = match rule {
+            Some(rule) if rule.at == Moment::Before => (Some(rule.action), None),
+            Some(rule) => (None, Some(rule.action)),
+            None => (None, None),
+        };
+        if let Some(answer) = self.meet(before).await? {
+            return Ok(answer);
+        }
+        let answer = self.clone().forward(asked, head, body).await;
+        self.state().answered(place, answer.status());
+        let instead = self.meet(after).await?;
+        Ok(instead.unwrap_or(answer))
+    }
+
+    /// Does what a rule says; gives the answer that it puts in the place of the API server's.
+    async fn meet(&self, action: Option<Action>) -> Result<Option<Answer>, Reset> {
+        match action {
+            Some(Action::Reset) => Err(Reset),
+            Some(Action::Status(status)) => Ok(Some(answer::status(&status, "a fault rule says so"))),
+            Some(Action::Hang) => {
+                let mut releases = 0;
+                self.change(|state| {
+                    releases = state.releases;
+                    state.held += 1;
+                });
+                self.until(|state| state.releases > releases).await;
+                Ok(None)
+            }
+            Some(Action::Slow(milliseconds)) => {
+                tokio::time::sleep(Duration::from_millis(milliseconds)).await;
+                Ok(None)
+            }
+            Some(Action::Drop | Action::Duplicate | Action::Expire) | None => Ok(None),
+        }
+    }
+
+    async fn forward(self: Arc<Self>, asked: Asked, mut head: Parts, body: Bytes) -> Answer {
+        for ours in [HOST, CONNECTION, TRANSFER_ENCODING] {
+            head.headers.remove(ours);
+        }
+        let request = Request::from_parts(head, kube::client::Body::from(body));
+        let (mut head, body) = match self.client.send(request).await {
+            Ok(answer) => answer.into_parts(),
+            Err(error) => return lost(&causes(&error)),
+        };
+        head.headers.remove(CONNECTION);
+        head.headers.remove(TRANSFER_ENCODING);
+        if asked.verb == Verb::Watch && head.status == StatusCode::OK {
+            head.headers.remove(CONTENT_LENGTH);
+            return Response::from_parts(head, judged(asked, body, self));
+        }
+        match body.collect().await {
+            Ok(body) => Response::from_parts(head, answer::whole(body.to_bytes())),
+            Err(error) => lost(&error.to_string()),
+        }
+    }
+}
+
+impl Judge for Arc<Shared> {
+    fn is_needed(&self) -> bool {
+        self.state().has_rules_of_events()
+    }
+
+    fn action(&self, event: &Asked) -> Option<Action> {
+        self.state().event(event).map(|rule| rule.action)
+    }
+}
+
+/// The API server cannot be reached, as a load balancer would say it.
+fn lost(why: &str) -> Answer {
+    let status = Status {
+        code: 502,
+        retry_after: None,
+    };
+    answer::status(&status, &format!("no answer from the API server: {why}"))
+}

@@ -1,0 +1,100 @@
+//! The rules, how often each matched, the log, and what is held.
+
+use std::collections::HashMap;
+
+use hyper::StatusCode;
+
+use crate::{Asked, Rule, RuleFile};
+
+/// A request that came through.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    /// What was asked.
+    pub asked: Asked,
+    /// How many requests for the very same came before it, and it.
+    pub nth: u64,
+    /// What the API server answered; `None` if it was never asked, or has not answered yet.
+    pub status: Option<u16>,
+    /// The rule that fired, as JSON.
+    pub rule: Option<String>,
+}
+
+#[derive(Default)]
+pub(crate) struct State {
+    rules: Vec<(Rule, u64)>,
+    rng: fastrand::Rng,
+    nth: HashMap<Asked, u64>,
+    log: Vec<Entry>,
+    /// Requests that hang.
+    pub(crate) held: usize,
+    /// Requests that are under way, those that hang among them; watches are not counted.
+    pub(crate) under_way: usize,
+    /// Rises with every release.
+    pub(crate) releases: u64,
+}
+
+impl State {
+    pub(crate) fn set_rules(&mut self, file: RuleFile) {
+        self.rng = fastrand::Rng::with_seed(file.seed);
+        self.rules = file.rules.into_iter().map(|rule| (rule, 0)).collect();
+    }
+
+    /// Notes a request; gives its place in the log and the rule that fires.
+    pub(crate) fn arrive(&mut self, asked: &Asked) -> (usize, Option<Rule>) {
+        let fired = self.fire(asked);
+        let nth = self.nth.entry(asked.clone()).or_default();
+        *nth += 1;
+        self.log.push(Entry {
+            asked: asked.clone(),
+            nth: *nth,
+            status: None,
+            rule: fired.as_ref().map(text),
+        });
+        (self.log.len() - 1, fired)
+    }
+
+    pub(crate) fn has_rules_of_events(&self) -> bool {
+        self.rules.iter().any(|(rule, _)| rule.action.is_of_events())
+    }
+
+    /// The rule that fires for an event; only then is the event in the log.
+    pub(crate) fn event(&mut self, asked: &Asked) -> Option<Rule> {
+        let fired = self.fire(asked)?;
+        self.log.push(Entry {
+            asked: asked.clone(),
+            nth: 1,
+            status: None,
+            rule: Some(text(&fired)),
+        });
+        Some(fired)
+    }
+
+    fn fire(&mut self, asked: &Asked) -> Option<Rule> {
+        let mut first = None;
+        for (rule, matched) in &mut self.rules {
+            let for_events = rule.action.is_of_events();
+            if for_events == asked.event.is_empty() || !rule.matches.holds(asked) {
+                continue;
+            }
+            *matched += 1;
+            if rule.when.holds(*matched, &mut self.rng) && first.is_none() {
+                first = Some(rule.clone());
+            }
+        }
+        first
+    }
+
+    pub(crate) fn answered(&mut self, place: usize, status: StatusCode) {
+        if let Some(entry) = self.log.get_mut(place) {
+            entry.status = Some(status.as_u16());
+        }
+    }
+
+    pub(crate) fn log(&self) -> Vec<Entry> {
+        self.log.clone()
+    }
+}
+
+fn text(rule: &Rule) -> String {
+    serde_json::to_string(rule).unwrap_or_default()
+}

@@ -1,0 +1,142 @@
+//! What stays true when a request fails, is lost, comes late or is the last thing the operator did. A proxy between
+//! operator and API server breaks requests by rule; the API server's audit log and watches judge.
+//!
+//! `TENANTRY_FAULTS=all` runs every fault at every write (`make faults`), a path runs the rules of that file.
+
+#![allow(
+    clippy::print_stdout,
+    reason = "`make faults` prints a table; else only what fails is shown"
+)]
+
+mod guards;
+mod leaders;
+mod plan;
+mod runs;
+mod scenario;
+
+use std::time::Duration;
+
+use faultproxy::{Action, Match, Moment, Rule, RuleFile, Status, Verb, When};
+
+use self::{
+    plan::{Choice, Fault, Plan, writes},
+    runs::{Stage, report},
+    scenario::Cast,
+};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_any_single_fault_no_rule_is_broken_and_the_end_is_the_same() {
+    let choice = Choice::from_env();
+    let stage = Stage::new().await;
+    let reference = Cast::new(0);
+    if let Choice::Replay(RuleFile { rules, .. }) = choice {
+        let plan = Plan {
+            cast: reference.clone(),
+            what: "of a rule file".to_owned(),
+            fault: None,
+            rules,
+        };
+        return report(&stage.run(vec![plan], &reference).await);
+    }
+    let writes = writes(&stage.reference(reference.clone()).await, &reference);
+    println!("{} writes without any fault:", writes.len());
+    for write in &writes {
+        println!("  {write}");
+    }
+    assert!(writes.len() > 50, "the scenario writes more than that");
+    let answered = choice.plans(&reference, &writes, &Fault::ANSWERS, 18);
+    let mut verdicts = stage.run(answered, &reference).await;
+    let killed = choice.plans(&reference, &writes, &[Fault::Killed], 8);
+    verdicts.extend(stage.run(killed, &reference).await);
+    report(&verdicts);
+}
+
+/// How long a storm lasts. Some objects may make no step until it is over: whose every second write fails, fails for ever.
+const STORM: Duration = Duration::from_secs(60);
+
+/// Three scenarios at once under rules that strike all of them, and then the calm.
+async fn storm(what: &str, rules: Vec<Rule>) {
+    let stage = Stage::new().await;
+    let plans = (1..=3).map(|number| Plan {
+        cast: Cast::new(number),
+        what: what.to_owned(),
+        fault: None,
+        rules: rules.clone(),
+    });
+    let seed = 7;
+    let (verdicts, log) = stage
+        .batch(plans.collect(), RuleFile { seed, rules }, tokio::time::sleep(STORM))
+        .await;
+    let struck = log.iter().filter(|entry| entry.rule.is_some()).count();
+    println!(
+        "{what}: seed {seed}, {struck} of {} requests and events struck",
+        log.len()
+    );
+    assert!(struck > 50, "a storm strikes more often");
+    report(&verdicts);
+}
+
+fn of_writes(when: When, at: Moment, code: u16) -> Rule {
+    Rule {
+        matches: Match {
+            verbs: Verb::WRITES.to_vec(),
+            except: ["leases", "events"].map(str::to_owned).to_vec(),
+            ..Match::default()
+        },
+        when,
+        at,
+        action: Action::Status(Status {
+            code,
+            retry_after: None,
+        }),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_storm_of_lost_answers_breaks_no_rule() {
+    storm(
+        "every third write answers 504 after it was done",
+        vec![of_writes(When::Every(3), Moment::After, 504)],
+    )
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_storm_of_conflicts_breaks_no_rule() {
+    storm(
+        "every second write answers 409 and is not done",
+        vec![of_writes(When::Every(2), Moment::Before, 409)],
+    )
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn watches_that_expire_and_repeat_themselves_break_no_rule() {
+    let of_events = |when, action| Rule {
+        matches: Match {
+            verbs: vec![Verb::Watch],
+            ..Match::default()
+        },
+        when,
+        at: Moment::Before,
+        action,
+    };
+    let rules = vec![
+        of_events(When::Probability(0.02), Action::Expire),
+        of_events(When::Probability(0.2), Action::Duplicate),
+    ];
+    storm("one of 50 events is a 410, one of five comes twice", rules).await;
+}
+
+#[test]
+fn an_unknown_choice_of_faults_is_named() {
+    assert_eq!(Choice::read(""), Ok(Choice::Sample));
+    assert_eq!(Choice::read("all"), Ok(Choice::All));
+    let error = Choice::read("everything").unwrap_err();
+    assert!(error.contains("everything") && error.contains("`all`"), "{error}");
+    let folder = std::env::temp_dir().join(crate::common::name("tenantry-rules"));
+    std::fs::write(&folder, "rules: [{ action: explode }]").unwrap();
+    let error = Choice::read(folder.to_str().unwrap()).unwrap_err();
+    std::fs::remove_file(&folder).unwrap();
+    assert!(error.contains("explode"), "{error}");
+}

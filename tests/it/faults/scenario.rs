@@ -1,0 +1,287 @@
+//! What is lived through while faults strike: two tenants of one template, from their creation to their end.
+
+use std::{collections::BTreeMap, fmt::Display, future::Future, time::Duration};
+
+use k8s_openapi::api::core::v1::{Namespace, Pod, ResourceQuota};
+use kube::{
+    Api, Client, ResourceExt as _,
+    api::{DeleteParams, ListParams, Patch, PatchParams, PostParams},
+};
+use serde_json::{Value, json};
+use tenantry::{
+    api::v1alpha1::{Tenant, TenantTemplate},
+    domain::Quantity,
+};
+
+use crate::common::{
+    self, PATIENCE,
+    builders::{pod, template, tenant},
+    eventually, stands,
+};
+
+/// Pods that the template grants, and what it grants for a while.
+const GRANT: i64 = 16;
+const LOW: i64 = 8;
+/// Pods that one namespace comes to use, which is more than its share.
+const CROWD: usize = 6;
+
+/// Who takes part: names that nobody else has, so that many scenarios can be lived through on one cluster.
+#[derive(Clone, Debug)]
+pub struct Cast {
+    /// Part of every name. No uid holds an x.
+    pub id: String,
+}
+
+/// What the oracle must know of a scenario that came to its end.
+#[derive(Clone, Copy, Debug)]
+pub struct Story {
+    /// Revisions from which and until when (exclusive) the lower grant must hold.
+    low: (u64, u64),
+}
+
+impl Cast {
+    pub fn new(number: usize) -> Self {
+        Self {
+            id: format!("x{number:04}"),
+        }
+    }
+
+    /// The tenant with four namespaces.
+    fn wide(&self) -> String {
+        format!("wide-{}", self.id)
+    }
+
+    fn single(&self) -> String {
+        format!("single-{}", self.id)
+    }
+
+    fn template(&self) -> TenantTemplate {
+        let small = json!({ "cpu": "10m", "memory": "16Mi" });
+        let spec = json!({
+            "tier": "Standard", "quotaSpread": "Demand",
+            "quotas": { "cpu": "4", "memory": "8Gi", "pods": GRANT },
+            "containers": { "default": small, "defaultRequest": small },
+            "security": { "podSecurity": "Restricted" },
+        });
+        template(&self.id, spec)
+    }
+
+    /// The same write in another scenario.
+    pub fn renamed(&self, name: &str, other: &Self) -> String {
+        name.replace(&self.id, &other.id)
+    }
+}
+
+/// What each tenant is granted at a revision. What comes while it changes is bound by the larger grant.
+pub fn grants(story: Option<Story>, revision: u64) -> BTreeMap<String, Quantity> {
+    let low = story.is_some_and(|Story { low }| (low.0..low.1).contains(&revision));
+    let pods = if low { LOW } else { GRANT }.to_string();
+    let grants = [
+        ("requests.cpu", "4"),
+        ("limits.cpu", "4"),
+        ("requests.memory", "8Gi"),
+        ("limits.memory", "8Gi"),
+        ("pods", &pods),
+    ];
+    grants
+        .map(|(resource, grant)| (resource.to_owned(), grant.parse().unwrap()))
+        .into()
+}
+
+/// As [`eventually`], with patience for a storm, and asking ever more seldom, so that dozens may wait at once.
+async fn settles<T, E, F>(what: &str, mut probe: impl FnMut() -> F) -> T
+where
+    F: Future<Output = Result<T, E>>,
+    E: Display,
+{
+    let mut pause = Duration::from_millis(100);
+    eventually(what, 4 * PATIENCE, || {
+        let asked = probe();
+        pause = (pause * 3 / 2).min(Duration::from_secs(2));
+        async move {
+            let answer = asked.await;
+            if answer.is_err() {
+                tokio::time::sleep(pause).await;
+            }
+            answer
+        }
+    })
+    .await
+}
+
+/// One that lives through it.
+pub struct Player {
+    pub cast: Cast,
+    pub admin: Client,
+    pub olga: Client,
+}
+
+impl Player {
+    pub async fn play(&self) -> Story {
+        let Self { cast, admin, .. } = self;
+        let (wide, single) = (cast.wide(), cast.single());
+        let four = ["a", "b", "c", "d"];
+        common::create_template(admin, &cast.template()).await;
+        let first = four.iter().fold(tenant(&wide, &cast.id).owner("olga"), |tenant, name| {
+            tenant.namespace(name)
+        });
+        common::create(admin, &first.build()).await;
+        common::create(
+            admin,
+            &tenant(&single, &cast.id).owner("olga").namespace("only").build(),
+        )
+        .await;
+        self.ready(&wide).await;
+        self.ready(&single).await;
+        self.shares(&four, GRANT / 4).await;
+
+        self.crowd("a").await;
+        self.empty("a").await;
+        self.shares(&four, GRANT / 4).await;
+
+        self.grant(LOW).await;
+        self.ready(&wide).await;
+        self.shares(&four, LOW / 4).await;
+        let from = self.revision().await;
+        let until = self.grant(GRANT).await;
+        self.ready(&wide).await;
+        self.shares(&four, GRANT / 4).await;
+
+        let names = ["a", "b", "c", "e"];
+        let listed = names.map(|name| json!({ "name": name }));
+        self.change_tenant(&json!({ "spec": { "namespaces": listed } })).await;
+        self.ready(&wide).await;
+        self.ready(&single).await;
+        let namespaces: Api<Namespace> = Api::all(admin.clone());
+        self.gone(&namespaces, &format!("{wide}-d")).await;
+        self.shares(&names, GRANT / 4).await;
+        self.as_rendered().await;
+
+        self.leave().await;
+        Story { low: (from, until) }
+    }
+
+    async fn ready(&self, name: &str) {
+        let tenants: Api<Tenant> = Api::all(self.admin.clone());
+        settles(&format!("{name} to be Ready"), || async {
+            let tenant = tenants.get(name).await.map_err(|error| error.to_string())?;
+            if common::is_ready(&tenant) {
+                Ok(())
+            } else {
+                Err(format!("{:#?}", tenant.status))
+            }
+        })
+        .await;
+    }
+
+    /// Waits until each namespace may have so many pods, and the quota controller says so too.
+    async fn shares(&self, names: &[&str], each: i64) {
+        let each = json!(each.to_string());
+        settles("the spread to come to rest", || async {
+            let mut seen = Vec::new();
+            for name in names {
+                let quotas: Api<ResourceQuota> =
+                    Api::namespaced(self.admin.clone(), &format!("{}-{name}", self.cast.wide()));
+                let quota = quotas.get("tenantry").await.map_err(|error| error.to_string())?;
+                let quota = serde_json::to_value(quota).unwrap();
+                seen.extend(["spec", "status"].map(|field| quota[field]["hard"]["pods"].clone()));
+            }
+            if seen.iter().all(|seen| *seen == each) {
+                Ok(())
+            } else {
+                Err(format!("{seen:?}, not {each} each"))
+            }
+        })
+        .await;
+    }
+
+    /// Fills a namespace beyond its share.
+    async fn crowd(&self, name: &str) {
+        let pods: Api<Pod> = Api::namespaced(self.olga.clone(), &format!("{}-{name}", self.cast.wide()));
+        let wanted: Pod = serde_json::from_value(pod(&json!({ "cpu": "10m" }))).unwrap();
+        for _ in 0..CROWD {
+            settles("a pod to be admitted", || async {
+                pods.create(&PostParams::default(), &wanted).await
+            })
+            .await;
+        }
+    }
+
+    async fn empty(&self, name: &str) {
+        let pods: Api<Pod> = Api::namespaced(self.admin.clone(), &format!("{}-{name}", self.cast.wide()));
+        let now = DeleteParams::default().grace_period(0);
+        pods.delete_collection(&now, &ListParams::default()).await.unwrap();
+    }
+
+    /// Changes what the template grants; gives the revision.
+    async fn grant(&self, pods: i64) -> u64 {
+        let templates: Api<TenantTemplate> = Api::all(self.admin.clone());
+        let change = Patch::Merge(json!({ "spec": { "quotas": { "pods": pods } } }));
+        let changed = templates.patch(&self.cast.id, &PatchParams::default(), &change).await;
+        changed.unwrap().resource_version().unwrap().parse().unwrap()
+    }
+
+    async fn change_tenant(&self, change: &Value) {
+        let tenants: Api<Tenant> = Api::all(self.admin.clone());
+        let (name, change) = (self.cast.wide(), Patch::Merge(change));
+        tenants.patch(&name, &PatchParams::default(), &change).await.unwrap();
+    }
+
+    async fn revision(&self) -> u64 {
+        let templates: Api<TenantTemplate> = Api::all(self.admin.clone());
+        let list = templates.list(&ListParams::default()).await.unwrap();
+        list.metadata.resource_version.unwrap().parse().unwrap()
+    }
+
+    /// Waits until there stands what `tenantry render` prints, no more and no less.
+    async fn as_rendered(&self) {
+        let tenants: Api<Tenant> = Api::all(self.admin.clone());
+        let mine = [
+            tenants.get(&self.cast.wide()).await.unwrap(),
+            tenants.get(&self.cast.single()).await.unwrap(),
+        ];
+        settles("the end state to be as rendered", || async {
+            let differences = stands::differences_of(&self.admin, &[self.cast.template()], &mine).await;
+            if differences.is_empty() {
+                Ok(())
+            } else {
+                Err(differences.join("\n"))
+            }
+        })
+        .await;
+    }
+
+    /// Deletes everything, and waits until nothing is left.
+    async fn leave(&self) {
+        let tenants: Api<Tenant> = Api::all(self.admin.clone());
+        let names = [self.cast.wide(), self.cast.single()];
+        for name in &names {
+            tenants.delete(name, &DeleteParams::default()).await.unwrap();
+        }
+        for name in &names {
+            self.gone(&tenants, name).await;
+        }
+        let templates: Api<TenantTemplate> = Api::all(self.admin.clone());
+        templates.delete(&self.cast.id, &DeleteParams::default()).await.unwrap();
+        self.gone(&templates, &self.cast.id).await;
+        let left: Vec<_> = stands::managed_of(&self.admin, &[&names[0], &names[1]])
+            .await
+            .into_keys()
+            .collect();
+        assert!(left.is_empty(), "left behind: {left:?}");
+    }
+
+    async fn gone<K>(&self, api: &Api<K>, name: &str)
+    where
+        K: kube::Resource + Clone + std::fmt::Debug + serde::de::DeserializeOwned,
+    {
+        settles(&format!("{name} to be gone"), || async move {
+            match api.get_opt(name).await {
+                Ok(None) => Ok(()),
+                Ok(Some(_)) => Err("it stands".to_owned()),
+                Err(error) => Err(error.to_string()),
+            }
+        })
+        .await;
+    }
+}
