@@ -1,7 +1,8 @@
 //! `make bench`: the operator against what the API server itself takes, in one run on one machine.
 //!
 //! Every figure stands beside the raw limit: the same objects, written straight by parallel requests from a minimal client
-//! to the same server. Sizes come from the environment: BENCH_TENANTS (1000), BENCH_NAMESPACES (1), BENCH_STEADY (60 s).
+//! to the same server. Sizes come from the environment: BENCH_TENANTS (1000), BENCH_NAMESPACES (1), BENCH_STEADY (60 s). BENCH_TENANTS=0
+//! measures the exact totals only: two minutes.
 
 #![allow(
     clippy::unwrap_used,
@@ -16,6 +17,7 @@
 
 mod raw;
 mod report;
+mod totals;
 mod usage;
 mod watching;
 
@@ -86,6 +88,13 @@ async fn main() {
         .await
         .unwrap();
     let mut report = Report::default();
+    if tenants == 0 {
+        let operator = lab.operator(operator_options()).await.unwrap();
+        totals::headroom(&lab, &admin, &mut report).await;
+        totals::churn(&admin, &mut report).await;
+        operator.stop().await.unwrap();
+        return finish(&report);
+    }
     println!(
         "{tenants} tenants with {namespaces} namespaces each, on {} cores",
         std::thread::available_parallelism().unwrap()
@@ -217,6 +226,8 @@ async fn main() {
         with_allocator / without,
         ">= 0.9",
     );
+    totals::headroom(&lab, &admin, &mut report).await;
+    totals::churn(&admin, &mut report).await;
     quiet(&lab, &operator, steady, &mut report).await;
     finish(&report);
 }

@@ -25,3 +25,4 @@ mod resilience;
 mod self_service;
 mod template_fanout;
 mod tenant_lifecycle;
+mod transfer;
