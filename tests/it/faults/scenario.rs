@@ -9,7 +9,7 @@ use kube::{
 };
 use serde_json::{Value, json};
 use tenantry::{
-    api::v1alpha1::{Tenant, TenantTemplate},
+    api::v1alpha1::{Tenant, TenantNamespace, TenantTemplate},
     domain::Quantity,
 };
 
@@ -155,6 +155,8 @@ impl Player {
         let namespaces: Api<Namespace> = Api::all(admin.clone());
         self.gone(&namespaces, &format!("{wide}-d")).await;
         self.shares(&names, GRANT / 4).await;
+        self.asks_and_gives_back("asked").await;
+        self.ready(&single).await;
         self.as_rendered().await;
 
         self.leave().await;
@@ -205,6 +207,31 @@ impl Player {
             })
             .await;
         }
+    }
+
+    /// The owner of the small tenant asks for a namespace, gets it, and deletes the request.
+    async fn asks_and_gives_back(&self, name: &str) {
+        let home = format!("{}-home", self.cast.single());
+        let claims: Api<TenantNamespace> = Api::namespaced(self.olga.clone(), &home);
+        let claim = json!({ "apiVersion": "tenantry.dev/v1alpha1", "kind": "TenantNamespace", "metadata": { "name": name }, "spec": {} });
+        let claim: TenantNamespace = serde_json::from_value(claim).unwrap();
+        settles("a namespace to be asked for", || async {
+            claims.create(&PostParams::default(), &claim).await
+        })
+        .await;
+        settles("the namespace that was asked for", || async {
+            let claim = claims.get(name).await.map_err(|error| error.to_string())?;
+            let conditions = claim.status.unwrap_or_default().conditions;
+            let ready = conditions.iter().find(|condition| condition.type_ == "Ready");
+            match ready {
+                Some(ready) if ready.status == "True" => Ok(()),
+                _ => Err(format!("{ready:?}")),
+            }
+        })
+        .await;
+        claims.delete(name, &DeleteParams::default()).await.unwrap();
+        let namespaces: Api<Namespace> = Api::all(self.admin.clone());
+        self.gone(&namespaces, &format!("{}-{name}", self.cast.single())).await;
     }
 
     async fn empty(&self, name: &str) {
