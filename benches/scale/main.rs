@@ -297,7 +297,12 @@ async fn single_tenant(client: &Client, report: &mut Report) {
             .unwrap();
         times.push(started.elapsed());
     }
-    report.latency("one Tenant, create to Ready, with all others there", "single", times);
+    report.latency(
+        "one Tenant, create to Ready, with all others there",
+        "single",
+        times,
+        "p99 <= 100 ms",
+    );
 }
 
 /// A template change over all tenants, against the quotas, limits for programs and statuses that it changes written straight.
@@ -405,7 +410,7 @@ async fn drift(client: &Client, tenants: usize, report: &mut Report) {
         back.await.unwrap();
         times.push(started.elapsed());
     }
-    report.latency("a deleted NetworkPolicy is back", "drift", times);
+    report.latency("a deleted NetworkPolicy is back", "drift", times, "p99 <= 100 ms");
 }
 
 /// A tenant with four namespaces and room for all that its owner creates in one of them.

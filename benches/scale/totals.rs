@@ -117,6 +117,7 @@ pub async fn headroom(lab: &Lab, client: &Client, report: &mut Report) {
         "a pod in a full namespace, from its refusal until there is room",
         "headroom",
         waits,
+        "p99 <= 250 ms",
     );
 }
 
