@@ -448,17 +448,7 @@ impl Crowd {
 
     async fn pods_per_second(&self) -> f64 {
         const PODS: usize = 800;
-        let pod: Pod = serde_json::from_value(json!({
-            "metadata": { "generateName": "p-" },
-            "spec": {
-                "securityContext": { "runAsNonRoot": true, "runAsUser": 1000, "seccompProfile": { "type": "RuntimeDefault" } },
-                "containers": [{
-                    "name": "app", "image": "registry.example.com/app:1",
-                    "securityContext": { "allowPrivilegeEscalation": false, "capabilities": { "drop": ["ALL"] } },
-                }],
-            },
-        }))
-        .unwrap();
+        let pod = totals::pod();
         let started = Instant::now();
         stream::iter(0..PODS)
             .for_each_concurrent(PARALLEL, |_| async {

@@ -32,7 +32,8 @@ const TRIAL: Duration = Duration::from_secs(10);
 /// Clients that create and delete, a quarter of them in each namespace.
 const CLIENTS: usize = 40;
 
-fn pod() -> Pod {
+/// A pod that every Pod Security Standard admits.
+pub fn pod() -> Pod {
     let pod = json!({
         "metadata": { "generateName": "p-" },
         "spec": {
