@@ -1,4 +1,4 @@
-//! The command line: `tenantry run|render|generate|version`.
+//! The command line: `tenantry run|render|adopt|generate|version`.
 //!
 //! Every flag of `run` has an environment twin `TENANTRY_<FLAG>`; the flag wins. [`RunArgs::validate`] turns what was
 //! typed into [`Settings`], after which no value needs to be checked again.
@@ -10,7 +10,10 @@ use std::time::Duration;
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
+pub use self::adopt::{AdoptArgs, ReportFormat};
 use crate::runtime::leader::{ElectionConfig, ElectionConfigError};
+
+mod adopt;
 
 /// What was typed.
 #[derive(Debug, Clone, Parser)]
@@ -34,13 +37,19 @@ pub enum Command {
     Run(Box<RunArgs>),
     /// Print the objects that the operator would apply, without a cluster.
     Render(RenderArgs),
+    /// Say what handing an existing namespace to a tenant would mean, and with --yes do it; for cluster admins.
+    ///
+    /// Everything in the namespace is tried, as a dry run, in a scratch namespace with the guards that it would get. One line
+    /// a finding: <kind>/<name>: who refuses it: why. Exit code 0: nothing would be refused, or --yes --even-so was given; 3:
+    /// something would be, and the namespace was not handed over; 1: an error.
+    Adopt(AdoptArgs),
     /// Write the generated files of this repository (CRDs, docs), or check that they are current.
     Generate(GenerateArgs),
     /// Print the version.
     Version,
 }
 
-/// Names of resources that differ from cluster to cluster; `run` and `render` must agree on them.
+/// Names of resources that differ from cluster to cluster; `run`, `render` and `adopt` must agree on them.
 #[derive(Debug, Clone, Args)]
 pub struct ResourceArgs {
     /// Extended resource that an AI processing unit means; may be given several times.

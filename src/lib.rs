@@ -13,9 +13,10 @@
 //! - [`apply`]: desired and live objects, drift, preconditioned writes, watches.
 //! - [`tenant`]: the tenant controller. [`template`]: the template controller.
 //! - [`runtime`]: how a process lives: client, leadership, endpoints, logs. [`operator`]: it all put together.
-//! - [`render`]: the same build, offline. [`generate`]: files made from the code
+//! - [`render`]: the same build, offline. [`adopt`]: what handing a namespace over would mean. [`generate`]: files made from the code
 //!   ([`api_reference`], [`chart_readme`], [`tiers`]).
 
+pub mod adopt;
 pub mod api;
 pub mod api_reference;
 pub mod apply;

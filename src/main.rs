@@ -1,4 +1,4 @@
-//! The `tenantry` binary: `run`, `render`, `generate`, `version`.
+//! The `tenantry` binary: `run`, `render`, `adopt`, `generate`, `version`.
 
 use std::{
     collections::BTreeSet,
@@ -11,7 +11,8 @@ use std::{
 use anyhow::{Context as _, bail};
 use clap::Parser as _;
 use tenantry::{
-    cli::{Cli, Command, GenerateArgs, OutputFormat, RenderArgs, RunArgs},
+    adopt::{self, HandOver},
+    cli::{AdoptArgs, Cli, Command, GenerateArgs, OutputFormat, RenderArgs, ReportFormat, ResourceArgs, RunArgs},
     generate, operator, render,
     runtime::telemetry,
     tenant,
@@ -20,15 +21,22 @@ use tenantry::{
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
+/// Exit code of `adopt` when something would be refused.
+const REFUSED: u8 = 3;
+
 fn main() -> ExitCode {
+    let done = |()| ExitCode::SUCCESS;
     let result = match Cli::parse().command {
-        Command::Run(args) => run(*args),
-        Command::Render(args) => print_manifests(args),
-        Command::Generate(args) => generate_files(args),
-        Command::Version => writeln!(std::io::stdout(), "tenantry {}", env!("CARGO_PKG_VERSION")).map_err(Into::into),
+        Command::Run(args) => run(*args).map(done),
+        Command::Render(args) => print_manifests(args).map(done),
+        Command::Adopt(args) => adopt_namespace(args),
+        Command::Generate(args) => generate_files(args).map(done),
+        Command::Version => writeln!(std::io::stdout(), "tenantry {}", env!("CARGO_PKG_VERSION"))
+            .map(done)
+            .map_err(Into::into),
     };
     match result {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             // Nothing is left to be done if even that fails.
             let _ = writeln!(std::io::stderr(), "error: {error:#}");
@@ -51,6 +59,52 @@ fn run(args: RunArgs) -> anyhow::Result<()> {
     })
 }
 
+/// What a command works with that writes no status.
+fn offline_settings(resources: ResourceArgs) -> anyhow::Result<tenant::Settings> {
+    let resources = resources.validate()?;
+    Ok(tenant::Settings {
+        accelerator_resources: resources.accelerators,
+        model_resource: resources.model,
+        // Only statuses tell of them.
+        admission: BTreeSet::new(),
+        status_interval: Duration::ZERO,
+    })
+}
+
+fn adopt_namespace(args: AdoptArgs) -> anyhow::Result<ExitCode> {
+    let cluster = args.cluster();
+    let AdoptArgs {
+        namespace,
+        tenant,
+        yes,
+        even_so,
+        output,
+        resources,
+        ..
+    } = args;
+    let hand_over = match (yes, even_so) {
+        (false, _) => HandOver::No,
+        (true, false) => HandOver::IfNothingIsRefused,
+        (true, true) => HandOver::EvenSo,
+    };
+    let settings = offline_settings(resources)?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("failed to start the runtime")?;
+    let report = runtime.block_on(adopt::adopt(&cluster, &namespace, &tenant, hand_over, &settings))?;
+    let mut out = std::io::stdout().lock();
+    match output {
+        ReportFormat::Text => write!(out, "{report}")?,
+        ReportFormat::Json => writeln!(out, "{}", serde_json::to_string_pretty(&report)?)?,
+    }
+    Ok(match report.refused() {
+        0 => ExitCode::SUCCESS,
+        _ if report.handed_over => ExitCode::SUCCESS,
+        _ => ExitCode::from(REFUSED),
+    })
+}
+
 fn print_manifests(args: RenderArgs) -> anyhow::Result<()> {
     let RenderArgs {
         files,
@@ -69,14 +123,7 @@ fn print_manifests(args: RenderArgs) -> anyhow::Result<()> {
         };
         texts.push((name.clone(), text.with_context(|| format!("failed to read {name}"))?));
     }
-    let resources = resources.validate()?;
-    let settings = tenant::Settings {
-        accelerator_resources: resources.accelerators,
-        model_resource: resources.model,
-        // Only statuses tell of them, and render prints none.
-        admission: BTreeSet::new(),
-        status_interval: Duration::ZERO,
-    };
+    let settings = offline_settings(resources)?;
     let served = match render::served(&served, &settings) {
         Ok(served) => served,
         Err(name) => {

@@ -44,6 +44,8 @@ pub const DIRECT: &str = "Direct";
 
 /// Annotation by which a cluster admin hands an existing namespace to the named tenant.
 pub const ADOPT_BY: &str = "tenantry.dev/adopt-by";
+/// Label on the scratch namespaces of `tenantry adopt`, with the name of the namespace that is tried there.
+pub const ADOPTION: &str = "tenantry.dev/adoption";
 /// Annotation on a quota that names the process which wrote it, put there where a write of an earlier leader may be under way.
 pub const FENCE: &str = "tenantry.dev/fence";
 /// Finalizer on Tenants: owners' rights are withdrawn before anything else goes.

@@ -177,3 +177,21 @@ fn render_reads_several_files_and_standard_input() {
         "a file is required"
     );
 }
+
+#[test]
+fn adopt_changes_nothing_unless_it_is_told_to() {
+    let parse = |flags: &[&str]| Cli::try_parse_from([&["tenantry", "adopt", "acme-web"], flags].concat());
+    match parse(&["--tenant", "acme"]).expect("parses").command {
+        Command::Adopt(args) => {
+            assert_eq!((&*args.namespace, &*args.tenant), ("acme-web", "acme"));
+            assert!(!args.yes && !args.even_so);
+            assert_eq!(args.output, ReportFormat::Text);
+        }
+        other => panic!("expected adopt, got {other:?}"),
+    }
+    assert!(parse(&[]).is_err(), "a tenant is required");
+    assert!(
+        parse(&["--tenant", "acme", "--even-so"]).is_err(),
+        "--even-so alone does nothing"
+    );
+}

@@ -62,7 +62,8 @@ pub fn build(mut config: Config, policy: CallPolicy, metrics: Arc<Metrics>) -> R
         .build())
 }
 
-async fn load_config(cluster: &ClusterSettings) -> Result<Config, ClientError> {
+/// Reads the configuration; connects nothing.
+pub async fn load_config(cluster: &ClusterSettings) -> Result<Config, ClientError> {
     let options = KubeConfigOptions {
         context: cluster.context.clone(),
         ..KubeConfigOptions::default()

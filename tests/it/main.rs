@@ -14,6 +14,7 @@ mod common;
 mod policies;
 
 mod admission;
+mod adopt;
 mod chart;
 mod conditions;
 mod exact_totals;

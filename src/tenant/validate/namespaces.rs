@@ -105,7 +105,7 @@ pub(super) fn foreign(
         (Some(_), Some(other)) if other != tenant => Some(format!("it belongs to tenant {other}; choose another name")),
         (Some(_), _) => Some("it belongs to another Tenant; choose another name".to_owned()),
         (None, _) => Some(format!(
-            "it exists and is not this tenant's; choose another name, or hand it over: kubectl annotate namespace {namespace} {}={tenant}",
+            "it exists and is not this tenant's; choose another name, or hand it over (tenantry adopt {namespace} --tenant {tenant} says what that means): kubectl annotate namespace {namespace} {}={tenant}",
             names::ADOPT_BY
         )),
     }

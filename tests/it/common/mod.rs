@@ -201,7 +201,7 @@ pub fn code<T>(result: Result<T, kube::Error>) -> u16 {
 /// Waits until an object is gone.
 pub async fn gone<K>(api: &Api<K>, name: &str)
 where
-    K: kube::Resource + Clone + std::fmt::Debug + serde::de::DeserializeOwned,
+    K: Clone + std::fmt::Debug + serde::de::DeserializeOwned,
 {
     eventually(&format!("{name} to be gone"), PATIENCE, || async move {
         match api.get_opt(name).await {

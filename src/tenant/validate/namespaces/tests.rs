@@ -8,7 +8,7 @@ use crate::{
     tenant::{
         dereference::Facts,
         fixture,
-        validate::{ValidTenant, validate},
+        validate::{Room, ValidTenant, validate},
     },
 };
 
@@ -58,6 +58,21 @@ fn a_free_name_is_taken() {
 #[test]
 fn a_namespace_of_ours_stands() {
     assert!(stands(&placed(&json!({}), &[fixture::live_namespace(&json!({}))])));
+}
+
+#[test]
+fn a_namespace_with_our_labels_that_nobody_owns_or_lists_is_left_alone() {
+    let scratch = json!({ "metadata": { "name": "acme-adopt-0a1b2c", "ownerReferences": null } });
+    let scratch = fixture::live(&Key::namespace("acme-adopt-0a1b2c"), &scratch);
+    assert_eq!(
+        (scratch.tenant.as_deref(), scratch.owner.as_deref()),
+        (Some("acme"), None)
+    );
+    let mut facts = fixture::facts(&json!({ "quotas": { "namespaces": 1 } }));
+    facts.live.insert(Key::namespace("acme-adopt-0a1b2c"), scratch);
+    let valid = validate(&fixture::tenant(&json!({})), &facts, &fixture::settings()).unwrap();
+    assert_eq!(names(&valid), [vec!["acme-dev"], vec![], vec![]]);
+    assert_eq!(valid.room, Room::default());
 }
 
 #[test]
