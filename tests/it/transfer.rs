@@ -185,18 +185,18 @@ async fn a_grant_below_one_pod_each_says_who_has_none_and_serves_who_asks() {
         message.contains(&format!("no share of pods for now: {name}-c, {name}-d")),
         "{message}"
     );
-    let tina = lab.as_user("tina", &[]).await.unwrap();
+    let owner = lab.as_user("tina", &[]).await.unwrap();
     for namespace in ["c", "d"] {
         let namespace = format!("{name}-{namespace}");
-        let deployments: Api<Deployment> = Api::namespaced(tina.clone(), &namespace);
+        let deployments: Api<Deployment> = Api::namespaced(owner.clone(), &namespace);
         deployments
             .create(&PostParams::default(), &deployment(1))
             .await
             .unwrap();
-        has_pods(&tina, &namespace, 1).await;
+        has_pods(&owner, &namespace, 1).await;
     }
     // All are taken now, and the first two have none.
-    let pods: Api<Pod> = Api::namespaced(tina, &format!("{name}-a"));
+    let pods: Api<Pod> = Api::namespaced(owner, &format!("{name}-a"));
     let one: Pod = serde_json::from_value(pod(&json!({}))).unwrap();
     assert_eq!(code(pods.create(&PostParams::default(), &one).await), 403);
     let templates: Api<TenantTemplate> = Api::all(admin.clone());
