@@ -81,6 +81,11 @@ pub fn home(tenant: &str) -> String {
     namespace(tenant, HOME_NAME)
 }
 
+/// Whether a name inside a tenant is, or could be, that of a home namespace: of this tenant or of one called `<tenant>-<name>`.
+pub fn is_home(name: &str) -> bool {
+    name == HOME_NAME || tenant_at_home(name).is_some()
+}
+
 /// The tenant whose home namespace would be called so.
 pub fn tenant_at_home(namespace: &str) -> Option<&str> {
     namespace.strip_suffix(HOME_NAME)?.strip_suffix('-')

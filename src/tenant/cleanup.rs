@@ -61,8 +61,8 @@ pub async fn cleanup(writer: &Writer, tenant: &Tenant, facts: &Facts) -> Remaini
     let ours = |live: &Live| apply::is_ours(live, uid);
     let home = names::home(tenant.metadata.name.as_deref().unwrap_or_default());
     // Nobody ever had a right in what was made for this tenant and not given to it.
-    for (key, live) in facts.asking.iter().filter(|(_, live)| !live.deleting) {
-        remaining.applied.failures.extend(writer.delete(key, live).await.err());
+    for (key, live) in &facts.asking {
+        remaining.delete(writer, key, live).await;
     }
     match tenant.spec.deletion_policy {
         DeletionPolicy::Delete => {

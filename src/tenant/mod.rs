@@ -72,6 +72,9 @@ pub const CONTROLLER: &str = "tenant";
 /// the quota controller comes to the last of them some seconds after us: with 2 s here, 776 of 1,000 statuses were written twice.
 const QUIET_WAY: Duration = Duration::from_secs(10);
 
+/// How long writes may be overtaken by others', again and again, before the status says so.
+const STUCK: Duration = Duration::from_secs(60);
+
 /// How long the quota controller may take to count TenantNamespaces before their quota is written anew. It learns of a new kind
 /// within 30 s, and looks at quotas that it saw before only five minutes later or when their spec changes.
 const NUDGE: Duration = Duration::from_secs(15);
@@ -240,8 +243,7 @@ async fn run(tenant: &Tenant, name: &str, context: &Context) -> Result<(metrics:
 
     // What changed since it was seen is seen anew in a moment; no trouble that a status should tell of.
     let outdated = applied.failures.iter().all(writer::Error::is_outdated);
-    if !applied.failures.is_empty() && outdated && context.memory.under_way(name, context.clock.monotonic()) < QUIET_WAY
-    {
+    if !applied.failures.is_empty() && outdated && context.memory.under_way(name, context.clock.monotonic()) < STUCK {
         return Err(Error::Outdated);
     }
 

@@ -147,11 +147,19 @@ pub fn of_applied(tenant: &Tenant, valid: &ValidTenant, applied: &Applied, now: 
         .iter()
         .filter(|namespace| namespace.place == Place::Wanted && namespace.progress == Progress::Complete)
         .count();
+    // Listed, though it may wait; asked for and granted; made directly.
+    let listed = tenant.spec.namespaces.len();
     let granted = valid
         .claims
         .iter()
-        .filter(|claim| matches!(claim.verdict, Verdict::Granted(_)));
-    let wanted = tenant.spec.namespaces.len() + granted.count();
+        .filter(|claim| matches!(claim.verdict, Verdict::Granted(_)))
+        .count();
+    let made = valid
+        .namespaces
+        .iter()
+        .filter(|namespace| namespace.direct && namespace.is_wanted())
+        .count();
+    let wanted = listed + granted + made;
     TenantStatus {
         observed_generation: generation,
         conditions: conditions(statements(valid, applied), previous, generation, now),

@@ -144,9 +144,10 @@ impl OwnerRole {
 /// One namespace of the tenant.
 #[derive(Serialize, Deserialize, KubeSchema, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("self.name != 'home'").message("home is the tenant's home namespace, where TenantNamespaces are asked for; choose another name").field_path(".name"))]
+#[x_kube(validation = Rule::new("self.name != 'home' && !self.name.endsWith('-home')").message("home is the tenant's home namespace, where TenantNamespaces are asked for, and <name>-home may be another tenant's; choose another name").field_path(".name"))]
 pub struct TenantNamespaceEntry {
-    /// Name inside the tenant; the namespace is called `<tenant>-<name>`. `home` is the home namespace's.
+    /// Name inside the tenant; the namespace is called `<tenant>-<name>`. `home` and what ends in
+    /// `-home` are home namespaces'.
     #[schemars(schema_with = "schema::namespace_name")]
     pub name: String,
     /// What it is for; stands on the namespace as the label `tenantry.dev/environment`.

@@ -27,7 +27,7 @@ use super::{Environment, schema};
     printcolumn(name = "Reason", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].reason", description = "Why"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp", description = "Time since creation"),
     validation = Rule::new("self.metadata.name.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$') && size(self.metadata.name) <= 61").message("metadata.name must be a DNS label (a-z, 0-9, -): the namespace is called <tenant>-<name>"),
-    validation = Rule::new("self.metadata.name != 'home'").message("metadata.name: home is the tenant's home namespace; choose another name")
+    validation = Rule::new("self.metadata.name != 'home' && !self.metadata.name.endsWith('-home')").message("metadata.name: home is the tenant's home namespace, and <name>-home may be another tenant's; choose another name")
 )]
 #[serde(rename_all = "camelCase")]
 pub struct TenantNamespaceSpec {

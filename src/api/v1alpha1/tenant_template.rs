@@ -115,7 +115,7 @@ pub enum SelfService {
 /// What becomes of a namespace that an owner made beyond what is granted.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum DirectOverflow {
-    /// It stays closed to everybody, and opens when there is a place for it.
+    /// It stays closed to everybody, and opens when there is a place for it. At most 20 wait, the oldest; more are deleted.
     #[default]
     Wait,
     /// It is deleted.

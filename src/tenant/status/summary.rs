@@ -13,6 +13,9 @@ use crate::{
     },
 };
 
+/// Entries of `status.namespaces`.
+const MOST: usize = 200;
+
 /// Every namespace that the tenant has to do with, in order of name.
 pub(super) fn namespaces(valid: &ValidTenant, applied: &Applied) -> Vec<NamespaceStatus> {
     let entry = |name: &str, state, message: Option<&str>| NamespaceStatus {
@@ -61,6 +64,8 @@ pub(super) fn namespaces(valid: &ValidTenant, applied: &Applied) -> Vec<Namespac
     );
     all.sort_by(|a, b| a.name.cmp(&b.name));
     all.dedup_by(|a, b| a.name == b.name);
+    // As many as the schema takes; NAMESPACES counts all.
+    all.truncate(MOST);
     all
 }
 

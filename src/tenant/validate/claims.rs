@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use kube::{ResourceExt as _, core::DeserializeGuard};
 
-use super::{ValidNamespace, is_label, namespaces, room::Places};
+use super::{Conflict, ValidNamespace, is_label, namespaces, room::Places};
 use crate::{
     api::{
         names,
@@ -84,9 +84,9 @@ impl Judge<'_> {
         stands: bool,
         places: &mut Places<'_>,
     ) -> Option<(&'static str, String)> {
-        if claim.name_any() == names::HOME_NAME || !is_label(full) {
+        if names::is_home(&claim.name_any()) || !is_label(full) {
             let message = format!(
-                "metadata.name: {full:?} is no name for a namespace (at most 63 characters, not the home namespace); delete this and create one with another name"
+                "metadata.name: {full:?} is no name for a namespace (at most 63 characters, not home and nothing that ends in -home); delete this and create one with another name"
             );
             return Some(("InvalidName", message));
         }
@@ -104,6 +104,26 @@ impl Judge<'_> {
             return Some(("NoRoom", no_room(places.limit)));
         }
         None
+    }
+}
+
+/// A claim of a name that is somebody else's is the claim's trouble and not the tenant's. Whose it is, its owner need not know.
+pub(super) fn settle(claims: &mut [ValidClaim], conflicts: &mut Vec<Conflict>) {
+    for claim in claims {
+        let Some(at) = conflicts
+            .iter()
+            .position(|conflict| claim.is_granted(&conflict.namespace))
+        else {
+            continue;
+        };
+        let namespace = conflicts.remove(at).namespace;
+        let message = format!(
+            "namespace {namespace} exists and is not this tenant's; delete this and create one with another name"
+        );
+        claim.verdict = Verdict::Refused {
+            reason: "NameTaken",
+            message,
+        };
     }
 }
 

@@ -82,14 +82,14 @@ impl Judge<'_> {
         if wanted.contains_key(name) {
             return None;
         }
-        if short.is_none_or(|short| short.is_empty() || short == names::HOME_NAME) {
+        if short.is_none_or(|short| short.is_empty() || names::is_home(short)) {
             return Some(format!(
                 "it must be called {}-<name>; delete it and create another",
                 self.tenant
             ));
         }
         if self.self_service != SelfService::Direct {
-            return Some("the template lets owners create no namespaces; delete it".to_owned());
+            return Some("the template lets owners create no namespaces themselves; delete it, or have the platform team delete it".to_owned());
         }
         // One from before would be an earlier tenant's of the same name.
         if created(live) < tenant.creation_timestamp().map(|time| time.0) {

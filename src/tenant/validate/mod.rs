@@ -258,7 +258,7 @@ pub fn validate(tenant: &Tenant, facts: &Facts, settings: &Settings) -> Result<V
     let listed = listed_namespaces(&name, tenant)?;
     let Admitted {
         wanted,
-        claims,
+        mut claims,
         turned_away,
         room,
         home,
@@ -268,6 +268,7 @@ pub fn validate(tenant: &Tenant, facts: &Facts, settings: &Settings) -> Result<V
         mut conflicts,
         mut leaving,
     } = place(tenant, &name, &wanted, *deletion_policy, facts);
+    claims::settle(&mut claims, &mut conflicts);
     let quota = quota::plan(&effective, &template, &standing, &leaving, facts, settings);
     // After the quota: no share of the grants is the home namespace's.
     let home = place_home(tenant, &name, home, facts, &mut leaving, &mut conflicts);
@@ -311,10 +312,10 @@ fn listed_namespaces(tenant_name: &str, tenant: &Tenant) -> Result<BTreeMap<Stri
                 ),
             );
         }
-        if entry.name == names::HOME_NAME {
+        if names::is_home(&entry.name) {
             return invalid(
                 Reason::InvalidName,
-                format!("spec.namespaces[{index}].name: {name} is the tenant's home namespace; choose another name"),
+                format!("spec.namespaces[{index}].name: {name} is a home namespace's name; choose another"),
             );
         }
         let namespace = ValidNamespace {

@@ -14,7 +14,7 @@ use super::{
 use crate::{
     api::{
         names,
-        v1alpha1::{DeletionPolicy, Tenant, TenantTemplateSpec},
+        v1alpha1::{DeletionPolicy, DirectOverflow, Tenant, TenantTemplateSpec},
     },
     apply::{Kind, Live},
     tenant::dereference::Facts,
@@ -22,6 +22,9 @@ use crate::{
 
 /// TenantNamespaces of a tenant whose template grants any number of namespaces; as many as a Tenant may list.
 pub(super) const MOST_CLAIMS: i64 = 100;
+
+/// Namespaces that owners made and that may wait for a place; more are deleted.
+const MOST_CLOSED: usize = 20;
 
 /// How the number of namespaces compares to what the template grants.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -127,6 +130,10 @@ pub(super) fn admit(
                 }));
             }
         }
+    }
+    // The oldest may wait for a place; a crowd would only be a load on everybody.
+    for crowded in turned_away.iter_mut().skip(MOST_CLOSED) {
+        crowded.overflow = DirectOverflow::Remove;
     }
     claims.sort_by_key(ValidClaim::name);
 

@@ -303,3 +303,39 @@ fn one_that_a_claim_asks_for_too_is_taken_once() {
     assert_eq!(stand(&valid), ["acme-dev", "acme-web"]);
     assert!(turned_away(&valid).is_empty() && refused(&valid).is_empty());
 }
+
+#[test]
+fn a_crowd_of_namespaces_beyond_the_grant_is_not_kept_waiting() {
+    let mut scene = Scene::new(1);
+    scene.template["selfService"] = json!("Direct");
+    for number in 0..30 {
+        made(&mut scene, &format!("acme-n{number:02}"), number);
+    }
+    let valid = scene.valid();
+    let wait: Vec<_> = valid
+        .turned_away
+        .iter()
+        .filter(|away| away.overflow == DirectOverflow::Wait)
+        .collect();
+    assert_eq!((valid.turned_away.len(), wait.len()), (30, MOST_CLOSED));
+    assert_eq!(&*wait[0].key.name, "acme-n00", "the oldest wait");
+}
+
+#[test]
+fn a_claim_of_a_name_that_is_anothers_is_no_conflict_of_the_tenant() {
+    let mut scene = Scene::new(9).claims(&[("db", 1)]);
+    let foreign = json!({ "metadata": { "ownerReferences": fixture::owner("t2"), "labels": { "tenantry.dev/tenant": "zebra" } } });
+    let live = fixture::live(&Key::namespace("acme-db"), &foreign);
+    scene.facts.namespaces.insert("acme-db".to_owned(), live);
+    let valid = scene.valid();
+    assert!(valid.conflicts.is_empty());
+    assert_eq!(refused(&valid), [("db".to_owned(), "NameTaken")]);
+}
+
+#[test]
+fn no_name_that_could_be_another_tenants_home_is_given() {
+    assert_eq!(
+        refused(&Scene::new(9).claims(&[("x-home", 1)]).valid()),
+        [("x-home".to_owned(), "InvalidName")]
+    );
+}
