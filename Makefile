@@ -101,10 +101,10 @@ verify: ## Fail if a generated file is not current
 bench: ## Measure against what the API server takes at most
 	$(CARGO) bench --locked --bench scale
 
-# `all`, or a rule file to run again what failed.
+# `all`, `killed` (the operator killed after every write, and nothing else), or a rule file to run again what failed.
 FAULTS ?= all
 .PHONY: faults
-faults: ## Break every single write of a scenario in every way, on a real control plane, and print a table; FAULTS=a rule file
+faults: ## Break every single write of a scenario in every way, on a real control plane, and print a table; FAULTS=killed or a rule file
 	TENANTRY_FAULTS=$(FAULTS) $(CARGO) test --locked --workspace --test it faults::$(if $(filter all,$(FAULTS)),,after_any) -- --nocapture --test-threads=1
 
 ##@ Change it

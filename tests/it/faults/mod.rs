@@ -1,7 +1,7 @@
 //! What stays true when a request fails, is lost, comes late or is the last thing the operator did. A proxy between
 //! operator and API server breaks requests by rule; the API server's audit log and watches judge.
 //!
-//! `TENANTRY_FAULTS=all` runs every fault at every write (`make faults`), a path runs the rules of that file.
+//! `TENANTRY_FAULTS=all` runs every fault at every write (`make faults`), `killed` only kills, a path runs the rules of that file.
 
 #![allow(
     clippy::print_stdout,
@@ -132,6 +132,7 @@ async fn watches_that_expire_and_repeat_themselves_break_no_rule() {
 fn an_unknown_choice_of_faults_is_named() {
     assert_eq!(Choice::read(""), Ok(Choice::Sample));
     assert_eq!(Choice::read("all"), Ok(Choice::All));
+    assert_eq!(Choice::read("killed"), Ok(Choice::Killed));
     let error = Choice::read("everything").unwrap_err();
     assert!(error.contains("everything") && error.contains("`all`"), "{error}");
     let folder = std::env::temp_dir().join(crate::common::name("tenantry-rules"));

@@ -176,6 +176,8 @@ pub enum Choice {
     /// The same few each time.
     Sample,
     All,
+    /// The operator killed after every write, and nothing else.
+    Killed,
     /// Those of a rule file.
     Replay(RuleFile),
 }
@@ -191,9 +193,12 @@ impl Choice {
         match word {
             "" => Ok(Self::Sample),
             "all" => Ok(Self::All),
+            "killed" => Ok(Self::Killed),
             path => {
                 let text = std::fs::read_to_string(path).map_err(|error| {
-                    format!("TENANTRY_FAULTS={path} is neither `all` nor a rule file that can be read: {error}")
+                    format!(
+                        "TENANTRY_FAULTS={path} is neither `all` nor `killed` nor a rule file that can be read: {error}"
+                    )
                 })?;
                 let file = RuleFile::parse(&text).map_err(|error| format!("TENANTRY_FAULTS={path}: {error}"))?;
                 Ok(Self::Replay(file))
@@ -210,6 +215,10 @@ impl Choice {
         let mut chosen: Vec<usize> = match self {
             Self::Replay(_) => Vec::new(),
             Self::All => (0..all.len()).collect(),
+            Self::Killed => {
+                let killed = |index: &usize| all[*index].0 == Fault::Killed;
+                (0..all.len()).filter(killed).collect()
+            }
             // Evenly: each fault and each phase has its part.
             Self::Sample => (0..sample).map(|n| (2 * n + 1) * all.len() / (2 * sample)).collect(),
         };
