@@ -133,19 +133,20 @@ impl Player {
         .await;
         self.ready(&wide).await;
         self.ready(&single).await;
-        self.shares(&four, GRANT / 4).await;
+        self.shares(&wide, &four, GRANT / 4).await;
 
         self.crowd("a").await;
         self.empty("a").await;
-        self.shares(&four, GRANT / 4).await;
+        self.shares(&wide, &four, GRANT / 4).await;
 
         self.grant(LOW).await;
         self.ready(&wide).await;
-        self.shares(&four, LOW / 4).await;
+        self.shares(&wide, &four, LOW / 4).await;
+        self.shares(&single, &["only"], LOW).await;
         let from = self.revision().await;
         let until = self.grant(GRANT).await;
         self.ready(&wide).await;
-        self.shares(&four, GRANT / 4).await;
+        self.shares(&wide, &four, GRANT / 4).await;
 
         let names = ["a", "b", "c", "e"];
         let listed = names.map(|name| json!({ "name": name }));
@@ -154,7 +155,7 @@ impl Player {
         self.ready(&single).await;
         let namespaces: Api<Namespace> = Api::all(admin.clone());
         self.gone(&namespaces, &format!("{wide}-d")).await;
-        self.shares(&names, GRANT / 4).await;
+        self.shares(&wide, &names, GRANT / 4).await;
         self.asks_and_gives_back("asked").await;
         self.ready(&single).await;
         self.as_rendered().await;
@@ -177,13 +178,12 @@ impl Player {
     }
 
     /// Waits until each namespace may have so many pods, and the quota controller says so too.
-    async fn shares(&self, names: &[&str], each: i64) {
+    async fn shares(&self, tenant: &str, names: &[&str], each: i64) {
         let each = json!(each.to_string());
         settles("the spread to come to rest", || async {
             let mut seen = Vec::new();
             for name in names {
-                let quotas: Api<ResourceQuota> =
-                    Api::namespaced(self.admin.clone(), &format!("{}-{name}", self.cast.wide()));
+                let quotas: Api<ResourceQuota> = Api::namespaced(self.admin.clone(), &format!("{tenant}-{name}"));
                 let quota = quotas.get("tenantry").await.map_err(|error| error.to_string())?;
                 let quota = serde_json::to_value(quota).unwrap();
                 seen.extend(["spec", "status"].map(|field| quota[field]["hard"]["pods"].clone()));
