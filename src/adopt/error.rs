@@ -50,7 +50,7 @@ pub enum Error {
         tenant: String,
     },
     /// It has the name of the home namespace.
-    #[error("namespace {0} has the name of the tenant's home namespace, in which nothing runs: move what is in it")]
+    #[error("namespace {0} has the name of a home namespace, in which nothing runs: move what is in it")]
     Home(String),
     /// Nobody wants it.
     #[error(

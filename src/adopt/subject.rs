@@ -115,14 +115,13 @@ async fn read_namespace(admin: &Client, namespace: &str) -> Result<Value, Error>
 
 /// Whether the tenant could want a namespace of this name, and does.
 fn check_name(owner: &Tenant, namespace: &str, tenant: &str, claims: &[Claim]) -> Result<(), Error> {
-    let short = namespace.strip_prefix(tenant).and_then(|rest| rest.strip_prefix('-'));
-    let Some(short) = short.filter(|short| !short.is_empty()) else {
+    let Some(short) = names::inside(tenant, namespace) else {
         return Err(Error::Name {
             namespace: namespace.to_owned(),
             tenant: tenant.to_owned(),
         });
     };
-    if short == names::HOME_NAME {
+    if names::is_home(short) {
         return Err(Error::Home(namespace.to_owned()));
     }
     if names_of(owner, tenant, claims).iter().any(|name| name == namespace) {

@@ -76,6 +76,12 @@ pub fn namespace(tenant: &str, name: &str) -> String {
     format!("{tenant}-{name}")
 }
 
+/// The name inside the tenant of the namespace that is called so, if it may be one of the tenant's.
+pub fn inside<'a>(tenant: &str, namespace: &'a str) -> Option<&'a str> {
+    let name = namespace.strip_prefix(tenant)?.strip_prefix('-')?;
+    (!name.is_empty()).then_some(name)
+}
+
 /// The tenant's home namespace.
 pub fn home(tenant: &str) -> String {
     namespace(tenant, HOME_NAME)

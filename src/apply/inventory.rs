@@ -79,6 +79,11 @@ impl Live {
         })
     }
 
+    /// Whether the Tenant with this uid owns it; offline there is none.
+    pub fn is_owned_by(&self, uid: Option<&str>) -> bool {
+        uid.is_some() && self.owner.as_deref() == uid
+    }
+
     /// The whole object.
     pub fn body(&self) -> Value {
         serde_json::from_str(&self.body).unwrap_or(Value::Null)

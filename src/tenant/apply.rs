@@ -158,7 +158,7 @@ pub(super) async fn withdraw_rights(
     applied: &mut Applied,
 ) {
     let bindings = facts.live.iter().filter(|(key, live)| {
-        key.kind == Kind::RoleBinding && uid.is_some() && (live.owner.is_none() || is_ours(live, uid))
+        key.kind == Kind::RoleBinding && uid.is_some() && (live.owner.is_none() || live.is_owned_by(uid))
     });
     for (key, live) in bindings {
         let body = live.body();
@@ -196,7 +196,7 @@ pub(super) async fn freeze(writer: &Writer, uid: Option<&str>, facts: &Facts, ap
     let policies = facts
         .live
         .iter()
-        .filter(|(key, live)| key.kind == Kind::TenantPolicy && is_ours(live, uid));
+        .filter(|(key, live)| key.kind == Kind::TenantPolicy && live.is_owned_by(uid));
     for (key, live) in policies {
         let body = live.body();
         let mut spec = body["spec"].clone();
@@ -412,7 +412,7 @@ async fn prune(
             && stays.contains(key.home())
             && !desired.contains(key)
             && !live.deleting
-            && is_ours(live, tenant.uid.as_deref())
+            && live.is_owned_by(tenant.uid.as_deref())
     });
     for (key, live) in surplus {
         let result = writer.delete(key, live).await;
@@ -422,11 +422,6 @@ async fn prune(
 
 fn subjects(subjects: &Value) -> Vec<Value> {
     subjects.as_array().cloned().unwrap_or_default()
-}
-
-/// Whether an object belongs to the Tenant with this uid.
-pub(super) fn is_ours(live: &Live, uid: Option<&str>) -> bool {
-    uid.is_some() && live.owner.as_deref() == uid
 }
 
 #[cfg(test)]

@@ -58,7 +58,7 @@ pub async fn cleanup(writer: &Writer, tenant: &Tenant, facts: &Facts) -> Remaini
     if !remaining.applied.failures.is_empty() {
         return remaining;
     }
-    let ours = |live: &Live| apply::is_ours(live, uid);
+    let ours = |live: &Live| live.is_owned_by(uid);
     let home = names::home(tenant.metadata.name.as_deref().unwrap_or_default());
     // Nobody ever had a right in what was made for this tenant and not given to it.
     for (key, live) in &facts.asking {

@@ -8,7 +8,7 @@ use crate::{
     domain::conditions::{Statement, conditions},
     tenant::{
         apply::{Applied, Progress},
-        validate::{Invalid, Rights, ValidTenant, Verdict},
+        validate::{Invalid, Rights, ValidTenant, Verdict, taken},
     },
 };
 
@@ -51,15 +51,6 @@ enum Said {
 }
 
 fn of_namespace(name: &str, valid: &ValidTenant, applied: &Applied) -> Said {
-    let taken = || {
-        Said::Hopeless(
-            "NameTaken",
-            format!("namespace {name} exists and is not this tenant's; delete this and create one with another name"),
-        )
-    };
-    if valid.conflicts.iter().any(|conflict| conflict.namespace == name) {
-        return taken();
-    }
     if applied.leaving.iter().any(|going| going.name == name) {
         return Said::UnderWay(
             "NamespaceTerminating",
@@ -72,7 +63,11 @@ fn of_namespace(name: &str, valid: &ValidTenant, applied: &Applied) -> Said {
         .find(|namespace| namespace.name == name)
         .map(|namespace| &namespace.progress);
     match (progress, &valid.rights) {
-        (Some(Progress::Conflict(_)), _) => taken(),
+        // It came to stand after it was looked for.
+        (Some(Progress::Conflict(_)), _) => {
+            let (reason, message) = taken(name);
+            Said::Hopeless(reason, message)
+        }
         (Some(Progress::Failed) | None, _) => Said::UnderWay(
             "ApplyFailed",
             format!("not all of namespace {name} could be written yet; it is tried again"),

@@ -117,14 +117,16 @@ pub(super) fn settle(claims: &mut [ValidClaim], conflicts: &mut Vec<Conflict>) {
             continue;
         };
         let namespace = conflicts.remove(at).namespace;
-        let message = format!(
-            "namespace {namespace} exists and is not this tenant's; delete this and create one with another name"
-        );
-        claim.verdict = Verdict::Refused {
-            reason: "NameTaken",
-            message,
-        };
+        let (reason, message) = taken(&namespace);
+        claim.verdict = Verdict::Refused { reason, message };
     }
+}
+
+/// Reason and message where a name is that of somebody else's namespace.
+pub fn taken(namespace: &str) -> (&'static str, String) {
+    let message =
+        format!("namespace {namespace} exists and is not this tenant's; delete this and create one with another name");
+    ("NameTaken", message)
 }
 
 pub(super) fn no_room(limit: Option<i64>) -> String {
@@ -146,7 +148,7 @@ fn asked_for(name: String, claim: &Claim, live: Option<&Arc<Live>>) -> ValidName
             name,
             environment: *environment,
             labels: BTreeMap::new(),
-            weight: Some(weight.and_then(|weight| u32::try_from(weight).ok()).unwrap_or(1)),
+            weight: Some(super::weight(*weight)),
             direct: false,
         },
         // It cannot be read, so it stays as it is.

@@ -60,7 +60,7 @@ pub(super) fn in_order(facts: &Facts) -> Vec<Request<'_>> {
 /// Namespaces of ours that owners made before stay as they are.
 pub(super) fn keep(places: &Places<'_>, wanted: &mut BTreeMap<String, ValidNamespace>) {
     for (name, live) in &places.standing {
-        if !wanted.contains_key(*name) && live.body()["metadata"]["labels"][names::SELF_SERVICE] == names::DIRECT {
+        if !wanted.contains_key(*name) && is_made(live) {
             wanted.insert((*name).to_owned(), as_made(name, live));
         }
     }
@@ -77,12 +77,11 @@ impl Judge<'_> {
         wanted: &mut BTreeMap<String, ValidNamespace>,
     ) -> Option<String> {
         let name = &*key.name;
-        let short = name.strip_prefix(self.tenant).and_then(|rest| rest.strip_prefix('-'));
         // Listed or asked for by a TenantNamespace as well: then it has its place from there.
         if wanted.contains_key(name) {
             return None;
         }
-        if short.is_none_or(|short| short.is_empty() || names::is_home(short)) {
+        if names::inside(self.tenant, name).is_none_or(names::is_home) {
             return Some(format!(
                 "it must be called {}-<name>; delete it and create another",
                 self.tenant
@@ -101,6 +100,11 @@ impl Judge<'_> {
         wanted.insert(name.to_owned(), as_made(name, live));
         None
     }
+}
+
+/// Whether it was taken as one that an owner made.
+pub(super) fn is_made(live: &Live) -> bool {
+    live.body()["metadata"]["labels"][names::SELF_SERVICE] == names::DIRECT
 }
 
 fn as_made(name: &str, live: &Live) -> ValidNamespace {

@@ -6,7 +6,7 @@ use crate::{
         names,
         v1alpha1::{SelfService, Tenant},
     },
-    apply::{Key, Kind, Live},
+    apply::{Key, Kind},
     tenant::dereference::Facts,
 };
 
@@ -26,7 +26,7 @@ pub(super) fn home(
     self_service: SelfService,
     left: i64,
     facts: &Facts,
-    ours: impl Fn(&Live) -> bool,
+    uid: Option<&str>,
 ) -> Option<Home> {
     let open = self_service != SelfService::Disabled;
     // A changed quota is counted anew; the next look brings the places back.
@@ -34,7 +34,7 @@ pub(super) fn home(
     let stands = facts
         .namespaces
         .get(&name)
-        .is_some_and(|live| ours(live) && !live.deleting);
+        .is_some_and(|live| live.is_owned_by(uid) && !live.deleting);
     let closed = || {
         let quota = facts.live.get(&Key::new(Kind::ResourceQuota, &name, names::OBJECT));
         quota.is_some_and(|quota| {
@@ -66,8 +66,7 @@ pub(super) fn place_home(
         return home;
     };
     let uid = tenant.metadata.uid.as_deref();
-    let ours = uid.is_some() && live.owner.as_deref() == uid;
-    if ours && (home.is_none() || live.deleting) {
+    if live.is_owned_by(uid) && (home.is_none() || live.deleting) {
         leaving.push(Leaving {
             key: Key::namespace(&name),
             live: live.clone(),

@@ -5,13 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use kube::ResourceExt as _;
 use serde_json::{Value, json};
 
-use super::{Invalid, Reason, invalid, is_label};
+use super::{Invalid, Reason, direct::is_made, invalid, is_label};
 use crate::{
     api::{
         names,
         v1alpha1::{Owner, OwnerKind, OwnerRole, Tenant},
     },
-    apply::{Key, Kind, Live},
+    apply::{Key, Kind},
     tenant::dereference::Facts,
 };
 
@@ -109,7 +109,6 @@ pub fn subjects_by_binding(tenant: &Tenant, facts: &Facts) -> BTreeMap<Key, Vec<
         .claims
         .iter()
         .map(|claim| names::namespace(name, &claim.name_any()));
-    let is_made = |live: &Live| live.body()["metadata"]["labels"][names::SELF_SERVICE] == names::DIRECT;
     let namespaces = facts.live.iter().filter(|(key, _)| key.kind == Kind::Namespace);
     let made = namespaces
         .filter(|(_, live)| is_made(live))

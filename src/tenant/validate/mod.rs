@@ -20,7 +20,7 @@ use std::{
 };
 
 pub use self::{
-    claims::{ValidClaim, Verdict},
+    claims::{ValidClaim, Verdict, taken},
     direct::TurnedAway,
     home::Home,
     members::{Member, subjects_by_binding},
@@ -294,6 +294,11 @@ pub fn validate(tenant: &Tenant, facts: &Facts, settings: &Settings) -> Result<V
     })
 }
 
+/// A share that is left out is 1; the schema admits none below.
+fn weight(given: Option<i32>) -> u32 {
+    given.and_then(|weight| u32::try_from(weight).ok()).unwrap_or(1)
+}
+
 /// RFC 1123 label.
 fn is_label(text: &str) -> bool {
     let inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
@@ -322,7 +327,7 @@ fn listed_namespaces(tenant_name: &str, tenant: &Tenant) -> Result<BTreeMap<Stri
             name: name.clone(),
             environment: entry.environment,
             labels: entry.labels.clone(),
-            weight: Some(entry.weight.and_then(|weight| u32::try_from(weight).ok()).unwrap_or(1)),
+            weight: Some(weight(entry.weight)),
             direct: false,
         };
         if listed.insert(name, namespace).is_some() {

@@ -58,7 +58,7 @@ pub(super) fn place(
     let unwanted = facts.live.iter().filter(|(key, _)| {
         key.kind == Kind::Namespace && !wanted.contains_key(&*key.name) && *key.name != *names::home(name)
     });
-    for (key, live) in unwanted.filter(|(_, live)| uid.is_some() && live.owner.as_deref() == uid) {
+    for (key, live) in unwanted.filter(|(_, live)| live.is_owned_by(uid)) {
         match deletion_policy {
             DeletionPolicy::Retain if !live.deleting => placed.standing.push(as_it_is(&key.name, live)),
             DeletionPolicy::Retain | DeletionPolicy::Delete => {
@@ -88,7 +88,7 @@ pub(super) fn foreign(
     uid: Option<&str>,
     ours_before: bool,
 ) -> Option<String> {
-    if uid.is_some() && live.owner.as_deref() == uid {
+    if live.is_owned_by(uid) {
         return None;
     }
     let body = live.body();

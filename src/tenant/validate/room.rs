@@ -55,12 +55,11 @@ pub(super) struct Places<'a> {
 }
 
 impl<'a> Places<'a> {
-    fn new(tenant: &Tenant, name: &str, limit: Option<i64>, facts: &'a Facts) -> Self {
-        let home = names::home(name);
+    fn new(uid: Option<&str>, home: &str, limit: Option<i64>, facts: &'a Facts) -> Self {
         let standing: BTreeMap<_, _> = facts
             .live
             .iter()
-            .filter(|(key, live)| key.kind == Kind::Namespace && *key.name != *home && is_ours(tenant, live))
+            .filter(|(key, live)| key.kind == Kind::Namespace && *key.name != *home && live.is_owned_by(uid))
             .map(|(key, live)| (&*key.name, live))
             .collect();
         Self {
@@ -84,11 +83,6 @@ impl<'a> Places<'a> {
     }
 }
 
-fn is_ours(tenant: &Tenant, live: &Live) -> bool {
-    let uid = tenant.metadata.uid.as_deref();
-    uid.is_some() && live.owner.as_deref() == uid
-}
-
 /// Gives places to what is listed and to what was asked for. `limit` is `None` if any number is granted.
 pub(super) fn admit(
     tenant: &Tenant,
@@ -98,7 +92,8 @@ pub(super) fn admit(
     limit: Option<i64>,
     facts: &Facts,
 ) -> Admitted {
-    let mut places = Places::new(tenant, name, limit, facts);
+    let (uid, home_name) = (tenant.metadata.uid.as_deref(), names::home(name));
+    let mut places = Places::new(uid, &home_name, limit, facts);
     let (mut wanted, mut waiting) = (BTreeMap::new(), Vec::new());
     let all_listed: Vec<String> = listed.keys().cloned().collect();
     for (full, namespace) in listed {
@@ -138,28 +133,30 @@ pub(super) fn admit(
     claims.sort_by_key(ValidClaim::name);
 
     let retains = tenant.spec.deletion_policy == DeletionPolicy::Retain;
-    let staying = || places.standing.iter().filter(|(_, live)| !live.deleting);
-    let stay = staying()
-        .filter(|(namespace, _)| retains || wanted.contains_key(**namespace))
-        .count();
-    let claimed = |namespace: &str| claims.iter().any(|claim| claim.is_granted(namespace));
-    let is_listed = |namespace: &str| all_listed.iter().any(|listed| listed == namespace);
+    let stays = |namespace: &str, live: &Live| !live.deleting && (retains || wanted.contains_key(namespace));
+    let staying = places
+        .standing
+        .iter()
+        .filter(|(namespace, live)| stays(namespace, live));
+    let staying: Vec<&str> = staying.map(|(namespace, _)| *namespace).collect();
     // Places that no TenantNamespace can have: what is listed, retained, or was made directly.
-    let unlisted = staying().filter(|(namespace, _)| !is_listed(namespace) && !claimed(namespace));
-    let others = unlisted
-        .filter(|(namespace, _)| retains || wanted.contains_key(**namespace))
+    let is_listed = |namespace: &str| all_listed.iter().any(|listed| listed == namespace);
+    let is_claimed = |namespace: &str| claims.iter().any(|claim| claim.is_granted(namespace));
+    let others = staying
+        .iter()
+        .filter(|namespace| !is_listed(namespace) && !is_claimed(namespace))
         .count();
     let others = i64::try_from(all_listed.len() + others).unwrap_or(i64::MAX);
     let left = limit.map_or(MOST_CLAIMS, |limit| limit.saturating_sub(others).clamp(0, MOST_CLAIMS));
     let ends = places.standing.values().any(|live| live.deleting);
     Admitted {
-        home: home(names::home(name), template.self_service, left, facts, |live| {
-            is_ours(tenant, live)
-        }),
+        home: home(home_name, template.self_service, left, facts, uid),
         room: Room {
             // What is going makes room by itself.
             waiting: if ends { Vec::new() } else { waiting },
-            above: limit.filter(|_| stay > places.granted()).map(|limit| (stay, limit)),
+            above: limit
+                .filter(|_| staying.len() > places.granted())
+                .map(|limit| (staying.len(), limit)),
         },
         wanted,
         claims,
