@@ -218,11 +218,10 @@ impl Writer {
 
     async fn delete_value(&self, key: &Key, live: &Value) -> Result<(), Error> {
         let text = |field: &str| live["metadata"][field].as_str().map(str::to_owned);
-        // A Namespace's version moves with every annotation; its uid is what must not have changed.
-        let resource_version = text("resourceVersion").filter(|_| key.kind != Kind::Namespace);
+        // The version of a Namespace too: who takes it from the tenant at this moment must not lose it.
         let preconditions = Preconditions {
             uid: text("uid"),
-            resource_version,
+            resource_version: text("resourceVersion"),
         };
         let params = DeleteParams {
             preconditions: Some(preconditions),

@@ -227,7 +227,7 @@ async fn what_a_template_asks_no_more_is_deleted_exactly_as_seen() {
 }
 
 #[tokio::test]
-async fn a_namespace_that_left_the_list_loses_its_rights_and_then_goes_by_its_uid() {
+async fn a_namespace_that_left_the_list_loses_its_rights_and_then_goes_at_the_version_that_was_seen() {
     let mut stage = Stage::settled(json!({ "namespaces": [{ "name": "dev" }, { "name": "old" }] })).await;
     let seen = stage.server.get(&Key::namespace("acme-old")).unwrap();
     stage.tenant = json!({});
@@ -237,7 +237,7 @@ async fn a_namespace_that_left_the_list_loses_its_rights_and_then_goes_by_its_ui
     assert_eq!(calls[1].what, "delete namespaces acme-old");
     assert_eq!(
         calls[1].body["preconditions"],
-        json!({ "uid": seen["metadata"]["uid"] })
+        json!({ "uid": seen["metadata"]["uid"], "resourceVersion": seen["metadata"]["resourceVersion"] })
     );
     assert_eq!(applied.leaving[0].name, "acme-old");
 }
