@@ -142,6 +142,9 @@ pub struct RunArgs {
     /// How often a mere change of usage is written to a Tenant's status.
     #[arg(long, env = "TENANTRY_STATUS_INTERVAL", default_value = "10s", value_parser = parse_duration)]
     pub status_interval: Duration,
+    /// How often watches begin anew with a list, a fifth more or less: how long an event that got lost goes unnoticed.
+    #[arg(long, env = "TENANTRY_RELIST_INTERVAL", default_value = "1h", value_parser = parse_duration)]
+    pub relist_interval: Duration,
     /// OTLP/gRPC endpoint for traces, such as http://collector:4317; needs a build with the feature "otlp".
     #[arg(long, env = "TENANTRY_OTLP_ENDPOINT")]
     pub otlp_endpoint: Option<String>,
@@ -257,6 +260,8 @@ pub struct Settings {
     pub admission: BTreeSet<Admission>,
     /// How often a mere change of usage is written.
     pub status_interval: Duration,
+    /// How often watches begin anew with a list.
+    pub relist_interval: Duration,
     /// Where traces go, or None.
     pub otlp: Option<OtlpEndpoint>,
     /// How long running work may take to end.
@@ -365,6 +370,7 @@ impl RunArgs {
                 .filter(|kind| *kind != Admission::None)
                 .collect(),
             status_interval: within("--status-interval", self.status_interval, second, hour)?,
+            relist_interval: within("--relist-interval", self.relist_interval, second, 24 * hour)?,
             otlp: self.otlp_endpoint.map(OtlpEndpoint::parse).transpose()?,
             shutdown_grace: within("--shutdown-grace", self.shutdown_grace, second, hour)?,
         })

@@ -15,8 +15,7 @@ use kube::{
     runtime::{
         WatchStreamExt as _,
         events::{Recorder, Reporter},
-        reflector,
-        watcher::{self, watcher},
+        reflector, watcher,
     },
 };
 use tokio::{
@@ -39,11 +38,12 @@ use crate::{
         leader::{self, Elector, Ended, KubeLease, LeaderHandle},
         metrics::Metrics,
         shutdown,
+        source::Source,
     },
     template,
     tenant::{
         self, activity::Activity, claims::Claims, controller, memory::Memory, pending::PendingQuotas,
-        refusals::Refusals, template_changes,
+        refusals::Refusals, template_changes, uses::News,
     },
 };
 
@@ -161,10 +161,11 @@ async fn lead(
     let tenant_settings = of_tenants(&settings);
     let inventory = Arc::new(Inventory::default());
     let claims: Arc<Claims> = Arc::default();
+    let source = Source::new(client.clone(), settings.relist_interval, fastrand::Rng::new());
     let (wake, woken) = mpsc::unbounded_channel();
     let wake_refused = wake.clone();
     let caches = Caches::start(
-        client.clone(),
+        source.clone(),
         inventory.clone(),
         claims.clone(),
         wake,
@@ -179,9 +180,9 @@ async fn lead(
 
     let mut tasks: JoinSet<&'static str> = JoinSet::new();
     let (template_reader, template_writer) = reflector::store();
-    let templates_of_tenants = template_changes::changes(templates(client.clone(), template_writer));
+    let templates_of_tenants = template_changes::changes(templates(source.clone(), template_writer));
     let (own_template_reader, own_template_writer) = reflector::store();
-    let own_templates = templates(client.clone(), own_template_writer).applied_objects();
+    let own_templates = templates(source.clone(), own_template_writer).applied_objects();
     let (tenant_reader, tenant_writer) = reflector::store();
     let (tenants_listed, all_tenants_listed) = watch::channel(false);
 
@@ -221,13 +222,13 @@ async fn lead(
     });
     let forgetting = context.clone();
     let tenants = controller::tenants(
-        client.clone(),
+        source,
         tenant_writer,
-        move |template| {
+        move |news| match news {
             // A closed channel means that the process is going down.
-            let _ = used.send(template.to_owned());
+            News::Users(template) => drop(used.send(template)),
+            News::Gone(tenant) => forgetting.forget(&tenant),
         },
-        move |tenant| forgetting.forget(tenant),
         tenants_listed,
     );
     // A Tenant must not be judged before its template could be seen.
@@ -326,13 +327,11 @@ fn of_tenants(settings: &Settings) -> tenant::Settings {
 
 /// Watches templates into `writer`.
 fn templates(
-    client: Client,
+    source: Source,
     writer: reflector::store::Writer<DeserializeGuard<TenantTemplate>>,
 ) -> impl futures::Stream<Item = watcher::Result<watcher::Event<DeserializeGuard<TenantTemplate>>>> + Send {
-    let api = Api::<DeserializeGuard<TenantTemplate>>::all(client);
-    watcher(api, watcher::Config::default())
-        .default_backoff()
-        .reflect(writer)
+    let api = Api::<DeserializeGuard<TenantTemplate>>::all(source.client.clone());
+    source.watch(api, watcher::Config::default()).reflect(writer)
 }
 
 /// Splits a stream that fills a store: the future drives it until the store is full, the rest goes on from there.

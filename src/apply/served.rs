@@ -8,20 +8,18 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomRe
 use kube::{
     Api, Client,
     core::PartialObjectMeta,
-    runtime::{
-        WatchStreamExt as _,
-        watcher::{self, Event},
-    },
+    runtime::watcher::{self, Event},
 };
 
 use super::Kind;
+use crate::runtime::source::Source;
 
 /// Names of the installed CRDs that somebody cares for, each time they change.
 ///
 /// `wanted` are names of CRDs, `<plural>.<group>`.
-pub fn installed(client: Client, wanted: BTreeSet<String>) -> impl Stream<Item = BTreeSet<String>> {
-    let api: Api<PartialObjectMeta<CustomResourceDefinition>> = Api::all(client);
-    let events = watcher::watcher(api, watcher::Config::default()).default_backoff();
+pub fn installed(source: Source, wanted: BTreeSet<String>) -> impl Stream<Item = BTreeSet<String>> {
+    let api: Api<PartialObjectMeta<CustomResourceDefinition>> = Api::all(source.client.clone());
+    let events = source.watch(api, watcher::Config::default());
     let state = (Box::pin(events), BTreeSet::new(), BTreeSet::new(), wanted);
     futures::stream::unfold(state, async |(mut events, mut present, mut listing, wanted)| {
         while let Some(event) = events.next().await {

@@ -7,17 +7,14 @@ use std::sync::Arc;
 
 use futures::{Stream, StreamExt as _};
 use kube::{
-    Api, Client,
+    Api,
     api::DynamicObject,
-    runtime::{
-        WatchStreamExt as _,
-        watcher::{self, Event},
-    },
+    runtime::watcher::{self, Event},
 };
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::{Inventory, Key, Kind, Live, inventory::Listing};
-use crate::api::names;
+use crate::{api::names, runtime::source::Source};
 
 /// Hears what the watch of one kind goes through.
 pub trait Observer: Send + Sync {
@@ -29,26 +26,19 @@ pub trait Observer: Send + Sync {
 
 /// Watches one kind for ever and wakes the tenants that a change concerns.
 pub async fn watch(
-    client: Client,
+    source: Source,
     kind: Kind,
     inventory: Arc<Inventory>,
     wake: UnboundedSender<Box<str>>,
     observer: Arc<dyn Observer>,
 ) {
-    let api: Api<DynamicObject> = Api::all_with(client, &kind.api_resource());
+    let api: Api<DynamicObject> = Api::all_with(source.client.clone(), &kind.api_resource());
     let selector = format!("{}={}", names::MANAGED_BY, names::MANAGED_BY_US);
     let config = match kind {
         Kind::Namespace => watcher::Config::default(),
         _ => watcher::Config::default().labels(&selector),
     };
-    follow(
-        watcher::watcher(api, config).default_backoff(),
-        kind,
-        &inventory,
-        &wake,
-        &*observer,
-    )
-    .await;
+    follow(source.watch(api, config), kind, &inventory, &wake, &*observer).await;
 }
 
 /// Takes every event of a watch stream into the inventory.

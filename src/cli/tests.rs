@@ -51,6 +51,7 @@ fn the_defaults_are_those_that_the_documentation_names() {
     assert_eq!(settings.listen.port(), 8080);
     assert_eq!(settings.request_timeout, Duration::from_secs(10));
     assert_eq!(settings.status_interval, Duration::from_secs(10));
+    assert_eq!(settings.relist_interval, Duration::from_secs(3600));
     assert_eq!(settings.shutdown_grace, Duration::from_secs(25));
     assert_eq!(settings.resources.accelerators, ["nvidia.com/gpu"]);
     assert_eq!(settings.resources.model, "inferenceservices.serving.kserve.io");

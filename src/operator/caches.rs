@@ -20,6 +20,7 @@ use crate::{
         clock::Clock,
         health::{GateHandle, Gates},
         metrics::Metrics,
+        source::Source,
     },
     tenant::{
         self,
@@ -68,7 +69,7 @@ pub(super) struct Caches<F> {
 impl Caches<()> {
     /// Starts every watch and waits until each kind that is served was listed.
     pub(super) async fn start(
-        client: Client,
+        source: Source,
         inventory: Arc<Inventory>,
         claims: Arc<Claims>,
         wake: mpsc::UnboundedSender<Box<str>>,
@@ -84,7 +85,7 @@ impl Caches<()> {
             claims_listed.send_replace(true);
         };
         tokio::spawn(claims::watch(
-            client.clone(),
+            source.clone(),
             claims,
             wake.clone(),
             metrics.clone(),
@@ -93,7 +94,7 @@ impl Caches<()> {
 
         let (report, mut reports) = mpsc::unbounded_channel();
         let watches = Watches {
-            client: client.clone(),
+            source: source.clone(),
             inventory,
             wake,
             metrics: metrics.clone(),
@@ -107,7 +108,7 @@ impl Caches<()> {
             watches.start(kind);
         }
         let model = settings.model_resource.clone();
-        let mut installed = Box::pin(served::installed(client.clone(), controller::optional_crds(&model)));
+        let mut installed = Box::pin(served::installed(source.clone(), controller::optional_crds(&model)));
         let first = installed
             .next()
             .await
@@ -118,7 +119,7 @@ impl Caches<()> {
             kinds: BTreeSet::new(),
         };
         for kind in wanted(&first) {
-            served::until_listed(&client, kind).await;
+            served::until_listed(&source.client, kind).await;
             waiting.insert(kind, closed_gate(gates, kind));
             optional.insert(kind, watches.start(kind));
             served.kinds.insert(kind);
@@ -194,7 +195,7 @@ fn report_missing(metrics: &Metrics, served: &Served) {
 
 #[derive(Clone)]
 struct Watches {
-    client: Client,
+    source: Source,
     inventory: Arc<Inventory>,
     wake: mpsc::UnboundedSender<Box<str>>,
     metrics: Arc<Metrics>,
@@ -204,13 +205,13 @@ struct Watches {
 impl Watches {
     fn start(&self, kind: Kind) -> AbortHandle {
         let Self {
-            client,
+            source,
             inventory,
             wake,
             ..
         } = self.clone();
         tokio::spawn(apply::watch::watch(
-            client,
+            source,
             kind,
             inventory,
             wake,
@@ -222,14 +223,14 @@ impl Watches {
     fn start_when_listed(&self, kind: Kind) -> AbortHandle {
         let this = self.clone();
         tokio::spawn(async move {
-            served::until_listed(&this.client, kind).await;
+            served::until_listed(&this.source.client, kind).await;
             let Self {
-                client,
+                source,
                 inventory,
                 wake,
                 ..
             } = this.clone();
-            apply::watch::watch(client, kind, inventory, wake, Arc::new(this)).await;
+            apply::watch::watch(source, kind, inventory, wake, Arc::new(this)).await;
         })
         .abort_handle()
     }

@@ -11,4 +11,5 @@ pub mod health;
 pub mod leader;
 pub mod metrics;
 pub mod shutdown;
+pub mod source;
 pub mod telemetry;

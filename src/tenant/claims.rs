@@ -7,12 +7,9 @@ use std::{
 
 use futures::StreamExt as _;
 use kube::{
-    Api, Client, Resource as _, ResourceExt as _,
+    Api, Resource as _, ResourceExt as _,
     core::DeserializeGuard,
-    runtime::{
-        WatchStreamExt as _,
-        watcher::{self, watcher},
-    },
+    runtime::{WatchStreamExt as _, watcher},
 };
 use tokio::sync::mpsc::UnboundedSender;
 
@@ -21,7 +18,7 @@ use crate::{
         names,
         v1alpha1::{TenantNamespace, TenantNamespaceStatus},
     },
-    runtime::metrics::Metrics,
+    runtime::{metrics::Metrics, source::Source},
 };
 
 /// A TenantNamespace, also one that cannot be read: what it asked for must not go for that.
@@ -106,15 +103,15 @@ fn upsert(claims: &mut ByNamespace, claim: DeserializeGuard<TenantNamespace>) ->
 
 /// Watches TenantNamespaces into `claims`, wakes the tenants that they concern, and calls `listed` when all are known.
 pub async fn watch(
-    client: Client,
+    source: Source,
     claims: Arc<Claims>,
     wake: UnboundedSender<Box<str>>,
     metrics: Arc<Metrics>,
     listed: impl Fn() + Send,
 ) {
-    let api = Api::<DeserializeGuard<TenantNamespace>>::all(client);
-    let events = watcher(api, watcher::Config::default())
-        .default_backoff()
+    let api = Api::<DeserializeGuard<TenantNamespace>>::all(source.client.clone());
+    let events = source
+        .watch(api, watcher::Config::default())
         .modify(|claim| claim.meta_mut().managed_fields = None);
     let mut events = std::pin::pin!(events);
     while let Some(event) = events.next().await {

@@ -10,14 +10,17 @@ use kube::{
         Controller, WatchStreamExt as _,
         controller::{Action, Config, Error as ControllerError},
         reflector::{ObjectRef, Store},
-        watcher::{self, watcher},
+        watcher,
     },
 };
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio_stream::wrappers::UnboundedReceiverStream;
 
-use super::{CONTROLLER, Context, Error, reconcile};
-use crate::{api::v1alpha1::Tenant, apply::custom};
+use super::{
+    CONTROLLER, Context, Error, reconcile,
+    uses::{News, Uses},
+};
+use crate::{api::v1alpha1::Tenant, apply::custom, runtime::source::Source};
 
 /// What wakes Tenants, besides themselves.
 pub struct Triggers<T> {
@@ -119,37 +122,26 @@ fn log(result: Outcome, context: &Context) {
     }
 }
 
-/// Watches Tenants into `writer`; tells `gone` of each that vanished and `used` of every template that is named, and
-/// sets `listed` when the store holds them all.
+/// Watches Tenants into `writer`; tells what came of it when the store holds it, and sets `listed` when it holds them all.
 ///
 /// Whoever else needs to know that asks `listed` and not the store: of two that wait for one store, kube wakes only the
 /// later, and the controller is one of them.
 pub fn tenants(
-    client: kube::Client,
+    source: Source,
     writer: kube::runtime::reflector::store::Writer<DeserializeGuard<Tenant>>,
-    used: impl Fn(&str) + Send + 'static,
-    gone: impl Fn(&str) + Send + 'static,
+    tell: impl Fn(News) + Send + 'static,
     listed: tokio::sync::watch::Sender<bool>,
 ) -> impl Stream<Item = Result<DeserializeGuard<Tenant>, watcher::Error>> + Send {
-    let api = kube::Api::<DeserializeGuard<Tenant>>::all(client);
-    watcher(api, watcher::Config::default())
-        .default_backoff()
+    let api = kube::Api::<DeserializeGuard<Tenant>>::all(source.client.clone());
+    let mut uses = Uses::default();
+    source
+        .watch(api, watcher::Config::default())
         .modify(|tenant| tenant.meta_mut().managed_fields = None)
-        .inspect(move |event| {
-            if let Ok(watcher::Event::Delete(tenant)) = event {
-                gone(&tenant.name_any());
-            }
-            if let Ok(
-                watcher::Event::Apply(DeserializeGuard(Ok(tenant)))
-                | watcher::Event::InitApply(DeserializeGuard(Ok(tenant)))
-                | watcher::Event::Delete(DeserializeGuard(Ok(tenant))),
-            ) = event
-            {
-                used(&tenant.spec.template_ref.name);
-            }
-        })
         .reflect(writer)
         .inspect(move |event| {
+            for news in event.iter().flat_map(|event| uses.take(event)) {
+                tell(news);
+            }
             if let Ok(watcher::Event::InitDone) = event {
                 listed.send_replace(true);
             }

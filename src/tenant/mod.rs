@@ -23,6 +23,7 @@ pub mod refusals;
 mod report;
 pub mod status;
 pub mod template_changes;
+pub mod uses;
 pub mod validate;
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
