@@ -346,6 +346,24 @@ async fn a_template_in_use_goes_with_its_last_tenant() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_template_that_its_last_tenant_has_left_counts_none_and_may_go() {
+    let admin = common::shared().await.admin().await.unwrap();
+    let (left, taken) = (common::name("left"), common::name("taken"));
+    for name in [&left, &taken] {
+        common::create_template(&admin, &template(name, spec(1, 10))).await;
+    }
+    common::create(&admin, &tenant(&left, &left).namespace("a").build()).await;
+    common::ready(&admin, &left).await;
+    common::counts_tenants(&admin, &left, 1).await;
+    change(&admin, &left, json!({ "templateRef": { "name": taken } })).await;
+    common::counts_tenants(&admin, &taken, 1).await;
+    common::counts_tenants(&admin, &left, 0).await;
+    let templates: Api<TenantTemplate> = Api::all(admin.clone());
+    templates.delete(&left, &DeleteParams::default()).await.unwrap();
+    common::gone(&templates, &left).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_protected_tenant_is_not_deleted() {
     let admin = common::shared().await.admin().await.unwrap();
     let name = common::name("safe");

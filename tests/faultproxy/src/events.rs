@@ -1,5 +1,7 @@
 //! A watch, event by event: the API server sends a line of JSON for each.
 
+use std::time::Duration;
+
 use http_body_util::{BodyExt as _, StreamBody};
 use hyper::body::{Bytes, Frame};
 use serde_json::{Value, json};
@@ -41,7 +43,8 @@ pub(crate) fn judged(watch: Asked, mut body: kube::client::Body, judge: impl Jud
             rest.extend_from_slice(&data);
             while let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
                 let line: Vec<u8> = rest.drain(..=end).collect();
-                let (lines, ends) = apply(&watch, line, &judge);
+                let Fate { delay, lines, ends } = fate(&watch, line, &judge);
+                tokio::time::sleep(delay).await;
                 for line in lines {
                     if sender.send(Ok(Frame::data(line.into()))).await.is_err() {
                         return;
@@ -56,23 +59,46 @@ pub(crate) fn judged(watch: Asked, mut body: kube::client::Body, judge: impl Jud
     StreamBody::new(ReceiverStream::new(receiver)).boxed_unsync()
 }
 
-/// What is sent instead of a line, and whether the watch ends then.
-fn apply(watch: &Asked, line: Vec<u8>, judge: &impl Judge) -> (Vec<Vec<u8>>, bool) {
+/// What becomes of a line.
+struct Fate {
+    delay: Duration,
+    /// What is sent instead.
+    lines: Vec<Vec<u8>>,
+    /// Whether the watch ends then.
+    ends: bool,
+}
+
+fn fate(watch: &Asked, line: Vec<u8>, judge: &impl Judge) -> Fate {
+    let mut fate = Fate {
+        delay: Duration::ZERO,
+        lines: Vec::new(),
+        ends: false,
+    };
     if !judge.is_needed() {
-        return (vec![line], false);
+        fate.lines = vec![line];
+        return fate;
     }
     let event: Value = serde_json::from_slice(&line).unwrap_or_default();
     match judge.action(&watch.of_event(&event)) {
-        Some(Action::Drop) => (Vec::new(), false),
-        Some(Action::Duplicate) => (vec![line.clone(), line], false),
+        Some(Action::Drop) => {}
+        Some(Action::Duplicate) => fate.lines = vec![line.clone(), line],
         Some(Action::Expire) => {
             let status = json!({
                 "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
                 "message": "too old resource version", "reason": "Expired", "code": 410,
             });
             let error = json!({ "type": "ERROR", "object": status });
-            (vec![format!("{error}\n").into_bytes()], true)
+            fate.lines = vec![format!("{error}\n").into_bytes()];
+            fate.ends = true;
         }
-        _ => (vec![line], false),
+        Some(Action::Cut) => fate.ends = true,
+        Some(Action::Delay(milliseconds)) => {
+            fate.delay = Duration::from_millis(milliseconds);
+            fate.lines = vec![line];
+        }
+        Some(Action::Reset | Action::Status(_) | Action::Hang | Action::Slow(_) | Action::Stale) | None => {
+            fate.lines = vec![line];
+        }
     }
+    fate
 }

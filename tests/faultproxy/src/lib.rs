@@ -25,7 +25,7 @@ mod state;
 use std::path::PathBuf;
 
 pub use asked::{Asked, Verb};
-pub use proxy::Proxy;
+pub use proxy::{Mark, Proxy};
 pub use rule::{Action, Match, Moment, Rule, RuleFile, Status, When};
 pub use state::Entry;
 

@@ -19,6 +19,7 @@ use kube::{
     Client, Config,
     config::{KubeConfigOptions, Kubeconfig},
 };
+use serde_json::Value;
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::watch,
@@ -29,7 +30,7 @@ use crate::{
     Action, Asked, Entry, Error, Moment, Rule, RuleFile, Status, Verb,
     answer::{self, Answer, BoxError},
     events::{Judge, judged},
-    state::State,
+    state::{State, text},
 };
 
 /// A running proxy; gone when dropped, with every connection through it.
@@ -38,6 +39,10 @@ pub struct Proxy {
     url: String,
     _server: JoinSet<()>,
 }
+
+/// A moment between two requests.
+#[derive(Clone, Debug)]
+pub struct Mark(u64);
 
 struct Shared {
     client: Client,
@@ -110,7 +115,14 @@ impl Proxy {
 
     /// Waits until so many requests hang at once.
     pub async fn until_held(&self, number: usize) {
-        self.shared.until(|state| state.held >= number).await;
+        self.shared
+            .until(|state| state.held.values().map(Vec::len).sum::<usize>() >= number)
+            .await;
+    }
+
+    /// The rules by which requests hang now, as JSON, in order of arrival.
+    pub fn held(&self) -> Vec<String> {
+        self.shared.state().held.values().flatten().cloned().collect()
     }
 
     /// Waits until nothing is under way but watches: what a sender that is gone has sent has come to its end too.
@@ -120,9 +132,22 @@ impl Proxy {
 
     /// Lets every request that hangs now go on.
     pub fn release(&self) {
+        let now = self.mark();
+        self.release_before(&now);
+    }
+
+    /// A moment, for [`Proxy::release_before`].
+    pub fn mark(&self) -> Mark {
+        let mut state = self.shared.state();
+        state.turn += 1;
+        Mark(state.turn)
+    }
+
+    /// Lets every request go on that came before this moment and hangs.
+    pub fn release_before(&self, mark: &Mark) {
         self.shared.change(|state| {
-            state.releases += 1;
-            state.held = 0;
+            state.released = state.released.max(mark.0);
+            state.held = state.held.split_off(&mark.0);
         });
     }
 }
@@ -180,7 +205,7 @@ impl Shared {
         let (head, body) = request.into_parts();
         let body = body.collect().await?.to_bytes();
         let asked = Asked::read(&head.method, &head.uri, &body);
-        let (place, rule) = self.state().arrive(&asked);
+        let (place, rule) = self.state().arrive(&asked, states_what_it_means(&asked, &body));
         if asked.verb == Verb::Watch {
             return Ok(self.carry(asked, place, rule, head, body).await?);
         }
@@ -203,40 +228,61 @@ impl Shared {
         head: Parts,
         body: Bytes,
     ) -> Result<Answer, Reset> {
+        let stale = matches!(&rule, Some(rule) if rule.action == Action::Stale);
+        let list = (asked.verb == Verb::List).then(|| head.uri.to_string());
         let (before, after) = match rule {
-            Some(rule) if rule.at == Moment::Before => (Some(rule.action), None),
-            Some(rule) => (None, Some(rule.action)),
-            None => (None, None),
+            Some(rule) if rule.at == Moment::Before => (Some(rule), None),
+            rule => (None, rule),
         };
         if let Some(answer) = self.meet(before).await? {
             return Ok(answer);
         }
         let answer = self.clone().forward(asked, head, body).await;
         self.state().answered(place, answer.status());
+        let answer = match list {
+            Some(uri) if answer.status() == StatusCode::OK => self.remember(uri, answer, stale).await,
+            _ => answer,
+        };
         let instead = self.meet(after).await?;
         Ok(instead.unwrap_or(answer))
     }
 
     /// Does what a rule says; gives the answer that it puts in the place of the API server's.
-    async fn meet(&self, action: Option<Action>) -> Result<Option<Answer>, Reset> {
-        match action {
-            Some(Action::Reset) => Err(Reset),
-            Some(Action::Status(status)) => Ok(Some(answer::status(&status, "a fault rule says so"))),
-            Some(Action::Hang) => {
-                let mut releases = 0;
+    async fn meet(&self, rule: Option<Rule>) -> Result<Option<Answer>, Reset> {
+        let Some(rule) = rule else { return Ok(None) };
+        let text = text(&rule);
+        match rule.action {
+            Action::Reset => Err(Reset),
+            Action::Status(status) => Ok(Some(answer::status(&status, "a fault rule says so"))),
+            Action::Hang => {
+                let mut turn = 0;
                 self.change(|state| {
-                    releases = state.releases;
-                    state.held += 1;
+                    turn = state.turn;
+                    state.held.entry(turn).or_default().push(text);
                 });
-                self.until(|state| state.releases > releases).await;
+                self.until(|state| state.released > turn).await;
                 Ok(None)
             }
-            Some(Action::Slow(milliseconds)) => {
+            Action::Slow(milliseconds) => {
                 tokio::time::sleep(Duration::from_millis(milliseconds)).await;
                 Ok(None)
             }
-            Some(Action::Drop | Action::Duplicate | Action::Expire) | None => Ok(None),
+            Action::Drop | Action::Duplicate | Action::Expire | Action::Cut | Action::Delay(_) | Action::Stale => {
+                Ok(None)
+            }
         }
+    }
+
+    /// Keeps a list for the next that asks for the same; a stale answer is the one that was kept before.
+    async fn remember(&self, uri: String, answer: Answer, stale: bool) -> Answer {
+        let (mut head, body) = answer.into_parts();
+        let fresh = match body.collect().await {
+            Ok(body) => body.to_bytes(),
+            Err(error) => return lost(&error.to_string()),
+        };
+        let kept = self.state().remember(uri, fresh.clone(), stale);
+        head.headers.remove(CONTENT_LENGTH);
+        Response::from_parts(head, answer::whole(kept.unwrap_or(fresh)))
     }
 
     async fn forward(self: Arc<Self>, asked: Asked, mut head: Parts, body: Bytes) -> Answer {
@@ -268,6 +314,20 @@ impl Judge for Arc<Shared> {
 
     fn action(&self, event: &Asked) -> Option<Action> {
         self.state().event(event).map(|rule| rule.action)
+    }
+}
+
+/// Whether a write can hit nothing but the version that its sender saw: by preconditions of a delete, by the
+/// resourceVersion of anything else. A create can, by its nature.
+fn states_what_it_means(asked: &Asked, body: &[u8]) -> bool {
+    let of = |pointer: &str| -> bool {
+        let body: Value = serde_json::from_slice(body).unwrap_or_default();
+        body.pointer(pointer).is_some_and(Value::is_string)
+    };
+    match asked.verb {
+        Verb::Create | Verb::Get | Verb::List | Verb::Watch => true,
+        Verb::Update | Verb::Patch => of("/metadata/resourceVersion"),
+        Verb::Delete => of("/preconditions/uid") && of("/preconditions/resourceVersion"),
     }
 }
 

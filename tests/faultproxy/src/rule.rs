@@ -108,6 +108,12 @@ pub enum Action {
     Duplicate,
     /// ERROR 410 comes in its place, and the watch ends.
     Expire,
+    /// The watch ends without a word in its place.
+    Cut,
+    /// The event comes so many milliseconds late, and all that follow it in its watch after it. 0 only notes it in the log.
+    Delay(u64),
+    /// A list is answered as the last one for the same was before.
+    Stale,
 }
 
 /// An error answer.
@@ -152,11 +158,14 @@ impl Rule {
             Action::Status(status) if !(400..600).contains(&status.code) => {
                 Err(format!("the status {} is no error", status.code))
             }
-            Action::Drop | Action::Duplicate | Action::Expire if self.matches.verbs != [Verb::Watch] => {
-                Err("drop, duplicate and expire are for events of watches: say verbs: [watch]".to_owned())
+            action if action.is_of_events() && self.matches.verbs != [Verb::Watch] => {
+                Err("drop, duplicate, expire, cut and delay are for events of watches: say verbs: [watch]".to_owned())
             }
             action if self.matches.event.is_some() && !action.is_of_events() => {
-                Err("event goes with drop, duplicate and expire only".to_owned())
+                Err("event goes with drop, duplicate, expire, cut and delay only".to_owned())
+            }
+            Action::Stale if self.matches.verbs != [Verb::List] => {
+                Err("stale is for lists: say verbs: [list]".to_owned())
             }
             _ => Ok(()),
         }
@@ -166,7 +175,10 @@ impl Rule {
 impl Action {
     /// Whether it is done to an event of a watch and not to a request.
     pub(crate) fn is_of_events(&self) -> bool {
-        matches!(self, Self::Drop | Self::Duplicate | Self::Expire)
+        match self {
+            Self::Drop | Self::Duplicate | Self::Expire | Self::Cut | Self::Delay(_) => true,
+            Self::Reset | Self::Status(_) | Self::Hang | Self::Slow(_) | Self::Stale => false,
+        }
     }
 }
 
@@ -218,6 +230,9 @@ rules:
 - { match: { except: [leases] }, when: { every: 3 }, at: before, action: reset }
 - { when: { from: 2 }, action: hang }
 - { match: { verbs: [watch], event: DELETED }, action: drop }
+- { match: { verbs: [watch] }, action: { delay: 3000 } }
+- { match: { verbs: [watch] }, action: cut }
+- { match: { verbs: [list] }, action: stale }
 ";
         let file = RuleFile::parse(text).unwrap();
         assert_eq!(file.rules[0].when, When::Nth(3));
@@ -250,6 +265,7 @@ rules:
             ("{ action: { status: { code: 200 } } }", "no error"),
             ("{ action: drop }", "verbs: [watch]"),
             ("{ action: reset, match: { event: ADDED } }", "event goes with"),
+            ("{ action: stale }", "verbs: [list]"),
         ] {
             let error = error(&format!("rules: [{{ action: hang }}, {rule}]"));
             assert!(error.contains("rule 2") && error.contains(why), "{error}");

@@ -1,8 +1,8 @@
 //! The rules, how often each matched, the log, and what is held.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
-use hyper::StatusCode;
+use hyper::{StatusCode, body::Bytes};
 
 use crate::{Asked, Rule, RuleFile};
 
@@ -11,12 +11,14 @@ use crate::{Asked, Rule, RuleFile};
 pub struct Entry {
     /// What was asked.
     pub asked: Asked,
-    /// How many requests for the very same came before it, and it.
+    /// How many requests for the very same came before it, and it; of an event, how many that a rule met.
     pub nth: u64,
     /// What the API server answered; `None` if it was never asked, or has not answered yet.
     pub status: Option<u16>,
     /// The rule that fired, as JSON.
     pub rule: Option<String>,
+    /// Of a write: whether it says which version it means, and so can hit no other.
+    pub guarded: bool,
 }
 
 #[derive(Default)]
@@ -25,12 +27,16 @@ pub(crate) struct State {
     rng: fastrand::Rng,
     nth: HashMap<Asked, u64>,
     log: Vec<Entry>,
-    /// Requests that hang.
-    pub(crate) held: usize,
+    /// The last answer to each list, by its path and query.
+    lists: HashMap<String, Bytes>,
+    /// Rules by which requests hang, by the turn in which these came.
+    pub(crate) held: BTreeMap<u64, Vec<String>>,
     /// Requests that are under way, those that hang among them; watches are not counted.
     pub(crate) under_way: usize,
-    /// Rises with every release.
-    pub(crate) releases: u64,
+    /// Rises with every mark.
+    pub(crate) turn: u64,
+    /// What came in an earlier turn hangs no longer.
+    pub(crate) released: u64,
 }
 
 impl State {
@@ -40,7 +46,7 @@ impl State {
     }
 
     /// Notes a request; gives its place in the log and the rule that fires.
-    pub(crate) fn arrive(&mut self, asked: &Asked) -> (usize, Option<Rule>) {
+    pub(crate) fn arrive(&mut self, asked: &Asked, guarded: bool) -> (usize, Option<Rule>) {
         let fired = self.fire(asked);
         let nth = self.nth.entry(asked.clone()).or_default();
         *nth += 1;
@@ -49,6 +55,7 @@ impl State {
             nth: *nth,
             status: None,
             rule: fired.as_ref().map(text),
+            guarded,
         });
         (self.log.len() - 1, fired)
     }
@@ -60,13 +67,22 @@ impl State {
     /// The rule that fires for an event; only then is the event in the log.
     pub(crate) fn event(&mut self, asked: &Asked) -> Option<Rule> {
         let fired = self.fire(asked)?;
+        let nth = self.nth.entry(asked.clone()).or_default();
+        *nth += 1;
         self.log.push(Entry {
             asked: asked.clone(),
-            nth: 1,
+            nth: *nth,
             status: None,
             rule: Some(text(&fired)),
+            guarded: true,
         });
         Some(fired)
+    }
+
+    /// Keeps what a list is answered; gives what was kept before, if that is asked for.
+    pub(crate) fn remember(&mut self, uri: String, fresh: Bytes, stale: bool) -> Option<Bytes> {
+        let before = self.lists.insert(uri, fresh);
+        before.filter(|_| stale)
     }
 
     fn fire(&mut self, asked: &Asked) -> Option<Rule> {
@@ -95,6 +111,6 @@ impl State {
     }
 }
 
-fn text(rule: &Rule) -> String {
+pub(crate) fn text(rule: &Rule) -> String {
     serde_json::to_string(rule).unwrap_or_default()
 }

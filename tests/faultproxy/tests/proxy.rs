@@ -45,10 +45,13 @@ impl Bench {
                         .map(|value| value.to_str().unwrap());
                     let line = format!("{} {} {}", request.method(), request.uri(), token.unwrap_or_default());
                     noted.lock().unwrap().push(line);
+                    let asked = noted.lock().unwrap().len();
                     let text = if request.uri().query() == Some("watch=true") {
-                        EVENTS
+                        EVENTS.to_owned()
+                    } else if request.uri().path() == "/api/v1/pods" {
+                        format!("{{\"asked\":{asked}}}")
                     } else {
-                        "{}"
+                        "{}".to_owned()
                     };
                     async move { Ok::<_, Infallible>(Response::new(Full::new(Bytes::from(text)))) }
                 });
@@ -70,11 +73,15 @@ impl Bench {
 
     /// Status, Retry-After and body, or the error.
     async fn ask(&self, method: &str, uri: &str) -> Result<(u16, String, String), kube::Error> {
+        self.send(method, uri, "{}").await
+    }
+
+    async fn send(&self, method: &str, uri: &str, body: &str) -> Result<(u16, String, String), kube::Error> {
         let request = Request::builder()
             .method(method)
             .uri(uri)
             .header("authorization", "Bearer mine")
-            .body(Body::from(b"{}".to_vec()))
+            .body(Body::from(body.as_bytes().to_vec()))
             .unwrap();
         let answer = self.client.send(request).await?;
         let wait = answer
@@ -155,11 +162,13 @@ async fn rules_change_while_it_runs() {
 }
 
 #[tokio::test]
-async fn events_of_watches_are_dropped_doubled_and_expired() {
+async fn events_of_watches_are_dropped_doubled_delayed_and_expired() {
     for (action, expected) in [
         ("drop", "ADDED"),
         ("duplicate", "ADDED DELETED DELETED"),
         ("expire", "ADDED ERROR"),
+        ("cut", "ADDED"),
+        ("{ delay: 1 }", "ADDED DELETED"),
     ] {
         let rule = format!("{{ match: {{ verbs: [watch], event: DELETED, name: x }}, action: {action} }}");
         let bench = Bench::new(&format!("rules: [{rule}]")).await;
@@ -174,6 +183,33 @@ async fn events_of_watches_are_dropped_doubled_and_expired() {
             })
             .collect();
         assert_eq!(types.join(" "), expected);
+    }
+}
+
+#[tokio::test]
+async fn a_stale_list_is_the_answer_that_came_before() {
+    let bench = Bench::new("rules: [{ match: { verbs: [list] }, when: { nth: 3 }, action: stale }]").await;
+    let mut answers = Vec::new();
+    for _ in 0..4 {
+        answers.push(bench.ask("GET", "/api/v1/pods").await.unwrap().2);
+    }
+    // The server counts what it is asked.
+    assert_eq!(answers[2], answers[1]);
+    assert_ne!(answers[3], answers[2]);
+}
+
+#[tokio::test]
+async fn the_log_tells_which_writes_say_what_they_mean() {
+    let bench = Bench::new("rules: []").await;
+    let sure = r#"{"preconditions":{"uid":"u","resourceVersion":"1"}}"#;
+    for (method, body, guarded) in [
+        ("DELETE", "{}", false),
+        ("DELETE", sure, true),
+        ("PUT", "{}", false),
+        ("PUT", r#"{"metadata":{"resourceVersion":"1"}}"#, true),
+    ] {
+        bench.send(method, QUOTA, body).await.unwrap();
+        assert_eq!(bench.proxy.log().last().unwrap().guarded, guarded, "{method} {body}");
     }
 }
 

@@ -45,38 +45,42 @@ async fn labelled(admin: &Client, selector: &str) -> BTreeMap<String, Value> {
 
 /// resourceVersions of every managed object, Tenant and TenantTemplate.
 pub async fn versions(admin: &Client) -> BTreeMap<String, String> {
+    let mut versions = versions_in(managed(admin).await);
+    let all = ListParams::default();
+    let tenants = Api::<Tenant>::all(admin.clone()).list(&all).await.unwrap();
+    versions.extend(tenants.iter().map(|tenant| version("Tenant", tenant)));
+    let templates = Api::<TenantTemplate>::all(admin.clone()).list(&all).await.unwrap();
+    versions.extend(templates.iter().map(|template| version("TenantTemplate", template)));
+    versions
+}
+
+/// As [`versions`], of one template and these tenants.
+pub async fn versions_of(admin: &Client, template: &str, tenants: &[&str]) -> BTreeMap<String, String> {
+    let mut versions = versions_in(managed_of(admin, tenants).await);
+    for tenant in tenants {
+        let tenant = Api::<Tenant>::all(admin.clone()).get(tenant).await.unwrap();
+        versions.extend([version("Tenant", &tenant)]);
+    }
+    let template = Api::<TenantTemplate>::all(admin.clone()).get(template).await.unwrap();
+    versions.extend([version("TenantTemplate", &template)]);
+    versions
+}
+
+fn versions_in(objects: BTreeMap<String, Value>) -> BTreeMap<String, String> {
     let version = |object: &Value| {
         object["metadata"]["resourceVersion"]
             .as_str()
             .unwrap_or_default()
             .to_owned()
     };
-    let mut versions: BTreeMap<_, _> = managed(admin)
-        .await
-        .iter()
-        .map(|(key, object)| (key.clone(), version(object)))
-        .collect();
-    for tenant in Api::<Tenant>::all(admin.clone())
-        .list(&ListParams::default())
-        .await
-        .unwrap()
-    {
-        versions.insert(
-            key("Tenant", "", &tenant.name_any()),
-            tenant.resource_version().unwrap(),
-        );
-    }
-    for template in Api::<TenantTemplate>::all(admin.clone())
-        .list(&ListParams::default())
-        .await
-        .unwrap()
-    {
-        versions.insert(
-            key("TenantTemplate", "", &template.name_any()),
-            template.resource_version().unwrap(),
-        );
-    }
-    versions
+    objects
+        .into_iter()
+        .map(|(key, object)| (key, version(&object)))
+        .collect()
+}
+
+fn version(kind: &str, object: &impl ResourceExt) -> (String, String) {
+    (key(kind, "", &object.name_any()), object.resource_version().unwrap())
 }
 
 /// What differs between two answers of [`versions`].

@@ -1,12 +1,13 @@
-//! A guard that cannot be written for a while.
+//! Guards that cannot be written for a while, each refused in each way.
 
 use std::collections::BTreeMap;
 
 use controlplane::Audit;
 use faultproxy::{Proxy, RuleFile};
 use k8s_openapi::api::{core::v1::ResourceQuota, rbac::v1::RoleBinding};
-use kube::{Api, ResourceExt, api::ListParams};
-use serde_json::json;
+use kube::{Api, Client, ResourceExt, api::ListParams};
+use serde_json::{Value, json};
+use tenantry::api::v1alpha1::Tenant;
 
 use super::runs::alone;
 use crate::common::{
@@ -17,67 +18,132 @@ use crate::common::{
     record::Record,
 };
 
-/// Plural and name of each guard, and the tenant that has to do without it.
+/// Plural and name of each guard, and a word for its tenants.
 const GUARDS: [(&str, &str, &str); 5] = [
-    ("limitranges", "tenantry", "no-limits"),
-    ("resourcequotas", "tenantry", "no-quota"),
-    ("networkpolicies", "tenantry-default-deny", "no-deny"),
-    ("networkpolicies", "tenantry-allow", "no-allow"),
-    ("tenantpolicies", "effective", "no-policy"),
+    ("limitranges", "tenantry", "limits"),
+    ("resourcequotas", "tenantry", "quota"),
+    ("networkpolicies", "tenantry-default-deny", "deny"),
+    ("networkpolicies", "tenantry-allow", "allow"),
+    ("tenantpolicies", "effective", "policy"),
 ];
 
-#[tokio::test(flavor = "multi_thread")]
-async fn while_any_one_guard_cannot_be_written_nobody_has_rights() {
-    let (lab, admin) = common::own(Audit::Metadata).await;
-    let record = Record::start(&admin).await;
-    let proxy = Proxy::start(lab.kubeconfig()).await.unwrap();
-    let rules = GUARDS.map(|(resource, name, tenant)| {
-        let guard = json!({ "resource": resource, "name": name, "namespace": format!("{tenant}-a") });
-        json!({ "match": guard, "action": { "status": { "code": 500 } } })
-    });
-    let rules = json!({ "rules": rules }).to_string();
-    proxy.set_rules(RuleFile::parse(&rules).unwrap());
-    let operator = lab.operator(alone(&proxy)).await.unwrap();
-    let spec = json!({ "tier": "Standard", "quotas": { "pods": 10 } });
-    common::create_template(&admin, &template("guarded", spec)).await;
-    for (.., name) in GUARDS {
-        common::create(&admin, &tenant(name, "guarded").owner("olga").namespace("a").build()).await;
+/// How each is refused.
+const CODES: [u16; 5] = [403, 404, 422, 500, 503];
+
+/// A tenant that has to do without one guard.
+struct Case {
+    tenant: String,
+    resource: &'static str,
+    guard: &'static str,
+    code: u16,
+}
+
+impl Case {
+    fn all() -> Vec<Self> {
+        let guards = GUARDS.into_iter();
+        guards
+            .flat_map(|(resource, guard, word)| {
+                CODES.map(|code| Self {
+                    tenant: format!("no-{word}-{code}"),
+                    resource,
+                    guard,
+                    code,
+                })
+            })
+            .collect()
     }
 
-    let tries = |(resource, guard, tenant): (&str, &str, &str)| {
+    fn namespace(&self) -> String {
+        format!("{}-a", self.tenant)
+    }
+
+    fn rule(&self) -> Value {
+        let guard = json!({ "resource": self.resource, "name": self.guard, "namespace": self.namespace() });
+        json!({ "match": guard, "action": { "status": { "code": self.code } } })
+    }
+
+    /// How often it was tried to write the guard.
+    fn tries(&self, proxy: &Proxy) -> usize {
         let log = proxy.log().into_iter().map(|entry| entry.asked);
-        let of_guard = log.filter(|asked| asked.resource == resource && asked.name == guard);
-        of_guard
-            .filter(|asked| asked.namespace == format!("{tenant}-a"))
-            .count()
-    };
-    let mut before = Vec::new();
-    for guard in GUARDS {
-        let quotas: Api<ResourceQuota> = Api::namespaced(admin.clone(), &format!("{}-a", guard.2));
+        log.filter(|asked| {
+            asked.resource == self.resource && asked.name == self.guard && asked.namespace == self.namespace()
+        })
+        .count()
+    }
+
+    /// Waits until all that does not depend on the guard stands; gives the tries until then.
+    async fn stands_without(&self, admin: &Client, proxy: &Proxy) -> usize {
+        let quotas: Api<ResourceQuota> = Api::namespaced(admin.clone(), &self.namespace());
         eventually("all other guards to stand", PATIENCE, || async {
             let quota = quotas.get_opt("tenantry").await.unwrap();
             let counted = quota.and_then(|quota| quota.status?.hard).is_some();
-            if counted || guard.0 == "resourcequotas" {
+            if counted || self.resource == "resourcequotas" {
                 Ok(())
             } else {
                 Err("the quota is not counted")
             }
         })
         .await;
-        before.push(tries(guard));
+        self.tries(proxy)
     }
-    for (guard, before) in GUARDS.into_iter().zip(before) {
+
+    /// What is wrong while the guard is missing.
+    async fn blames(&self, admin: &Client) -> Vec<String> {
+        let Self { tenant, code, .. } = self;
+        let mut blames = Vec::new();
+        let bindings: Api<RoleBinding> = Api::namespaced(admin.clone(), &self.namespace());
+        for right in bindings.list(&ListParams::default()).await.unwrap() {
+            blames.push(format!("{} stands in {tenant}", right.name_any()));
+        }
+        let found = Api::<Tenant>::all(admin.clone()).get(tenant).await.unwrap();
+        let conditions = found.status.unwrap_or_default().conditions;
+        let told = conditions
+            .iter()
+            .any(|condition| condition.reason == "ApplyFailed" && condition.message.contains(&code.to_string()));
+        let ready = conditions
+            .iter()
+            .any(|condition| condition.type_ == "Ready" && condition.status == "True");
+        if ready || !told {
+            blames.push(format!("{tenant} says {conditions:#?}"));
+        }
+        blames
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn while_any_one_guard_cannot_be_written_nobody_has_rights_and_the_tenant_says_why() {
+    let (lab, admin) = common::own(Audit::Metadata).await;
+    let record = Record::start(&admin).await;
+    let proxy = Proxy::start(lab.kubeconfig()).await.unwrap();
+    let cases = Case::all();
+    let rules: Vec<_> = cases.iter().map(Case::rule).collect();
+    let rules = json!({ "rules": rules }).to_string();
+    proxy.set_rules(RuleFile::parse(&rules).unwrap());
+    let operator = lab.operator(alone(&proxy)).await.unwrap();
+    let spec = json!({ "tier": "Standard", "quotas": { "pods": 10 } });
+    common::create_template(&admin, &template("guarded", spec)).await;
+    for Case { tenant: name, .. } in &cases {
+        common::create(&admin, &tenant(name, "guarded").owner("olga").namespace("a").build()).await;
+    }
+    // Whose guards are all written is not held up by the others.
+    common::create(&admin, &tenant("whole", "guarded").owner("olga").namespace("a").build()).await;
+    common::ready(&admin, "whole").await;
+
+    let mut before = Vec::new();
+    for case in &cases {
+        before.push(case.stands_without(&admin, &proxy).await);
+    }
+    let mut blames = Vec::new();
+    for (case, before) in cases.iter().zip(before) {
         // Each is a look at a namespace where nothing else is missing.
         eventually("the operator to try again and again", PATIENCE, || async {
-            let since = tries(guard) - before;
+            let since = case.tries(&proxy) - before;
             if since >= 2 { Ok(()) } else { Err(since) }
         })
         .await;
-        let bindings: Api<RoleBinding> = Api::namespaced(admin.clone(), &format!("{}-a", guard.2));
-        let rights = bindings.list(&ListParams::default()).await.unwrap().items;
-        let rights: Vec<_> = rights.iter().map(ResourceExt::name_any).collect();
-        assert_eq!(rights, [""; 0], "without {guard:?}");
+        blames.extend(case.blames(&admin).await);
     }
+    assert_eq!(blames, [""; 0]);
 
     proxy.set_rules(vec![]);
     common::all_ready(&admin).await;

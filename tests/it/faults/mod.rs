@@ -1,7 +1,8 @@
 //! What stays true when a request fails, is lost, comes late or is the last thing the operator did. A proxy between
 //! operator and API server breaks requests by rule; the API server's audit log and watches judge.
 //!
-//! `TENANTRY_FAULTS=all` runs every fault at every write (`make faults`), `killed` only kills, a path runs the rules of that file.
+//! `TENANTRY_FAULTS=all` runs every fault at every place (`make faults`), the name of a group only that, `pairs:<number>:<seed>` two faults at
+//! once, a path the rules of that file. Without it a fixed sample runs.
 
 #![allow(
     clippy::print_stdout,
@@ -19,7 +20,7 @@ use std::time::Duration;
 use faultproxy::{Action, Match, Moment, Rule, RuleFile, Status, Verb, When};
 
 use self::{
-    plan::{Choice, Fault, Plan, writes},
+    plan::{Choice, GROUPS, Plan, events, noting, writes},
     runs::{Stage, report},
     scenario::Cast,
 };
@@ -38,16 +39,16 @@ async fn after_any_single_fault_no_rule_is_broken_and_the_end_is_the_same() {
         };
         return report(&stage.run(vec![plan], &reference).await);
     }
-    let writes = writes(&stage.reference(reference.clone()).await, &reference);
-    println!("{} writes without any fault:", writes.len());
-    for write in &writes {
-        println!("  {write}");
-    }
+    let writes = writes(&stage.reference(reference.clone(), vec![]).await, &reference);
     assert!(writes.len() > 50, "the scenario writes more than that");
-    let answered = choice.plans(&reference, &writes, &Fault::ANSWERS, 18);
-    let mut verdicts = stage.run(answered, &reference).await;
-    let killed = choice.plans(&reference, &writes, &[Fault::Killed], 8);
-    verdicts.extend(stage.run(killed, &reference).await);
+    let events = events(&stage.reference(reference.clone(), vec![noting()]).await, &reference);
+    println!("{} writes and {} events without any fault", writes.len(), events.len());
+    let mut verdicts = stage.run(choice.pairs(&reference, &writes), &reference).await;
+    let (lives, ends): (Vec<_>, Vec<_>) = GROUPS.into_iter().partition(|group| group.lives);
+    for groups in [lives, ends] {
+        let plans = choice.plans(&groups, &reference, &writes, &events);
+        verdicts.extend(stage.run(plans, &reference).await);
+    }
     report(&verdicts);
 }
 
@@ -56,6 +57,11 @@ const STORM: Duration = Duration::from_secs(60);
 
 /// Three scenarios at once under rules that strike all of them, and then the calm.
 async fn storm(what: &str, rules: Vec<Rule>) {
+    storm_on(what, rules, &[]).await;
+}
+
+/// As [`storm`], of an operator with these flags.
+async fn storm_on(what: &str, rules: Vec<Rule>, flags: &[&str]) {
     let stage = Stage::new().await;
     let plans = (1..=3).map(|number| Plan {
         cast: Cast::new(number),
@@ -65,7 +71,12 @@ async fn storm(what: &str, rules: Vec<Rule>) {
     });
     let seed = 7;
     let (verdicts, log) = stage
-        .batch(plans.collect(), RuleFile { seed, rules }, tokio::time::sleep(STORM))
+        .batch(
+            plans.collect(),
+            RuleFile { seed, rules },
+            tokio::time::sleep(STORM),
+            flags,
+        )
         .await;
     let struck = log.iter().filter(|entry| entry.rule.is_some()).count();
     println!(
@@ -128,13 +139,45 @@ async fn watches_that_expire_and_repeat_themselves_break_no_rule() {
     storm("one of 50 events is a 410, one of five comes twice", rules).await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn an_operator_that_sees_an_old_state_destroys_nothing() {
+    let of = |verb, when, action| Rule {
+        matches: Match {
+            verbs: vec![verb],
+            ..Match::default()
+        },
+        when,
+        at: Moment::Before,
+        action,
+    };
+    let rules = vec![
+        of(Verb::List, When::Every(2), Action::Stale),
+        of(Verb::Watch, When::Probability(0.1), Action::Delay(2000)),
+    ];
+    storm_on(
+        "every second list is as the one before, one of ten events holds its watch up for 2 s; lists every 5 s",
+        rules,
+        &["--relist-interval=5s"],
+    )
+    .await;
+}
+
 #[test]
 fn an_unknown_choice_of_faults_is_named() {
     assert_eq!(Choice::read(""), Ok(Choice::Sample));
-    assert_eq!(Choice::read("all"), Ok(Choice::All));
-    assert_eq!(Choice::read("killed"), Ok(Choice::Killed));
+    assert_eq!(Choice::read("all"), Ok(Choice::All { part: 1, of: 1 }));
+    assert_eq!(Choice::read("all:2/4"), Ok(Choice::All { part: 2, of: 4 }));
+    let error = Choice::read("all:5/4").unwrap_err();
+    assert!(error.contains("all:1/4"), "{error}");
+    assert_eq!(Choice::read("killed"), Ok(Choice::Only("killed")));
+    assert_eq!(Choice::read("pairs:48:7"), Ok(Choice::Pairs { number: 48, seed: 7 }));
+    let error = Choice::read("pairs:many").unwrap_err();
+    assert!(error.contains("pairs:48:7"), "{error}");
     let error = Choice::read("everything").unwrap_err();
-    assert!(error.contains("everything") && error.contains("`all`"), "{error}");
+    assert!(
+        error.contains("everything") && error.contains("answers, late"),
+        "{error}"
+    );
     let folder = std::env::temp_dir().join(crate::common::name("tenantry-rules"));
     std::fs::write(&folder, "rules: [{ action: explode }]").unwrap();
     let error = Choice::read(folder.to_str().unwrap()).unwrap_err();

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use faultproxy::{Action, Asked, Entry, Match, Moment, Rule, RuleFile, Status, When};
+use faultproxy::{Action, Asked, Entry, Match, Moment, Rule, RuleFile, Status, Verb, When};
 
 use super::scenario::Cast;
 
@@ -11,30 +11,66 @@ use super::scenario::Cast;
 pub enum Fault {
     /// SIGKILL when the write is done and its answer is not there.
     Killed,
+    /// SIGKILL when the write was sent; it arrives when the next operator is at work.
+    KilledLate,
+    /// SIGTERM when the write is done and its answer is not there.
+    Terminated,
     ResetBefore,
     ResetAfter,
     Conflict,
+    Forbidden,
+    NotFound,
+    Invalid,
     Overload,
+    OverloadForADay,
     OverloadWithGarbage,
     InternalError,
     Unavailable,
     TimeoutBefore,
     TimeoutAfter,
+    /// It arrives when its sender has given up.
+    LateBefore,
+    /// Its answer comes when its sender has given up.
+    LateAfter,
+    /// The event never comes.
+    Dropped,
+    /// 410 comes in the event's place.
+    Expired,
+    /// The watch ends where the event should come.
+    Cut,
+    /// The event and all after it in its watch come late.
+    Delayed,
 }
 
+/// `--request-timeout` of an operator that gives up before a late answer comes.
+pub const IMPATIENT: &str = "--request-timeout=5s";
+
+/// Longer than that, in milliseconds.
+const LATE: u64 = 6000;
+
+/// How late an event comes, in milliseconds.
+const BEHIND: u64 = 3000;
+
 impl Fault {
-    /// All but [`Fault::Killed`].
-    pub const ANSWERS: [Self; 9] = [
+    /// Answers to requests: neighbours notice nothing.
+    pub const ANSWERS: [Self; 13] = [
         Self::ResetBefore,
         Self::ResetAfter,
         Self::Conflict,
+        Self::Forbidden,
+        Self::NotFound,
+        Self::Invalid,
         Self::Overload,
+        Self::OverloadForADay,
         Self::OverloadWithGarbage,
         Self::InternalError,
         Self::Unavailable,
         Self::TimeoutBefore,
         Self::TimeoutAfter,
     ];
+
+    /// Those of events.
+    pub const EVENTS: [Self; 4] = [Self::Dropped, Self::Expired, Self::Cut, Self::Delayed];
 
     fn parts(self) -> (Moment, Action) {
         let status = |code, retry_after: Option<&str>| {
@@ -44,17 +80,58 @@ impl Fault {
             })
         };
         match self {
-            // Whoever runs the plan kills when something hangs.
-            Self::Killed => (Moment::After, Action::Hang),
+            // Whoever runs the plan ends the operator when something hangs.
+            Self::Killed | Self::Terminated => (Moment::After, Action::Hang),
+            Self::KilledLate => (Moment::Before, Action::Hang),
             Self::ResetBefore => (Moment::Before, Action::Reset),
             Self::ResetAfter => (Moment::After, Action::Reset),
             Self::Conflict => (Moment::Before, status(409, None)),
+            Self::Forbidden => (Moment::Before, status(403, None)),
+            Self::NotFound => (Moment::Before, status(404, None)),
+            Self::Invalid => (Moment::Before, status(422, None)),
             Self::Overload => (Moment::Before, status(429, Some("1"))),
+            Self::OverloadForADay => (Moment::Before, status(429, Some("86400"))),
             Self::OverloadWithGarbage => (Moment::Before, status(429, Some("when I am ready"))),
             Self::InternalError => (Moment::Before, status(500, None)),
             Self::Unavailable => (Moment::Before, status(503, None)),
             Self::TimeoutBefore => (Moment::Before, status(504, None)),
             Self::TimeoutAfter => (Moment::After, status(504, None)),
+            Self::LateBefore => (Moment::Before, Action::Slow(LATE)),
+            Self::LateAfter => (Moment::After, Action::Slow(LATE)),
+            Self::Dropped => (Moment::Before, Action::Drop),
+            Self::Expired => (Moment::Before, Action::Expire),
+            Self::Cut => (Moment::Before, Action::Cut),
+            Self::Delayed => (Moment::Before, Action::Delay(BEHIND)),
+        }
+    }
+
+    /// Whether the write that it strikes may come a second time though it was done: its sender cannot know.
+    fn hides_what_was_done(self) -> bool {
+        match self {
+            Self::KilledLate
+            | Self::ResetAfter
+            | Self::TimeoutAfter
+            | Self::LateBefore
+            | Self::LateAfter => true,
+            // One that starts anew looks first.
+            Self::Killed
+            | Self::Terminated
+            | Self::ResetBefore
+            | Self::Conflict
+            | Self::Forbidden
+            | Self::NotFound
+            | Self::Invalid
+            | Self::Overload
+            | Self::OverloadForADay
+            | Self::OverloadWithGarbage
+            | Self::InternalError
+            | Self::Unavailable
+            | Self::TimeoutBefore
+            // Of what an event told.
+            | Self::Dropped
+            | Self::Expired
+            | Self::Cut
+            | Self::Delayed => false,
         }
     }
 }
@@ -63,15 +140,27 @@ impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
             Self::Killed => "killed after",
+            Self::KilledLate => "killed, arrives at the next one's time",
+            Self::Terminated => "SIGTERM after",
             Self::ResetBefore => "reset before",
             Self::ResetAfter => "reset after",
             Self::Conflict => "409 before",
+            Self::Forbidden => "403 before",
+            Self::NotFound => "404 before",
+            Self::Invalid => "422 before",
             Self::Overload => "429, Retry-After: 1",
+            Self::OverloadForADay => "429, Retry-After: 86400",
             Self::OverloadWithGarbage => "429, Retry-After: garbage",
             Self::InternalError => "500 before",
             Self::Unavailable => "503 before",
             Self::TimeoutBefore => "504 before",
             Self::TimeoutAfter => "504 after",
+            Self::LateBefore => "arrives after its deadline",
+            Self::LateAfter => "answered after its deadline",
+            Self::Dropped => "event dropped",
+            Self::Expired => "410 for an event",
+            Self::Cut => "watch ends at an event",
+            Self::Delayed => "event 3 s late",
         })
     }
 }
@@ -107,10 +196,35 @@ impl Write {
     }
 }
 
-/// Whether it is a write of the scenario; events are told of and kept by nobody, so nothing depends on them.
+/// The events of watches, likewise, of a run in which each was noted.
+pub fn events(log: &[Entry], cast: &Cast) -> Vec<Write> {
+    log.iter()
+        .filter(|entry| !entry.asked.event.is_empty() && is_of(&entry.asked, cast))
+        .map(Write::of)
+        .collect()
+}
+
+/// Notes every event of a watch.
+pub fn noting() -> Rule {
+    Rule {
+        matches: Match {
+            verbs: vec![Verb::Watch],
+            ..Match::default()
+        },
+        when: When::Always,
+        at: Moment::Before,
+        action: Action::Delay(0),
+    }
+}
+
+/// Whether it is a write of the scenario.
 fn concerns(asked: &Asked, cast: &Cast) -> bool {
-    let mine = asked.name.contains(&cast.id) || asked.namespace.contains(&cast.id);
-    asked.is_write() && mine && asked.resource != "events"
+    asked.is_write() && is_of(asked, cast)
+}
+
+/// Events (the objects) are told of and kept by nobody, so nothing depends on them.
+fn is_of(asked: &Asked, cast: &Cast) -> bool {
+    (asked.name.contains(&cast.id) || asked.namespace.contains(&cast.id)) && asked.resource != "events"
 }
 
 /// One scenario with its faults.
@@ -135,6 +249,7 @@ impl Plan {
             subresource: Some(asked.subresource.clone()),
             namespace: Some(reference.renamed(&asked.namespace, &cast)),
             name: Some(reference.renamed(&asked.name, &cast)),
+            event: Some(asked.event.clone()).filter(|event| !event.is_empty()),
             ..Match::default()
         };
         let when = When::Nth(write.nth);
@@ -151,16 +266,22 @@ impl Plan {
         }
     }
 
-    /// Whether the write that it strikes may come again though it was done: its sender cannot know. One that starts anew can.
+    /// Whether it struck a write of this object, which may come again for that.
     pub fn excuses(&self, resource: &str, namespace: &str, name: &str) -> bool {
-        self.rules.iter().any(|rule| {
-            let is = |wanted: &Option<String>, found: &str| wanted.as_ref().is_none_or(|wanted| wanted == found);
-            rule.at == Moment::After
-                && rule.action != Action::Hang
-                && is(&rule.matches.resource, resource)
-                && is(&rule.matches.namespace, namespace)
-                && is(&rule.matches.name, name)
-        })
+        let is = |wanted: &Option<String>, found: &str| wanted.as_ref().is_none_or(|wanted| wanted == found);
+        // Of a rule file it is not known.
+        self.fault.is_none_or(Fault::hides_what_was_done)
+            && self.rules.iter().any(|rule| {
+                is(&rule.matches.resource, resource)
+                    && is(&rule.matches.namespace, namespace)
+                    && is(&rule.matches.name, name)
+            })
+    }
+
+    /// Its rules as the proxy's log has them.
+    pub fn rule_texts(&self) -> Vec<String> {
+        let rules = self.rules.iter();
+        rules.map(|rule| serde_json::to_string(rule).unwrap()).collect()
     }
 
     /// The rule file that replays it.
@@ -170,14 +291,68 @@ impl Plan {
     }
 }
 
+/// Faults with a word for `TENANTRY_FAULTS`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Group {
+    pub name: &'static str,
+    pub faults: &'static [Fault],
+    /// Plans of a sample.
+    sample: usize,
+    /// Whether the operator goes through them alive: then they are tried beside each other.
+    pub lives: bool,
+}
+
+/// Every group.
+pub const GROUPS: [Group; 6] = [
+    Group {
+        name: "answers",
+        faults: &Fault::ANSWERS,
+        sample: 20,
+        lives: true,
+    },
+    Group {
+        name: "late",
+        faults: &[Fault::LateBefore, Fault::LateAfter],
+        sample: 6,
+        lives: true,
+    },
+    Group {
+        name: "events",
+        faults: &Fault::EVENTS,
+        sample: 12,
+        lives: true,
+    },
+    Group {
+        name: "killed",
+        faults: &[Fault::Killed],
+        sample: 5,
+        lives: false,
+    },
+    Group {
+        name: "killed-late",
+        faults: &[Fault::KilledLate],
+        sample: 4,
+        lives: false,
+    },
+    Group {
+        name: "terminated",
+        faults: &[Fault::Terminated],
+        sample: 4,
+        lives: false,
+    },
+];
+
 /// Which plans are run.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Choice {
-    /// The same few each time.
+    /// The same few of each group each time.
     Sample,
-    All,
-    /// The operator killed after every write, and nothing else.
-    Killed,
+    /// All of each group; of so many parts this one, from 1.
+    All { part: usize, of: usize },
+    /// All of this group.
+    Only(&'static str),
+    /// So many pairs of faults, drawn by this seed.
+    Pairs { number: usize, seed: u64 },
     /// Those of a rule file.
     Replay(RuleFile),
 }
@@ -190,14 +365,41 @@ impl Choice {
     }
 
     pub fn read(word: &str) -> Result<Self, String> {
+        if let Some(group) = GROUPS.iter().find(|group| group.name == word) {
+            return Ok(Self::Only(group.name));
+        }
+        if let Some(rest) = word.strip_prefix("pairs:") {
+            let mut numbers = rest.split(':').map(str::parse::<u64>);
+            return match (numbers.next(), numbers.next(), numbers.next()) {
+                (Some(Ok(number)), Some(Ok(seed)), None) => Ok(Self::Pairs {
+                    number: usize::try_from(number).unwrap_or(usize::MAX),
+                    seed,
+                }),
+                _ => Err(format!(
+                    "TENANTRY_FAULTS={word} is not pairs:<number>:<seed>, such as pairs:48:7"
+                )),
+            };
+        }
+        if let Some(rest) = word.strip_prefix("all:") {
+            let numbers = rest
+                .split_once('/')
+                .and_then(|(part, of)| Some((part.parse().ok()?, of.parse().ok()?)));
+            return match numbers {
+                Some((part, of)) if 0 < part && part <= of => Ok(Self::All { part, of }),
+                _ => Err(format!(
+                    "TENANTRY_FAULTS={word} is not all:<part>/<parts>, such as all:1/4"
+                )),
+            };
+        }
         match word {
             "" => Ok(Self::Sample),
-            "all" => Ok(Self::All),
-            "killed" => Ok(Self::Killed),
+            "all" => Ok(Self::All { part: 1, of: 1 }),
             path => {
+                let names: Vec<_> = GROUPS.iter().map(|group| group.name).collect();
                 let text = std::fs::read_to_string(path).map_err(|error| {
                     format!(
-                        "TENANTRY_FAULTS={path} is neither `all` nor `killed` nor a rule file that can be read: {error}"
+                        "TENANTRY_FAULTS={path} is none of all, all:<part>/<parts>, {}, pairs:<number>:<seed>, nor a rule file that can be read: {error}",
+                        names.join(", ")
                     )
                 })?;
                 let file = RuleFile::parse(&text).map_err(|error| format!("TENANTRY_FAULTS={path}: {error}"))?;
@@ -206,27 +408,62 @@ impl Choice {
         }
     }
 
-    /// The plans of these faults over these writes.
-    pub fn plans(&self, reference: &Cast, writes: &[Write], faults: &[Fault], sample: usize) -> Vec<Plan> {
-        let all: Vec<(Fault, &Write)> = faults
+    /// The plans of some groups: each fault at each write, or at each event of a watch.
+    pub fn plans(&self, groups: &[Group], reference: &Cast, writes: &[Write], events: &[Write]) -> Vec<Plan> {
+        let mut chosen: Vec<(Fault, &Write)> = groups
             .iter()
-            .flat_map(|fault| writes.iter().map(|write| (*fault, write)))
+            .flat_map(|group| {
+                let places = if group.faults == Fault::EVENTS { events } else { writes };
+                self.of_group(group, places)
+            })
             .collect();
-        let mut chosen: Vec<usize> = match self {
-            Self::Replay(_) => Vec::new(),
-            Self::All => (0..all.len()).collect(),
-            Self::Killed => {
-                let killed = |index: &usize| all[*index].0 == Fault::Killed;
-                (0..all.len()).filter(killed).collect()
-            }
-            // Evenly: each fault and each phase has its part.
-            Self::Sample => (0..sample).map(|n| (2 * n + 1) * all.len() / (2 * sample)).collect(),
-        };
         // A run that is cut short has tried some of each; the seed is no choice, only fixed.
         fastrand::Rng::with_seed(7).shuffle(&mut chosen);
+        if let Self::All { part, of } = self {
+            chosen = chosen.into_iter().skip(part - 1).step_by(*of).collect();
+        }
         let chosen = chosen.into_iter().enumerate();
         chosen
-            .map(|(place, index)| Plan::single(place + 1, reference, all[index].1, all[index].0))
+            .map(|(number, (fault, place))| Plan::single(number + 1, reference, place, fault))
+            .collect()
+    }
+
+    fn of_group<'a>(&self, group: &Group, places: &'a [Write]) -> Vec<(Fault, &'a Write)> {
+        let all = group.faults.iter();
+        let all: Vec<_> = all
+            .flat_map(|fault| places.iter().map(|place| (*fault, place)))
+            .collect();
+        match self {
+            Self::All { .. } => all,
+            Self::Only(name) if *name == group.name => all,
+            Self::Only(_) | Self::Pairs { .. } | Self::Replay(_) => Vec::new(),
+            // Evenly: each fault and each phase has its part.
+            Self::Sample => (0..group.sample)
+                .map(|n| all[(2 * n + 1) * all.len() / (2 * group.sample)])
+                .collect(),
+        }
+    }
+
+    /// The pairs that were asked for: two faults of answers, each at a write of its own.
+    pub fn pairs(&self, reference: &Cast, writes: &[Write]) -> Vec<Plan> {
+        let Self::Pairs { number, seed } = *self else {
+            return Vec::new();
+        };
+        let mut rng = fastrand::Rng::with_seed(seed);
+        (1..=number)
+            .map(|number| {
+                let mut single = || {
+                    let fault = Fault::ANSWERS[rng.usize(..Fault::ANSWERS.len())];
+                    Plan::single(number, reference, &writes[rng.usize(..writes.len())], fault)
+                };
+                let (first, second) = (single(), single());
+                Plan {
+                    what: format!("{}; {}", first.what, second.what),
+                    fault: None,
+                    rules: [first.rules, second.rules].concat(),
+                    cast: first.cast,
+                }
+            })
             .collect()
     }
 }

@@ -1,15 +1,16 @@
 //! Runs plans, many at once, each with tenants of its own, and judges what the API server saw.
 
-use std::{any::Any, collections::BTreeMap, future::pending, pin::pin};
+use std::{any::Any, collections::BTreeMap, future::pending, io::Write as _, pin::pin};
 
-use faultproxy::{Entry, Proxy, RuleFile};
+use faultproxy::{Entry, Proxy, Rule, RuleFile};
 use futures::FutureExt as _;
 use kube::Client;
 use lab::{Lab, Operator, OperatorOptions};
+use serde_json::json;
 use tokio::task::JoinSet;
 
 use super::{
-    plan::{Fault, Plan},
+    plan::{Fault, IMPATIENT, Plan},
     scenario::{Cast, Player, Story, grants},
 };
 use crate::common::{
@@ -46,6 +47,19 @@ pub struct Stage {
     olga: Client,
 }
 
+/// Adds a line of JSON for each to a file, so that a run that is cut short is not lost.
+fn note(verdicts: &[Verdict]) {
+    let path = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("faults.jsonl");
+    let mut file = std::fs::File::options().create(true).append(true).open(path).unwrap();
+    for verdict in verdicts {
+        let line = json!({
+            "fault": verdict.plan.fault.map(|fault| fault.to_string()), "plan": verdict.plan.what, "struck": verdict.fired,
+            "violations": verdict.violations, "stuck": verdict.stuck,
+        });
+        writeln!(file, "{line}").unwrap();
+    }
+}
+
 /// Who may talk to the proxy, and how it is started.
 pub fn through(proxy: &Proxy, options: OperatorOptions) -> OperatorOptions {
     OperatorOptions {
@@ -59,6 +73,23 @@ pub fn alone(proxy: &Proxy) -> OperatorOptions {
     through(proxy, common::binary().arg("--leader-elect=false"))
 }
 
+/// What the operator of a batch needs to meet its faults.
+fn prepared(proxy: &Proxy, plans: &[Plan]) -> OperatorOptions {
+    let has = |faults: &[Fault]| {
+        plans
+            .iter()
+            .any(|plan| plan.fault.is_some_and(|fault| faults.contains(&fault)))
+    };
+    let mut options = alone(proxy);
+    if has(&[Fault::LateBefore, Fault::LateAfter]) {
+        options = options.arg(IMPATIENT);
+    }
+    if has(&[Fault::Dropped]) {
+        options = options.arg("--relist-interval=10s");
+    }
+    options
+}
+
 impl Stage {
     pub async fn new() -> Self {
         let (lab, admin) = common::own_in_a_hurry(controlplane::Audit::Metadata).await;
@@ -67,14 +98,14 @@ impl Stage {
     }
 
     /// The log of a run without any fault, which must be without blame.
-    pub async fn reference(&self, cast: Cast) -> Vec<Entry> {
+    pub async fn reference(&self, cast: Cast, rules: Vec<Rule>) -> Vec<Entry> {
         let plan = Plan {
             cast,
             what: "no fault".to_owned(),
             fault: None,
             rules: Vec::new(),
         };
-        let (verdicts, log) = self.batch(vec![plan], RuleFile::default(), pending()).await;
+        let (verdicts, log) = self.batch(vec![plan], rules.into(), pending(), &[]).await;
         for verdict in verdicts {
             assert!(verdict.is_good(), "without any fault: {verdict:#?}");
         }
@@ -87,7 +118,7 @@ impl Stage {
         let total = plans.len();
         for batch in plans.chunks(TOGETHER) {
             let rules = batch.iter().flat_map(|plan| plan.rules.clone()).collect::<Vec<_>>();
-            let more = self.batch(batch.to_vec(), rules.into(), pending()).await.0;
+            let more = self.batch(batch.to_vec(), rules.into(), pending(), &[]).await.0;
             for Verdict {
                 plan,
                 violations,
@@ -101,24 +132,33 @@ impl Stage {
                     plan.replay(reference)
                 );
             }
+            note(&more);
             verdicts.extend(more);
-            println!("{} of {total} plans run", verdicts.len());
+            let bad = verdicts.iter().filter(|verdict| !verdict.is_good()).count();
+            println!(
+                "{} of {total} plans run, {bad} of them with a fault of ours",
+                verdicts.len()
+            );
         }
         verdicts
     }
 
-    /// Runs plans at once, under these rules until `calm`; gives the proxy's log too.
+    /// Runs plans at once, under these rules until `calm`, under an operator with these flags; gives the proxy's log too.
     pub async fn batch(
         &self,
         plans: Vec<Plan>,
         rules: RuleFile,
         calm: impl Future<Output = ()>,
+        flags: &[&str],
     ) -> (Vec<Verdict>, Vec<Entry>) {
         let since = audit::mark(&self.lab, &self.admin).await;
         let record = Record::start(&self.admin).await;
         let proxy = Proxy::start(self.lab.kubeconfig()).await.unwrap();
         proxy.set_rules(rules);
-        let operator = self.lab.operator(alone(&proxy)).await.unwrap();
+        let options = flags
+            .iter()
+            .fold(prepared(&proxy, &plans), |options, flag| options.arg(*flag));
+        let operator = self.lab.operator(options.clone()).await.unwrap();
 
         let mut stories = JoinSet::new();
         for (place, plan) in plans.iter().enumerate() {
@@ -130,7 +170,7 @@ impl Stage {
             stories.spawn(async move { (place, tokio::spawn(async move { player.play().await }).await) });
         }
         let mut ends: BTreeMap<usize, Result<Story, String>> = BTreeMap::new();
-        let mut operator = Some(operator);
+        let (mut operator, mut blames) = (Some(operator), Vec::new());
         let mut calm = pin!(calm.fuse());
         while ends.len() < plans.len() {
             tokio::select! {
@@ -139,10 +179,15 @@ impl Stage {
                     ends.insert(place, story.map_err(|error| message(error.into_panic())));
                 }
                 () = &mut calm => proxy.set_rules(vec![]),
-                () = proxy.until_held(1) => operator = Some(self.restart(&proxy, operator.take()).await),
+                () = proxy.until_held(1) => {
+                    let old = operator.take().expect("it runs");
+                    let by = held(&proxy, &plans);
+                    let new = self.succeed(&proxy, old, by, options.clone(), &mut blames).await;
+                    operator = Some(new);
+                }
             }
         }
-        let ended = self.end(operator).await;
+        blames.extend(end(operator.expect("it runs")).await);
 
         audit::mark(&self.lab, &self.admin).await;
         let steps = record.steps(&self.admin).await;
@@ -151,33 +196,73 @@ impl Stage {
         let log = proxy.log();
         let verdicts = plans.into_iter().zip(ends.into_values()).map(|(plan, end)| {
             let mut verdict = judge(plan, end, &steps, &events, &log);
-            verdict.violations.extend(ended.clone());
+            verdict.violations.extend(blames.clone());
             verdict
         });
         (verdicts.collect(), log)
     }
 
-    /// Kills the operator while the answer to a write hangs, and starts the next when all that was sent is done.
-    async fn restart(&self, proxy: &Proxy, operator: Option<Operator>) -> Operator {
-        operator.expect("it runs").kill();
-        loop {
-            proxy.release();
-            tokio::select! {
-                () = proxy.until_idle() => break,
-                // Of another plan: it too was done, and its sender was killed.
-                () = proxy.until_held(1) => {}
+    /// Ends the operator while a write hangs, and starts the next.
+    async fn succeed(
+        &self,
+        proxy: &Proxy,
+        old: Operator,
+        by: Option<Fault>,
+        options: OperatorOptions,
+        blames: &mut Vec<String>,
+    ) -> Operator {
+        match by {
+            Some(Fault::Terminated) => {
+                let mut ended = pin!(end(old));
+                loop {
+                    proxy.release();
+                    tokio::select! {
+                        blame = &mut ended => {
+                            blames.extend(blame);
+                            break;
+                        }
+                        // Of another plan: it too is done before it is told of.
+                        () = proxy.until_held(1) => {}
+                    }
+                }
+                self.lab.operator(options).await.unwrap()
+            }
+            Some(Fault::KilledLate) => {
+                old.kill();
+                let sent = proxy.mark();
+                let new = self.lab.operator(options).await.unwrap();
+                proxy.release_before(&sent);
+                new
+            }
+            _ => {
+                old.kill();
+                loop {
+                    proxy.release();
+                    tokio::select! {
+                        () = proxy.until_idle() => break,
+                        // Of another plan: it too was done, and its sender was killed.
+                        () = proxy.until_held(1) => {}
+                    }
+                }
+                self.lab.operator(options).await.unwrap()
             }
         }
-        self.lab.operator(alone(proxy)).await.unwrap()
     }
+}
 
-    /// What is to blame in how the operator itself ended.
-    async fn end(&self, operator: Option<Operator>) -> Option<String> {
-        let operator = operator.expect("it runs");
-        let panicked = operator.log_text().contains("panicked");
-        let status = operator.stop().await.unwrap();
-        (panicked || !status.success()).then(|| format!("the operator ended with {status}, panicked: {panicked}"))
-    }
+/// The fault of the plan whose write hangs first.
+fn held(proxy: &Proxy, plans: &[Plan]) -> Option<Fault> {
+    let held = proxy.held().into_iter().next()?;
+    let plan = plans.iter().find(|plan| plan.rule_texts().contains(&held))?;
+    plan.fault
+}
+
+/// Asks the operator to end; gives what is to blame in how it did.
+async fn end(operator: Operator) -> Option<String> {
+    let log = operator.log().to_owned();
+    let status = operator.stop().await.unwrap();
+    let panicked = std::fs::read_to_string(log).is_ok_and(|text| text.contains("panicked"));
+    (panicked || !status.success()).then(|| format!("the operator ended with {status}, panicked: {panicked}"))
 }
 
 fn message(panic: Box<dyn Any + Send>) -> String {
@@ -203,11 +288,13 @@ fn judge(plan: Plan, end: Result<Story, String>, steps: &[Step], events: &[Event
             && !plan.excuses(&event.resource, &event.namespace, &event.name)
     });
     violations.extend(repeated_creates(mine));
-    let rules: Vec<String> = plan
-        .rules
+    let own = |entry: &&Entry| entry.asked.name.contains(id) || entry.asked.namespace.contains(id);
+    let unsure = log
         .iter()
-        .map(|rule| serde_json::to_string(rule).unwrap())
-        .collect();
+        .filter(own)
+        .filter(|entry| !entry.guarded && entry.asked.resource != "events");
+    violations.extend(unsure.map(|entry| format!("could have hit what its sender never saw: {}", entry.asked)));
+    let rules = plan.rule_texts();
     let fired = log
         .iter()
         .filter_map(|entry| entry.rule.as_ref())

@@ -20,8 +20,8 @@ use crate::common::{
 };
 
 /// Pods that the template grants, and what it grants for a while.
-const GRANT: i64 = 16;
-const LOW: i64 = 8;
+const GRANT: i64 = 15;
+const LOW: i64 = 6;
 /// Pods that one namespace comes to use, which is more than its share.
 const CROWD: usize = 6;
 
@@ -46,7 +46,7 @@ impl Cast {
         }
     }
 
-    /// The tenant with four namespaces.
+    /// The tenant with three namespaces.
     fn wide(&self) -> String {
         format!("wide-{}", self.id)
     }
@@ -120,11 +120,13 @@ impl Player {
     pub async fn play(&self) -> Story {
         let Self { cast, admin, .. } = self;
         let (wide, single) = (cast.wide(), cast.single());
-        let four = ["a", "b", "c", "d"];
+        let three = ["a", "b", "c"];
         common::create_template(admin, &cast.template()).await;
-        let first = four.iter().fold(tenant(&wide, &cast.id).owner("olga"), |tenant, name| {
-            tenant.namespace(name)
-        });
+        let first = three
+            .iter()
+            .fold(tenant(&wide, &cast.id).owner("olga"), |tenant, name| {
+                tenant.namespace(name)
+            });
         common::create(admin, &first.build()).await;
         common::create(
             admin,
@@ -133,32 +135,33 @@ impl Player {
         .await;
         self.ready(&wide).await;
         self.ready(&single).await;
-        self.shares(&wide, &four, GRANT / 4).await;
+        self.shares(&wide, &three, GRANT / 3).await;
 
         self.crowd("a").await;
         self.empty("a").await;
-        self.shares(&wide, &four, GRANT / 4).await;
+        self.shares(&wide, &three, GRANT / 3).await;
 
         self.grant(LOW).await;
         self.ready(&wide).await;
-        self.shares(&wide, &four, LOW / 4).await;
+        self.shares(&wide, &three, LOW / 3).await;
         self.shares(&single, &["only"], LOW).await;
         let from = self.revision().await;
         let until = self.grant(GRANT).await;
         self.ready(&wide).await;
-        self.shares(&wide, &four, GRANT / 4).await;
+        self.shares(&wide, &three, GRANT / 3).await;
 
-        let names = ["a", "b", "c", "e"];
+        let names = ["a", "b", "d"];
         let listed = names.map(|name| json!({ "name": name }));
         self.change_tenant(&json!({ "spec": { "namespaces": listed } })).await;
         self.ready(&wide).await;
         self.ready(&single).await;
         let namespaces: Api<Namespace> = Api::all(admin.clone());
-        self.gone(&namespaces, &format!("{wide}-d")).await;
-        self.shares(&wide, &names, GRANT / 4).await;
+        self.gone(&namespaces, &format!("{wide}-c")).await;
+        self.shares(&wide, &names, GRANT / 3).await;
         self.asks_and_gives_back("asked").await;
         self.ready(&single).await;
         self.as_rendered().await;
+        self.rests().await;
 
         self.leave().await;
         Story { low: (from, until) }
@@ -276,6 +279,26 @@ impl Player {
             }
         })
         .await;
+    }
+
+    /// Waits until nothing is written any more for four times as long as a status may wait.
+    async fn rests(&self) {
+        settles("nothing to be written any more", || async {
+            let before = self.versions().await;
+            tokio::time::sleep(Duration::from_secs(4)).await;
+            let changes = stands::changes(&before, &self.versions().await);
+            if changes.is_empty() {
+                Ok(())
+            } else {
+                Err(changes.join("\n"))
+            }
+        })
+        .await;
+    }
+
+    async fn versions(&self) -> BTreeMap<String, String> {
+        let tenants = [self.cast.wide(), self.cast.single()];
+        stands::versions_of(&self.admin, &self.cast.id, &[&tenants[0], &tenants[1]]).await
     }
 
     /// Deletes everything, and waits until nothing is left.

@@ -21,7 +21,7 @@ const COMMANDS: &str = "  Look:
     kubectl delete quota tenantry --namespace acme-web --as alice               # refused: her own fence
     kubectl delete networkpolicy tenantry-default-deny --namespace acme-web --as alice    # refused
     kubectl run root --image nginx --privileged --namespace acme-web --as alice # refused: Pod Security restricted
-    kubectl create namespace mine --as alice                                    # refused: namespaces come from the Tenant
+    kubectl create namespace mine --as alice                                    # refused: ask in acme-home, see README.md
 
   Change things:
     kubectl patch tenant acme --type merge --patch '{\"spec\":{\"templateRef\":{\"name\":\"premium\"}}}'

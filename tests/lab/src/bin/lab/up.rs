@@ -88,7 +88,7 @@ fn done(started: Instant, what: &str) {
 fn examples(lab: &Lab, root: &Path) -> anyhow::Result<&'static str> {
     let output = lab
         .kubectl()?
-        .arg("create")
+        .args(["create", "--save-config"])
         .arg("--filename")
         .arg(root.join("examples"))
         .output()?;
