@@ -69,6 +69,8 @@ async fn run() -> Result<bool, String> {
     let mut results = Results::new(about(&settings));
     // Now, and not after an hour: a place that cannot be written. What is kept there stays until something is measured.
     let beside = beside(&out);
+    let folder = beside.parent().unwrap_or(Path::new(""));
+    std::fs::create_dir_all(folder).map_err(|error| unwritable(&out, &error))?;
     std::fs::write(&beside, "").map_err(|error| unwritable(&out, &error))?;
     std::fs::remove_file(&beside).map_err(|error| unwritable(&out, &error))?;
     let mut failed = false;
@@ -117,7 +119,7 @@ fn beside(out: &Path) -> PathBuf {
 
 fn unwritable(out: &Path, error: &std::io::Error) -> String {
     let out = out.display();
-    format!("failed to write {out}: {error}; BENCH_OUT must name a file in a folder that is there")
+    format!("failed to write {out}: {error}; BENCH_OUT must name a file that can be written")
 }
 
 /// Where and of what the figures are.
