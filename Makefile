@@ -76,7 +76,7 @@ test: lint deny ## Everything: lints, generated files, licences, chart, unit, go
 
 .PHONY: unit
 unit: ## Only what needs no control plane: seconds
-	$(CARGO) test --locked --workspace --lib --bins --test generated --test templates --test docs
+	$(CARGO) test --locked --workspace --lib --bins --test generated --test templates --test docs --test benchmarks
 
 .PHONY: chart-test
 chart-test: ## The chart: its unit tests, and every shape of it on a real API server
@@ -98,8 +98,12 @@ verify: ## Fail if a generated file is not current
 	$(CARGO) test --locked --workspace --test it checked_in_is_current
 
 .PHONY: bench
-bench: ## Measure against what the API server takes at most
+bench: ## Measure against what the API server takes at most; docs/benchmarks.md has the settings (BENCH_TENANTS, BENCH_GROWTH ...)
 	$(CARGO) bench --locked --bench scale
+
+.PHONY: bench-docs
+bench-docs: ## Write the tables and plots of docs/benchmarks.md from the results in docs/benchmarks
+	UPDATE=1 $(CARGO) test --locked --test benchmarks
 
 # `all`, `killed` (the operator killed after every write, and nothing else), or a rule file to run again what failed.
 FAULTS ?= all

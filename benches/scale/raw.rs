@@ -10,7 +10,7 @@ use futures::{StreamExt as _, stream};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::{
     Api, Client, ResourceExt as _,
-    api::{DynamicObject, Patch, PatchParams, PostParams},
+    api::{DeleteParams, DynamicObject, Patch, PatchParams, PostParams},
     core::ApiResource,
     runtime::wait::{await_condition, conditions},
 };
@@ -25,7 +25,7 @@ use tenantry::{
     tenant::{Settings, dereference::Served},
 };
 
-use crate::{PARALLEL, PODS, tenant};
+use crate::{PARALLEL, settings::PODS, tenants::tenant};
 
 /// What the operator would write for each tenant, under other names and without its managed-by label.
 pub fn raw_objects(template: &TenantTemplate, tenants: usize, namespaces: usize) -> Vec<Vec<Value>> {
@@ -64,12 +64,25 @@ fn api_of(client: &Client, object: &Value) -> Api<DynamicObject> {
     }
 }
 
+/// Applies them, tenants in parallel and the objects of each one after the other.
 pub async fn write_raw(client: &Client, tenants: Vec<Vec<Value>>) {
+    write(client, tenants, false).await;
+}
+
+/// As [`write_raw`], each deleted just before.
+pub async fn write_raw_anew(client: &Client, tenants: Vec<Vec<Value>>) {
+    write(client, tenants, true).await;
+}
+
+async fn write(client: &Client, tenants: Vec<Vec<Value>>, anew: bool) {
     let write = |objects: Vec<Value>, client: Client| async move {
         for object in &objects {
             let name = object["metadata"]["name"].as_str().unwrap();
-            api_of(&client, object)
-                .patch(name, &PatchParams::apply("raw").force(), &Patch::Apply(object))
+            let api = api_of(&client, object);
+            if anew {
+                api.delete(name, &DeleteParams::default()).await.unwrap();
+            }
+            api.patch(name, &PatchParams::apply("raw").force(), &Patch::Apply(object))
                 .await
                 .unwrap();
         }
@@ -172,7 +185,7 @@ fn status(name: &str, namespaces: usize, pods: u64) -> Value {
         "observedGeneration": 1,
         "conditions": [
             condition("Ready", "AllStands", "everything that the template promises stands"),
-            condition("NamespacesReady", "AllStand", "1 namespaces stand"),
+            condition("NamespacesReady", "AllStand", &format!("{namespaces} namespaces stand")),
             condition("QuotaEnforced", "WithinGrant", "Enforced: the API server refuses what is above a namespace's quota, and the quotas sum to no more than the grant"),
             condition("PoliciesEnforced", "GuardsStand", "Enforced: Pod Security, limits and admission rules; Configured: network policies, on which the network plugin must act"),
             condition("AccessGranted", "Granted", "1 owners, editors and viewers"),
@@ -188,9 +201,8 @@ fn status(name: &str, namespaces: usize, pods: u64) -> Value {
     })
 }
 
-/// What one of `namespaces` equal namespaces gets first of a count, as the raw objects were rendered.
-pub fn share(total: u64, namespaces: usize) -> &'static str {
-    let namespaces = namespaces as u64;
-    assert!(total.is_multiple_of(namespaces), "BENCH_NAMESPACES must divide {total}");
-    Box::leak((total / namespaces).to_string().into_boxed_str())
+/// What one of `namespaces` equal namespaces gets first of a count, as the raw objects were rendered; the settings see to it
+/// that it comes out even.
+pub fn share(total: u64, namespaces: usize) -> String {
+    (total / namespaces as u64).to_string()
 }

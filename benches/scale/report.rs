@@ -1,52 +1,110 @@
-//! The table and the figures.
+//! The figures of one run of one size. Also read by tests/benchmarks.rs.
 
-use std::{collections::BTreeMap, path::Path, time::Duration};
+use std::time::Duration;
 
-use serde_json::Value;
-
-/// One line of the table.
-pub struct Row {
-    what: &'static str,
-    value: String,
-    target: &'static str,
+/// What a figure is held against.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Target {
+    /// It is only told.
+    None,
+    AtMost(f64),
+    AtLeast(f64),
+    /// The least possible number of calls: told beside it, and not held against it, as a retry is no fault.
+    Least(f64),
 }
 
-#[derive(Default)]
+/// One number.
+#[derive(Clone, Debug)]
+pub struct Figure {
+    /// Stays the same from version to version.
+    pub name: String,
+    /// For people.
+    pub what: String,
+    /// `x` is a ratio; only such a figure means something on another machine.
+    pub unit: &'static str,
+    pub value: f64,
+    pub target: Target,
+}
+
+/// All of one run.
+#[derive(Clone, Debug, Default)]
 pub struct Report {
-    rows: Vec<Row>,
-    figures: BTreeMap<String, Value>,
+    pub figures: Vec<Figure>,
+    /// What is no number: which writes, which reads.
+    pub notes: Vec<(String, String)>,
+    /// Version of the API server.
+    pub kubernetes: String,
 }
 
 impl Report {
-    pub fn row(&mut self, what: &'static str, value: impl Into<String>, target: &'static str) {
-        let value = value.into();
-        println!(
-            "{what}: {value}{}",
-            if target.is_empty() {
-                String::new()
-            } else {
-                format!("   (target {target})")
-            }
-        );
-        self.rows.push(Row { what, value, target });
+    pub fn figure(&mut self, name: &str, what: impl Into<String>, unit: &'static str, value: f64, target: Target) {
+        let what = what.into();
+        // The sum of nothing is -0.
+        let value = value + 0.0;
+        println!("{what}: {}{}", amount(value, unit), in_brackets(target, unit));
+        self.figures.push(Figure {
+            name: name.to_owned(),
+            what,
+            unit,
+            value,
+            target,
+        });
     }
 
-    /// A row that is a figure too.
-    pub fn ratio(&mut self, what: &'static str, name: &str, value: f64, target: &'static str) {
-        self.row(what, format!("{value:.2}"), target);
-        self.figure(name, value);
+    pub fn ratio(&mut self, name: &str, what: &str, value: f64, target: Target) {
+        self.figure(name, what, "x", value, target);
     }
 
-    /// A row of percentiles, of which the 99th should be within `target` milliseconds.
-    pub fn latency(&mut self, what: &'static str, name: &str, times: Vec<Duration>, target: &'static str) {
+    pub fn seconds(&mut self, name: &str, what: &str, time: Duration) {
+        self.figure(name, what, "s", time.as_secs_f64(), Target::None);
+    }
+
+    /// The median and the 99th percentile, which should be within `target` milliseconds.
+    pub fn latency(&mut self, name: &str, what: &str, times: Vec<Duration>, target: Target) {
         let (p50, p99) = percentiles(times);
-        self.row(what, format!("p50 {p50:.0} ms, p99 {p99:.0} ms"), target);
-        self.figure(&format!("{name}_p50_ms"), p50);
-        self.figure(&format!("{name}_p99_ms"), p99);
+        self.figure(
+            &format!("{name}_p50_ms"),
+            format!("{what}: p50"),
+            "ms",
+            p50,
+            Target::None,
+        );
+        self.figure(&format!("{name}_p99_ms"), format!("{what}: p99"), "ms", p99, target);
     }
 
-    pub fn figure(&mut self, name: &str, value: impl Into<Value>) {
-        self.figures.insert(name.to_owned(), value.into());
+    pub fn note(&mut self, what: &str, text: impl Into<String>) {
+        let text = text.into();
+        println!("{what}: {text}");
+        self.notes.push((what.to_owned(), text));
+    }
+}
+
+/// A value with its unit, for people.
+pub fn amount(value: f64, unit: &str) -> String {
+    match unit {
+        "x" | "calls" => format!("{value:.2}"),
+        "ms" if value >= 20.0 => format!("{value:.0} ms"),
+        "ms" => format!("{value:.1} ms"),
+        "s" => format!("{value:.1} s"),
+        "" => format!("{value:.0}"),
+        unit => format!("{value:.1} {unit}"),
+    }
+}
+
+/// A target for people, or nothing.
+pub fn wanted(target: Target, unit: &str) -> String {
+    match target {
+        Target::None => String::new(),
+        Target::AtMost(most) => format!("<= {}", amount(most, unit)),
+        Target::AtLeast(least) => format!(">= {}", amount(least, unit)),
+        Target::Least(least) => format!("least possible {least:.0}"),
+    }
+}
+
+fn in_brackets(target: Target, unit: &str) -> String {
+    match wanted(target, unit) {
+        wanted if wanted.is_empty() => wanted,
+        wanted => format!("   ({wanted})"),
     }
 }
 
@@ -54,18 +112,9 @@ pub fn per_second(count: usize, time: Duration) -> f64 {
     count as f64 / time.as_secs_f64()
 }
 
-fn percentiles(mut times: Vec<Duration>) -> (f64, f64) {
+/// The median and the 99th percentile in milliseconds; `times` must not be empty.
+pub fn percentiles(mut times: Vec<Duration>) -> (f64, f64) {
     times.sort();
     let at = |share: f64| times[((times.len() - 1) as f64 * share).round() as usize].as_secs_f64() * 1000.0;
     (at(0.5), at(0.99))
-}
-
-pub fn finish(report: &Report) {
-    println!("\n| what | measured | target |\n| --- | --- | --- |");
-    for Row { what, value, target } in &report.rows {
-        println!("| {what} | {value} | {target} |");
-    }
-    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join("scale.json");
-    std::fs::write(&path, serde_json::to_string_pretty(&report.figures).unwrap()).unwrap();
-    println!("\nfigures: {}", path.display());
 }

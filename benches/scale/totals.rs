@@ -16,7 +16,7 @@ use serde_json::json;
 use tenantry::api::v1alpha1::{Tenant, TenantTemplate};
 
 use crate::{
-    report::Report,
+    report::{Report, Target},
     watching::{PATIENCE, is_ready, reach, track},
 };
 
@@ -115,10 +115,10 @@ pub async fn headroom(lab: &Lab, client: &Client, report: &mut Report) {
     }
     println!("headroom: {} waits in {ROUNDS} rounds", waits.len());
     report.latency(
-        "a pod in a full namespace, from its refusal until there is room",
         "headroom",
+        "a pod in a full namespace, from its refusal until there is room",
         waits,
-        "p99 <= 250 ms",
+        Target::AtMost(250.0),
     );
 }
 
@@ -158,13 +158,27 @@ pub async fn churn(client: &Client, report: &mut Report) {
         describe(&single)
     );
     let worst = |most: &[(usize, usize)]| most.iter().map(|(most, _)| *most).max().unwrap();
-    report.row(
-        "most pods at once of 20, under creates and deletes: a tenant over four namespaces, one plain quota",
-        format!("{}, {}", worst(&tenant), worst(&single)),
-        "no more than the plain quota",
+    let plain = worst(&single) as f64;
+    report.figure(
+        "churn_plain",
+        format!("most pods at once of {GRANTED}, under creates and deletes: one plain quota"),
+        "",
+        plain,
+        Target::None,
     );
-    report.figure("churn_tenant", worst(&tenant));
-    report.figure("churn_plain", worst(&single));
+    report.figure(
+        "churn_tenant",
+        "the same: a tenant over four namespaces",
+        "",
+        worst(&tenant) as f64,
+        Target::None,
+    );
+    report.ratio(
+        "churn_over_plain",
+        "the same: the tenant / the plain quota",
+        worst(&tenant) as f64 / plain,
+        Target::AtMost(1.0),
+    );
 }
 
 /// The most pods that stood at once in these namespaces together, and how many were admitted.

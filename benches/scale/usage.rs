@@ -3,8 +3,9 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use controlplane::Component;
-use lab::{Lab, Operator, eventually};
-use serde_json::Value;
+use lab::{Lab, Operator, audit::Event, eventually};
+
+use crate::watching::PATIENCE;
 
 /// CPU seconds so far.
 #[derive(Clone, Copy)]
@@ -62,27 +63,29 @@ pub async fn calls(operator: &Operator) -> Calls {
     calls
 }
 
-/// How long nothing is written before the operator counts as done.
+/// How long nothing is asked before the operator counts as done.
 pub const STILL: Duration = Duration::from_secs(2);
 
-/// The same once no write was sent for so long.
+/// The same once nothing but watches and the lease's was sent for so long.
 pub async fn settled_calls(operator: &Operator, still: Duration) -> Calls {
-    let writes = |calls: &Calls| -> f64 {
-        calls
-            .iter()
-            .filter(|((verb, resource), _)| is_write(verb) && resource != "leases")
-            .map(|(_, count)| count)
-            .sum()
+    let asked = |calls: &Calls| -> f64 {
+        let calls = calls.iter().filter(|((verb, resource), _)| is_work(verb, resource));
+        calls.map(|(_, count)| count).sum()
     };
     let mut before = calls(operator).await;
     loop {
         tokio::time::sleep(still).await;
         let after = calls(operator).await;
-        if (writes(&after) - writes(&before)).abs() < 0.5 {
+        if (asked(&after) - asked(&before)).abs() < 0.5 {
             return after;
         }
         before = after;
     }
+}
+
+/// Whether it is more than being there: watches and the lease of the leader election are not.
+pub fn is_work(verb: &str, resource: &str) -> bool {
+    verb != "watch" && resource != "leases"
 }
 
 pub fn is_write(verb: &str) -> bool {
@@ -107,7 +110,7 @@ pub fn describe(calls: &Calls) -> String {
 pub fn describe_all(calls: &Calls) -> String {
     let calls: Vec<_> = calls
         .iter()
-        .filter(|((verb, _), _)| verb != "watch")
+        .filter(|((verb, resource), _)| is_work(verb, resource))
         .map(|((verb, resource), count)| format!("{count} {verb} {resource}"))
         .collect();
     if calls.is_empty() {
@@ -136,18 +139,9 @@ pub fn print_requests(lab: &Lab) {
         return;
     };
     let mut counts: BTreeMap<(String, String, String), usize> = BTreeMap::new();
-    for event in text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok()) {
-        let text = |pointer: &str| {
-            event
-                .pointer(pointer)
-                .and_then(Value::as_str)
-                .unwrap_or_default()
-                .to_owned()
-        };
-        if text("/stage") == "ResponseComplete" {
-            let what = format!("{} {}", text("/objectRef/resource"), text("/objectRef/subresource"));
-            *counts.entry((text("/user/username"), text("/verb"), what)).or_default() += 1;
-        }
+    for event in text.lines().filter_map(Event::parse) {
+        let what = event.what();
+        *counts.entry((event.user, event.verb, what)).or_default() += 1;
     }
     let mut counts: Vec<_> = counts.into_iter().collect();
     counts.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
@@ -159,7 +153,7 @@ pub fn print_requests(lab: &Lab) {
 /// Waits until the garbage collector watches `resources` of our group. Before, and that is up to 30 s after their definition
 /// came, it asks the API server for the owner of every object that it meets: 2.1 reads a tenant that a cluster sees once.
 pub async fn collector_knows(lab: &Lab, resources: &[(&str, &str)]) {
-    eventually("the garbage collector to watch our kinds", crate::PATIENCE, || async {
+    eventually("the garbage collector to watch our kinds", PATIENCE, || async {
         let mut kubectl = lab.kubectl().map_err(|error| error.to_string())?;
         let text = lab::run(kubectl.args(["get", "--raw", "/metrics"])).map_err(|error| error.to_string())?;
         let unwatched = resources.iter().find(|(group, resource)| {

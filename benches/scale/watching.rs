@@ -26,7 +26,13 @@ where
     tokio::spawn(async move {
         let mut events = std::pin::pin!(watcher(api, watcher::Config::default()).default_backoff());
         let mut held: HashSet<(Option<String>, String)> = HashSet::new();
-        while let Some(event) = events.next().await {
+        loop {
+            let event = tokio::select! {
+                event = events.next() => event,
+                // Nobody looks any more: a watch that goes on would cost the next measurement.
+                () = sender.closed() => return,
+            };
+            let Some(event) = event else { return };
             let id = |object: &K| (object.namespace(), object.name_any());
             match event {
                 Ok(watcher::Event::Apply(object) | watcher::Event::InitApply(object)) if holds(&object) => {
@@ -40,9 +46,7 @@ where
                 Ok(watcher::Event::Init | watcher::Event::InitDone) => {}
                 Err(error) => println!("the bench's watch broke: {error}"),
             }
-            if sender.send(held.len()).is_err() {
-                return;
-            }
+            sender.send_replace(held.len());
         }
     });
     receiver
@@ -100,7 +104,7 @@ pub async fn namespaces_furnished(client: &Client) {
     .await;
 }
 
-pub async fn quotas_counted(client: &Client, prefix: &'static str, count: usize, pods: &'static str) {
+pub async fn quotas_counted(client: &Client, prefix: &'static str, count: usize, pods: String) {
     let counted = track(Api::<ResourceQuota>::all(client.clone()), move |quota| {
         let hard = quota.spec.as_ref().and_then(|spec| spec.hard.as_ref());
         let as_wanted = hard

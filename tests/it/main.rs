@@ -15,6 +15,7 @@ mod policies;
 
 mod admission;
 mod adopt;
+mod calls;
 mod chart;
 mod conditions;
 mod exact_totals;

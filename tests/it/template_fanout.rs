@@ -57,8 +57,7 @@ async fn writes(lab: &Lab, admin: &Client, since: &Mark) -> BTreeMap<String, usi
     let events = audit::read(lab);
     let mut counts = BTreeMap::new();
     for event in audit::by_operator(&events, since, &now).filter(|event| event.is_write() && !event.is_lease()) {
-        let what = [&*event.resource, &*event.subresource].join("/");
-        *counts.entry(what.trim_end_matches('/').to_owned()).or_default() += 1;
+        *counts.entry(event.what()).or_default() += 1;
     }
     counts
 }

@@ -3,6 +3,7 @@
 //!
 //! Integration tests, benchmarks and `make run` share it. Nothing here knows what a Tenant is.
 
+pub mod audit;
 mod operator;
 mod users;
 mod wait;

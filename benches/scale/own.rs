@@ -1,0 +1,195 @@
+//! What a tenant's own writes take, inside a tenant and outside any, by the same user with the same role.
+
+use std::time::{Duration, Instant};
+
+use k8s_openapi::api::{
+    apps::v1::Deployment,
+    core::v1::{ConfigMap, Namespace, Pod, ServiceAccount},
+    rbac::v1::RoleBinding,
+};
+use kube::{
+    Api, Client, Resource,
+    api::{DeleteParams, ListParams, Patch, PatchParams, PostParams},
+};
+use lab::{Lab, eventually};
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::{Value, json};
+
+use crate::{
+    report::{Report, Target, percentiles},
+    tenants::create_roomy,
+    totals,
+    watching::PATIENCE,
+};
+
+/// Writes of each kind on each side.
+const SAMPLES: usize = 500;
+/// Writes before that which are not counted: connections, caches.
+const WARM_UP: usize = 30;
+
+const INSIDE: &str = "writer-n0";
+const OUTSIDE: &str = "outside";
+const USER: &str = "owner-writer";
+
+/// Which side a write goes to.
+#[derive(Clone, Copy)]
+enum Side {
+    Inside,
+    Outside,
+}
+
+impl Side {
+    const fn namespace(self) -> &'static str {
+        match self {
+            Self::Inside => INSIDE,
+            Self::Outside => OUTSIDE,
+        }
+    }
+}
+
+pub async fn own_writes(lab: &Lab, client: &Client, report: &mut Report) {
+    prepare(client).await;
+    let user = lab.as_user(USER, &[]).await.unwrap();
+    let config_map = typed::<ConfigMap>(json!({ "metadata": { "generateName": "c-" }, "data": { "key": "value" } }));
+    let times = create_both(&user, &config_map).await;
+    tell(report, "config_map", "ConfigMap, create", times, Target::AtMost(1.3));
+    let times = create_both(&user, &totals::pod()).await;
+    tell(report, "pod", "Pod, create", times, Target::AtMost(2.0));
+    let times = scale_both(&user).await;
+    tell(report, "scale", "Deployment, patch of its scale", times, Target::None);
+
+    // Use must not change any more when something else is measured.
+    let now = DeleteParams::default().grace_period(0);
+    for side in [Side::Inside, Side::Outside] {
+        let pods: Api<Pod> = Api::namespaced(client.clone(), side.namespace());
+        pods.delete_collection(&now, &ListParams::default()).await.unwrap();
+        eventually("the writer's pods to be gone", PATIENCE, || async {
+            match pods.list_metadata(&ListParams::default()).await.unwrap().items.len() {
+                0 => Ok(()),
+                left => Err(left),
+            }
+        })
+        .await;
+    }
+}
+
+fn typed<K: DeserializeOwned>(object: Value) -> K {
+    serde_json::from_value(object).unwrap()
+}
+
+/// A tenant, a plain namespace where its owner has the same role, and a Deployment in each.
+async fn prepare(client: &Client) {
+    let post = PostParams::default();
+    create_roomy(client, "writer", 1).await;
+    let namespace: Namespace = typed(json!({ "metadata": { "name": OUTSIDE } }));
+    Api::all(client.clone()).create(&post, &namespace).await.unwrap();
+    let binding: RoleBinding = typed(json!({
+        "metadata": { "name": "writer" },
+        "roleRef": { "apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "tenantry-owner" },
+        "subjects": [{ "apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": USER }],
+    }));
+    let bindings: Api<RoleBinding> = Api::namespaced(client.clone(), OUTSIDE);
+    bindings.create(&post, &binding).await.unwrap();
+    let mut deployment = json!({
+        "metadata": { "name": "app" },
+        // Paused before it ever ran: it can be scaled, and no controller makes pods of it.
+        "spec": {
+            "paused": true, "replicas": 1, "selector": { "matchLabels": { "app": "app" } },
+            "template": { "metadata": { "labels": { "app": "app" } } },
+        },
+    });
+    deployment["spec"]["template"]["spec"] = serde_json::to_value(totals::pod().spec).unwrap();
+    let deployment: Deployment = typed(deployment);
+    for side in [Side::Inside, Side::Outside] {
+        let accounts: Api<ServiceAccount> = Api::namespaced(client.clone(), side.namespace());
+        eventually("the namespace to have its ServiceAccount", PATIENCE, || {
+            accounts.get("default")
+        })
+        .await;
+        let deployments: Api<Deployment> = Api::namespaced(client.clone(), side.namespace());
+        deployments.create(&post, &deployment).await.unwrap();
+    }
+}
+
+/// Times of both sides: inside, outside.
+type Times = [Vec<Duration>; 2];
+
+/// Writes in turns, so that whatever else happens on the machine hits both sides; who is first changes too.
+async fn in_turns<F>(mut write: impl FnMut(Side, usize) -> F) -> Times
+where
+    F: Future<Output = ()>,
+{
+    let mut times = Times::default();
+    for round in 0..WARM_UP + SAMPLES {
+        let mut order = [Side::Inside, Side::Outside];
+        if round % 2 == 1 {
+            order.reverse();
+        }
+        for side in order {
+            let started = Instant::now();
+            write(side, round).await;
+            if round >= WARM_UP {
+                times[side as usize].push(started.elapsed());
+            }
+        }
+    }
+    times
+}
+
+async fn create_both<K>(user: &Client, object: &K) -> Times
+where
+    K: Resource<Scope = k8s_openapi::NamespaceResourceScope, DynamicType = ()>
+        + Clone
+        + std::fmt::Debug
+        + DeserializeOwned
+        + Serialize,
+{
+    let post = PostParams::default();
+    let post = &post;
+    in_turns(|side, _| {
+        let api: Api<K> = Api::namespaced(user.clone(), side.namespace());
+        async move { drop(api.create(post, object).await.unwrap()) }
+    })
+    .await
+}
+
+async fn scale_both(user: &Client) -> Times {
+    in_turns(|side, round| {
+        let api: Api<Deployment> = Api::namespaced(user.clone(), side.namespace());
+        let replicas = json!({ "spec": { "replicas": 2 + round % 2 } });
+        async move {
+            let patch = Patch::Merge(&replicas);
+            drop(api.patch_scale("app", &PatchParams::default(), &patch).await.unwrap());
+        }
+    })
+    .await
+}
+
+fn tell(report: &mut Report, name: &str, what: &str, [inside, outside]: Times, target: Target) {
+    let (inside_p50, inside_p99) = percentiles(inside.clone());
+    let (outside_p50, outside_p99) = percentiles(outside.clone());
+    report.latency(
+        &format!("own_{name}_inside"),
+        &format!("{what}, in a tenant"),
+        inside,
+        Target::None,
+    );
+    report.latency(
+        &format!("own_{name}_outside"),
+        &format!("{what}, outside any tenant"),
+        outside,
+        Target::None,
+    );
+    report.ratio(
+        &format!("own_{name}_p50_ratio"),
+        &format!("{what}, in a tenant / outside, p50"),
+        inside_p50 / outside_p50,
+        target,
+    );
+    report.ratio(
+        &format!("own_{name}_p99_ratio"),
+        &format!("{what}, in a tenant / outside, p99"),
+        inside_p99 / outside_p99,
+        Target::None,
+    );
+}
