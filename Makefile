@@ -107,6 +107,12 @@ FAULTS ?= all
 faults: ## Break every single write of a scenario in every way, on a real control plane, and print a table; FAULTS=killed or a rule file
 	TENANTRY_FAULTS=$(FAULTS) $(CARGO) test --locked --workspace --test it faults::$(if $(filter all,$(FAULTS)),,after_any) -- --nocapture --test-threads=1
 
+SOAK_MINUTES ?= 60
+SOAK_TENANTS ?= 100
+.PHONY: soak
+soak: ## Keep SOAK_TENANTS (100) tenants changing for SOAK_MINUTES (60) on a real control plane; fail if the operator grows
+	SOAK_MINUTES=$(SOAK_MINUTES) SOAK_TENANTS=$(SOAK_TENANTS) $(CARGO) test --locked --workspace --test soak
+
 ##@ Change it
 .PHONY: generate
 generate: ## Write every generated file: CRDs, chart copies, docs, install.yaml
