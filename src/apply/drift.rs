@@ -50,7 +50,7 @@ pub fn replacement(live: &Value, desired: &Object) -> Value {
     body
 }
 
-/// Annotation on a namespace that lists the labels which came from the Tenant, so that they go when they go there.
+/// Annotation that lists the labels which came from the Tenant or its template, so that they go when they go there.
 pub const OUR_LABELS: &str = "tenantry.dev/labels";
 
 /// Labels that we set once, as the live annotation tells, and want no more.

@@ -11,12 +11,14 @@ mod quota;
 mod rights;
 mod tenant_policy;
 
+use std::collections::BTreeMap;
+
 use serde_json::{Map, Value, json};
 
 use super::validate::{ValidNamespace, ValidTenant};
 use crate::{
     api::names,
-    apply::{Key, Kind, Object},
+    apply::{Key, Kind, Object, drift},
 };
 
 /// What a namespace is to its tenant.
@@ -111,6 +113,21 @@ fn object(tenant: &ValidTenant, key: Key, content: Value) -> Object {
             _ => Map::new(),
         },
     }
+}
+
+/// Puts the labels of a spec beside the object's own, which win, and notes their keys, so that they go when the spec
+/// names them no more.
+fn add_labels(object: &mut Object, labels: &BTreeMap<String, String>) {
+    if labels.is_empty() {
+        return;
+    }
+    for (key, value) in labels {
+        object.labels.entry(key.clone()).or_insert_with(|| json!(value));
+    }
+    let keys: Vec<_> = labels.keys().map(String::as_str).collect();
+    object
+        .annotations
+        .insert(drift::OUR_LABELS.to_owned(), json!(keys.join(",")));
 }
 
 fn in_namespace(tenant: &ValidTenant, namespace: &ValidNamespace, kind: Kind, name: &str, content: Value) -> Object {
