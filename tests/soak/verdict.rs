@@ -1,6 +1,6 @@
 //! What the samples say.
 
-use crate::sample::{NAMES, Sample};
+use super::sample::{NAMES, Sample};
 
 /// Part of the samples in which the memory is still filling.
 const WARM_UP: f64 = 0.1;
