@@ -76,7 +76,7 @@ test: lint deny ## Everything: lints, generated files, licences, chart, unit, go
 
 .PHONY: unit
 unit: ## Only what needs no control plane: seconds
-	$(CARGO) test --locked --workspace --lib --bins --test generated --test templates --test docs
+	$(CARGO) test --locked --workspace --lib --bins --test generated --test templates --test docs --test spec
 
 .PHONY: chart-test
 chart-test: ## The chart: its unit tests, and every shape of it on a real API server
