@@ -88,7 +88,7 @@ pub struct Churn<'a> {
     away: Vec<usize>,
     changed: [bool; scene::TEMPLATES],
     done: BTreeMap<Deed, usize>,
-    /// Actions that the API server refused, by its answer: some come too early or too late.
+    /// Actions that the API server refused, by its answer (0: none): some come too early or too late.
     refused: BTreeMap<u16, usize>,
 }
 
@@ -145,7 +145,8 @@ impl<'a> Churn<'a> {
             Ok(true) => *self.done.entry(deed).or_default() += 1,
             Ok(false) => {}
             Err(kube::Error::Api(status)) => *self.refused.entry(status.code).or_default() += 1,
-            Err(error) => panic!("{deed:?}: {error}"),
+            // A connection that the API server has just closed.
+            Err(_) => *self.refused.entry(0).or_default() += 1,
         }
     }
 

@@ -1,7 +1,11 @@
 //! Rules 2 and 3 judged at every revision as it comes, with what was judged forgotten: a record of hours would fill the memory.
 //! What the operator writes outside tenants is not judged here, as there is no audit log: it would fill the disk.
 
-use std::{collections::BTreeMap, fmt, time::Duration};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    fmt,
+    time::Duration,
+};
 
 use kube::{Api, Client, api::ListParams};
 use tenantry::{api::v1alpha1::Tenant, apply::Kind};
@@ -18,14 +22,17 @@ use crate::{
 /// Watches of kinds that nobody writes come forward about once a minute.
 const PATIENCE: Duration = Duration::from_secs(300);
 
-/// How far a guard is that an admin deleted.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Excuse {
-    /// It is about to go.
-    Announced,
-    /// It is gone, and its return ends the excuse.
-    Gone,
+/// A guard that an admin deletes.
+#[derive(Clone, Copy, Debug, Default)]
+struct Excuse {
+    /// Deletions that no watch has told yet.
+    announced: usize,
+    /// Whether it is gone; its return ends the excuse.
+    gone: bool,
 }
+
+/// Steps that are told when a rule is broken.
+const RECENT: usize = 400;
 
 pub struct Judging {
     record: Record,
@@ -33,6 +40,8 @@ pub struct Judging {
     /// Guards that an admin deletes while rights stand: the breach is the admin's.
     excuses: BTreeMap<Key, Excuse>,
     breaches: Vec<String>,
+    /// The last steps, each in a line.
+    recent: VecDeque<(String, String)>,
     judged: usize,
     excused: usize,
 }
@@ -45,6 +54,7 @@ impl Judging {
             judge: Judge::default(),
             excuses: BTreeMap::new(),
             breaches: Vec::new(),
+            recent: VecDeque::new(),
             judged: 0,
             excused: 0,
         }
@@ -52,8 +62,8 @@ impl Judging {
 
     /// An admin is about to delete it.
     pub fn excuse(&mut self, kind: Kind, namespace: &str, name: &str) {
-        self.excuses
-            .insert((kind, namespace.to_owned(), name.to_owned()), Excuse::Announced);
+        let key = (kind, namespace.to_owned(), name.to_owned());
+        self.excuses.entry(key).or_default().announced += 1;
     }
 
     /// Judges all that every watch has told.
@@ -67,21 +77,65 @@ impl Judging {
 
     fn step(&mut self, step: &Step) {
         self.judged += 1;
+        self.note(step);
         if let Some(excuse) = self.excuses.get_mut(&step.key)
             && step.object.is_none()
+            && excuse.announced > 0
         {
-            *excuse = Excuse::Gone;
+            *excuse = Excuse {
+                announced: excuse.announced - 1,
+                gone: true,
+            };
         }
         for breach in self.judge.step(step, &scene::grants) {
             if self.excuses.keys().any(|key| is_about(&breach, key)) {
                 self.excused += 1;
             } else {
+                self.tell(step, &breach);
                 self.breaches.push(format!("revision {}: {breach}", step.revision));
             }
         }
-        let returned = self.excuses.get(&step.key) == Some(&Excuse::Gone) && stands(step);
-        if returned {
-            self.excuses.remove(&step.key);
+        if let Some(excuse) = self.excuses.get_mut(&step.key)
+            && excuse.gone
+            && stands(step)
+        {
+            excuse.gone = false;
+            if excuse.announced == 0 {
+                self.excuses.remove(&step.key);
+            }
+        }
+    }
+
+    fn note(&mut self, step: &Step) {
+        let (kind, namespace, name) = &step.key;
+        let home = if namespace.is_empty() { name } else { namespace };
+        let what = match &step.object {
+            None => "gone".to_owned(),
+            Some(object) if *kind == Kind::ResourceQuota => format!(
+                "spec {} status {} of {}",
+                object["spec"]["hard"], object["status"], object["metadata"]["uid"]
+            ),
+            Some(object) => format!("stands, deletion {}", object["metadata"]["deletionTimestamp"]),
+        };
+        let line = format!("{} {} {namespace}/{name}: {what}", step.revision, kind.as_str());
+        if self.recent.len() == RECENT {
+            self.recent.pop_front();
+        }
+        let tenant = home.split('-').next().unwrap_or_default().to_owned();
+        self.recent.push_back((tenant, line));
+    }
+
+    /// Prints a breach at once, with what the same tenant went through before.
+    fn tell(&self, step: &Step, breach: &str) {
+        let home = if step.key.1.is_empty() {
+            &step.key.2
+        } else {
+            &step.key.1
+        };
+        let tenant = home.split('-').next().unwrap_or_default();
+        println!("BREACH at revision {}: {breach}; before it:", step.revision);
+        for (_, line) in self.recent.iter().filter(|(of, _)| of == tenant) {
+            println!("  {line}");
         }
     }
 

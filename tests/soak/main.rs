@@ -52,6 +52,15 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
+    std::panic::set_hook(Box::new(|panic| {
+        let place = panic.location().map(ToString::to_string).unwrap_or_default();
+        let payload = panic.payload();
+        let text = payload.downcast_ref::<String>().map(String::as_str);
+        let why = text
+            .or_else(|| payload.downcast_ref::<&str>().copied())
+            .unwrap_or_default();
+        println!("soak: {why} ({place})");
+    }));
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
