@@ -76,7 +76,7 @@ test: lint deny ## Everything: lints, generated files, licences, chart, unit, go
 
 .PHONY: unit
 unit: ## Only what needs no control plane: seconds
-	$(CARGO) test --locked --workspace --lib --bins --test generated --test templates --test docs --test benchmarks
+	$(CARGO) test --locked --workspace --lib --bins --test generated --test templates --test docs --test benchmarks --test spec
 
 .PHONY: chart-test
 chart-test: ## The chart: its unit tests, and every shape of it on a real API server
@@ -110,6 +110,12 @@ FAULTS ?= all
 .PHONY: faults
 faults: ## Break every single write of a scenario in every way, on a real control plane, and print a table; FAULTS=killed or a rule file
 	TENANTRY_FAULTS=$(FAULTS) $(CARGO) test --locked --workspace --test it faults::$(if $(filter all,$(FAULTS)),,after_any) -- --nocapture --test-threads=1
+
+SOAK_MINUTES ?= 60
+SOAK_TENANTS ?= 100
+.PHONY: soak
+soak: ## Keep SOAK_TENANTS (100) tenants changing for SOAK_MINUTES (60) on a real control plane; fail if the operator grows
+	SOAK_MINUTES=$(SOAK_MINUTES) SOAK_TENANTS=$(SOAK_TENANTS) $(CARGO) test --locked --workspace --test soak
 
 ##@ Change it
 .PHONY: generate

@@ -46,6 +46,8 @@ pub const DIRECT: &str = "Direct";
 pub const ADOPT_BY: &str = "tenantry.dev/adopt-by";
 /// Label on the scratch namespaces of `tenantry adopt`, with the name of the namespace that is tried there.
 pub const ADOPTION: &str = "tenantry.dev/adoption";
+/// Annotation on objects of optional kinds: a number made of all that we say there, as the API server may have added more.
+pub const CONTENT: &str = "tenantry.dev/content";
 /// Annotation on a quota that names the process which wrote it, put there where a write of an earlier leader may be under way.
 pub const FENCE: &str = "tenantry.dev/fence";
 /// Finalizer on Tenants: owners' rights are withdrawn before anything else goes.

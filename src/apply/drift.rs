@@ -2,7 +2,8 @@
 //!
 //! Labels, annotations and owner references must be contained in the live ones, so other tools may add theirs. The
 //! content must be equal: a rule that someone added to a NetworkPolicy is drift just as one that is missing. Only the
-//! kinds of other projects are compared by containment, since their CRDs may carry defaults that we do not know.
+//! kinds of other projects are compared by containment, since their CRDs may carry defaults that we do not know; an
+//! annotation tells whether we said more there once.
 
 use serde_json::{Map, Value, json};
 
@@ -50,7 +51,7 @@ pub fn replacement(live: &Value, desired: &Object) -> Value {
     body
 }
 
-/// Annotation on a namespace that lists the labels which came from the Tenant, so that they go when they go there.
+/// Annotation that lists the labels which came from the Tenant or its template, so that they go when they go there.
 pub const OUR_LABELS: &str = "tenantry.dev/labels";
 
 /// Labels that we set once, as the live annotation tells, and want no more.

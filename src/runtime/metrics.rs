@@ -77,6 +77,7 @@ pub struct Metrics {
     watch_errors: IntCounterVec,
     crd_missing: IntGaugeVec,
     backing_off: IntGaugeVec,
+    runtime_alive_tasks: IntGauge,
 }
 
 impl Metrics {
@@ -98,12 +99,18 @@ impl Metrics {
             watch_errors: counter_vec(&registry, &def::WATCH_ERRORS)?,
             crd_missing: int_gauge_vec(&registry, &def::CRD_MISSING)?,
             backing_off: int_gauge_vec(&registry, &def::BACKING_OFF)?,
+            runtime_alive_tasks: int_gauge(&registry, &def::RUNTIME_ALIVE_TASKS)?,
             registry,
         })
     }
 
     /// The text that Prometheus scrapes.
     pub fn encode(&self) -> Result<String, prometheus::Error> {
+        // Counted when it is asked for: between two questions nobody needs to know.
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            self.runtime_alive_tasks
+                .set(to_i64(runtime.metrics().num_alive_tasks()));
+        }
         TextEncoder::new().encode_to_string(&self.registry.gather())
     }
 

@@ -25,6 +25,8 @@ mod kstatus;
 mod owner;
 mod resilience;
 mod self_service;
+mod soak;
+mod spec_walk;
 mod template_fanout;
 mod tenant_lifecycle;
 mod transfer;

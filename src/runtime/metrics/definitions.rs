@@ -156,6 +156,13 @@ pub(super) const BACKING_OFF: Definition = Definition {
     labels: &[CONTROLLER],
 };
 
+pub(super) const RUNTIME_ALIVE_TASKS: Definition = Definition {
+    name: "tenantry_runtime_alive_tasks",
+    help: "Asynchronous tasks that have not ended; it stays level in a process that leaks none.",
+    kind: Kind::Gauge,
+    labels: &[],
+};
+
 pub(super) const BUILD_INFO: Definition = Definition {
     name: "tenantry_build_info",
     help: "Always 1; its label tells the version.",
@@ -187,6 +194,7 @@ pub const ALL: &[Definition] = &[
     WATCH_ERRORS,
     CRD_MISSING,
     BACKING_OFF,
+    RUNTIME_ALIVE_TASKS,
     BUILD_INFO,
     process(
         "process_cpu_seconds_total",

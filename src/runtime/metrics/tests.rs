@@ -93,3 +93,20 @@ fn tenants_that_went_away_are_counted_no_more() {
         "{text}"
     );
 }
+
+#[tokio::test]
+async fn tasks_that_have_not_ended_are_counted_when_the_text_is_asked_for() {
+    let metrics = touched();
+    let (release, held) = tokio::sync::oneshot::channel::<()>();
+    let task = tokio::spawn(held);
+    let counted = || {
+        metrics
+            .encode()
+            .expect("encodes")
+            .contains("\ntenantry_runtime_alive_tasks 1\n")
+    };
+    assert!(counted());
+    drop(release);
+    let _ = task.await;
+    assert!(!counted());
+}

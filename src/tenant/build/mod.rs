@@ -11,12 +11,14 @@ mod quota;
 mod rights;
 mod tenant_policy;
 
+use std::collections::BTreeMap;
+
 use serde_json::{Map, Value, json};
 
 use super::validate::{ValidNamespace, ValidTenant};
 use crate::{
     api::names,
-    apply::{Key, Kind, Object},
+    apply::{Key, Kind, Object, drift},
 };
 
 /// What a namespace is to its tenant.
@@ -113,8 +115,37 @@ fn object(tenant: &ValidTenant, key: Key, content: Value) -> Object {
     }
 }
 
+/// Puts the labels of a spec beside the object's own, which win, and notes their keys, so that they go when the spec
+/// names them no more.
+fn add_labels(object: &mut Object, labels: &BTreeMap<String, String>) {
+    if labels.is_empty() {
+        return;
+    }
+    for (key, value) in labels {
+        object.labels.entry(key.clone()).or_insert_with(|| json!(value));
+    }
+    let keys: Vec<_> = labels.keys().map(String::as_str).collect();
+    object
+        .annotations
+        .insert(drift::OUR_LABELS.to_owned(), json!(keys.join(",")));
+}
+
 fn in_namespace(tenant: &ValidTenant, namespace: &ValidNamespace, kind: Kind, name: &str, content: Value) -> Object {
-    object(tenant, Key::new(kind, &namespace.name, name), content)
+    let mut object = object(tenant, Key::new(kind, &namespace.name, name), content);
+    if kind.is_optional() {
+        // Live is only asked to contain what we say; this tells a field that we say no more.
+        let content = Value::Object(object.content.clone()).to_string();
+        object
+            .annotations
+            .insert(names::CONTENT.to_owned(), json!(format!("{:016x}", fnv1a(&content))));
+    }
+    object
+}
+
+/// A number that differs where texts differ, the same in every build (FNV-1a, 64 bits). No secret depends on it.
+fn fnv1a(text: &str) -> u64 {
+    let step = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+    text.bytes().fold(0xcbf2_9ce4_8422_2325, step)
 }
 
 #[cfg(test)]

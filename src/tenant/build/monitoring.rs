@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use serde_json::{Map, Value, json};
 
-use super::in_namespace;
+use super::{add_labels, in_namespace};
 use crate::{
     api::{names, v1alpha1::MonitoringSpec},
     apply::{Kind, Object},
@@ -32,9 +32,7 @@ pub(super) fn objects(tenant: &ValidTenant, namespace: &ValidNamespace, first: b
             return;
         }
         let mut object = in_namespace(tenant, namespace, kind, names::OBJECT, json!({ "spec": spec }));
-        for (key, value) in labels {
-            object.labels.entry(key.clone()).or_insert_with(|| json!(value));
-        }
+        add_labels(&mut object, labels);
         objects.push(object);
     };
     if *metrics {

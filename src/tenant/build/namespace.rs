@@ -2,10 +2,10 @@
 
 use serde_json::json;
 
-use super::object;
+use super::{add_labels, object};
 use crate::{
     api::{names, v1alpha1::PodSecurity},
-    apply::{Key, Object, drift},
+    apply::{Key, Object},
     tenant::validate::{ValidNamespace, ValidTenant},
 };
 
@@ -16,9 +16,6 @@ const POD_SECURITY_VERSION: &str = "v1.34";
 pub(super) fn namespace(tenant: &ValidTenant, namespace: &ValidNamespace) -> Object {
     let mut object = object(tenant, Key::namespace(&namespace.name), json!({}));
     let mut label = |key: &str, value: &str| object.labels.insert(key.to_owned(), json!(value));
-    for (key, value) in &namespace.labels {
-        label(key, value);
-    }
     label(names::MANAGED_BY, names::MANAGED_BY_US);
     label(names::TENANT, &tenant.name);
     label(names::TIER, tenant.tier().as_str());
@@ -30,12 +27,7 @@ pub(super) fn namespace(tenant: &ValidTenant, namespace: &ValidNamespace) -> Obj
     for (key, value) in pod_security(tenant.effective.pod_security) {
         label(&key, value);
     }
-    if !namespace.labels.is_empty() {
-        let keys: Vec<_> = namespace.labels.keys().map(String::as_str).collect();
-        object
-            .annotations
-            .insert(drift::OUR_LABELS.to_owned(), json!(keys.join(",")));
-    }
+    add_labels(&mut object, &namespace.labels);
     object
 }
 

@@ -44,21 +44,31 @@ pub fn breaches(steps: &[Step], grants: Grants) -> Vec<String> {
 
 /// As [`breaches`], where grants change.
 pub fn breaches_by_revision(steps: &[Step], grants: &dyn Fn(&str, u64) -> BTreeMap<String, Quantity>) -> Vec<String> {
-    let mut state = State::default();
-    let mut breaches = Vec::new();
-    for step in steps {
-        let (namespace, new_right) = state.take(step);
-        let mut found = state.unguarded(&namespace, new_right);
-        if let Some(tenant) = state.tenants.get(&namespace) {
-            found.extend(state.above_grant(tenant, &grants(tenant, step.revision)));
+    let mut judge = Judge::default();
+    let judged = steps.iter().flat_map(|step| {
+        let revision = step.revision;
+        let found = judge.step(step, &|tenant| grants(tenant, revision));
+        found
+            .into_iter()
+            .map(move |breach| format!("revision {revision}: {breach}"))
+    });
+    judged.collect()
+}
+
+/// Judges one step after the other and keeps only what stands, so it can do so for hours.
+#[derive(Default)]
+pub struct Judge(State);
+
+impl Judge {
+    /// Every breach of rule 2 or 3 that there is with this step. Steps come in order of revision.
+    pub fn step(&mut self, step: &Step, grants: Grants) -> Vec<String> {
+        let (namespace, new_right) = self.0.take(step);
+        let mut found = self.0.unguarded(&namespace, new_right);
+        if let Some(tenant) = self.0.tenants.get(&namespace) {
+            found.extend(self.0.above_grant(tenant, &grants(tenant)));
         }
-        breaches.extend(
-            found
-                .into_iter()
-                .map(|breach| format!("revision {}: {breach}", step.revision)),
-        );
+        found
     }
-    breaches
 }
 
 #[derive(Default)]

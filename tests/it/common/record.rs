@@ -41,29 +41,32 @@ pub struct Step {
     pub object: Option<Value>,
 }
 
+/// What the watches have told.
+#[derive(Default)]
+struct Told {
+    steps: Vec<Step>,
+    /// By kind, the revision up to which its watch has told all.
+    up_to: BTreeMap<Kind, u64>,
+}
+
 /// Watches until it is dropped.
 pub struct Record {
-    steps: Arc<Mutex<Vec<Step>>>,
+    told: Arc<Mutex<Told>>,
     _watches: JoinSet<()>,
 }
 
 impl Record {
     /// Starts with what happens from now on.
     pub async fn start(admin: &Client) -> Self {
-        let steps = Arc::new(Mutex::new(Vec::new()));
+        let told = Arc::new(Mutex::new(Told::default()));
         let mut watches = JoinSet::new();
         for kind in KINDS {
             let api: Api<DynamicObject> = Api::all_with(admin.clone(), &kind.api_resource());
             let list = api.list(&ListParams::default()).await.unwrap();
-            watches.spawn(follow(
-                api,
-                kind,
-                list.metadata.resource_version.unwrap(),
-                steps.clone(),
-            ));
+            watches.spawn(follow(api, kind, list.metadata.resource_version.unwrap(), told.clone()));
         }
         Self {
-            steps,
+            told,
             _watches: watches,
         }
     }
@@ -96,14 +99,29 @@ impl Record {
         self.sorted()
     }
 
+    /// Takes out the steps up to the revision that every watch has come to, in order, so that a record can be kept for hours;
+    /// gives that revision too. The watch of a kind that nobody writes comes forward about once a minute.
+    #[allow(dead_code, reason = "only the soak runs for hours")]
+    pub fn settled(&self) -> (u64, Vec<Step>) {
+        let mut told = self.told.lock().unwrap();
+        let up_to = KINDS
+            .iter()
+            .map(|kind| told.up_to.get(kind).copied().unwrap_or_default());
+        let up_to = up_to.min().unwrap_or_default();
+        let (mut settled, rest): (Vec<_>, Vec<_>) = told.steps.drain(..).partition(|step| step.revision <= up_to);
+        told.steps = rest;
+        settled.sort_by_key(|step| step.revision);
+        (up_to, settled)
+    }
+
     fn sorted(&self) -> Vec<Step> {
-        let mut steps = self.steps.lock().unwrap().clone();
+        let mut steps = self.told.lock().unwrap().steps.clone();
         steps.sort_by_key(|step| step.revision);
         steps
     }
 }
 
-async fn follow(api: Api<DynamicObject>, kind: Kind, mut version: String, steps: Arc<Mutex<Vec<Step>>>) {
+async fn follow(api: Api<DynamicObject>, kind: Kind, mut version: String, told: Arc<Mutex<Told>>) {
     loop {
         let params = WatchParams::default().timeout(290);
         let mut events = api.watch(&params, &version).await.expect("a watch").boxed();
@@ -113,6 +131,7 @@ async fn follow(api: Api<DynamicObject>, kind: Kind, mut version: String, steps:
                 Ok(WatchEvent::Deleted(object)) => (object, false),
                 Ok(WatchEvent::Bookmark(bookmark)) => {
                     version = bookmark.metadata.resource_version;
+                    told.lock().unwrap().up_to.insert(kind, version.parse().unwrap());
                     continue;
                 }
                 Ok(WatchEvent::Error(error)) => panic!("the record of {kind:?} has a gap: {error:?}"),
@@ -121,7 +140,9 @@ async fn follow(api: Api<DynamicObject>, kind: Kind, mut version: String, steps:
             version = object.resource_version().unwrap();
             let (key, revision) = (key(kind, &object), revision(&object));
             let object = stands.then(|| serde_json::to_value(object).unwrap());
-            steps.lock().unwrap().push(Step { revision, key, object });
+            let mut told = told.lock().unwrap();
+            told.up_to.insert(kind, revision);
+            told.steps.push(Step { revision, key, object });
         }
     }
 }

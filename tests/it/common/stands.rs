@@ -104,6 +104,16 @@ pub async fn differences_of(admin: &Client, templates: &[TenantTemplate], tenant
     differences_from(&managed_of(admin, &names).await, templates, tenants)
 }
 
+/// As the operator under test is set.
+pub fn settings() -> Settings {
+    Settings {
+        accelerator_resources: vec!["nvidia.com/gpu".to_owned()],
+        model_resource: "inferenceservices.serving.kserve.io".to_owned(),
+        admission: BTreeSet::new(),
+        status_interval: std::time::Duration::from_secs(1),
+    }
+}
+
 fn differences_from(live: &BTreeMap<String, Value>, templates: &[TenantTemplate], tenants: &[Tenant]) -> Vec<String> {
     // JSON is YAML.
     let templates = templates
@@ -111,13 +121,7 @@ fn differences_from(live: &BTreeMap<String, Value>, templates: &[TenantTemplate]
         .map(|template| serde_json::to_string(template).unwrap());
     let tenants = tenants.iter().map(|tenant| serde_json::to_string(tenant).unwrap());
     let files: Vec<_> = templates.chain(tenants).map(|text| ("test".to_owned(), text)).collect();
-    let settings = Settings {
-        accelerator_resources: vec!["nvidia.com/gpu".to_owned()],
-        model_resource: "inferenceservices.serving.kserve.io".to_owned(),
-        admission: BTreeSet::new(),
-        status_interval: std::time::Duration::from_secs(1),
-    };
-    let desired = render::render(&files, &Served::default(), &settings).unwrap();
+    let desired = render::render(&files, &Served::default(), &settings()).unwrap();
     let text = |object: &Value, pointer: &str| {
         object
             .pointer(pointer)

@@ -1,6 +1,6 @@
 use super::*;
 use crate::{
-    apply::Key,
+    apply::{Key, drift},
     tenant::{build::build, fixture},
 };
 
@@ -145,4 +145,39 @@ fn dashboards_of_tenants_with_long_names_do_not_meet() {
     assert_ne!(first, second);
     assert!(first.len() <= 40);
     assert_eq!(uid("acme"), "tenantry-acme");
+}
+
+#[test]
+fn a_bound_that_the_template_names_no_more_goes_and_what_a_crd_defaults_is_no_drift() {
+    let bounded = json!({ "metrics": true, "scrapeIntervalSeconds": 30, "sampleLimit": 5, "targetLimit": 6 });
+    for kind in [Kind::PodMonitor, Kind::ServiceMonitor] {
+        let (before, after) = (
+            object(&bounded, kind, names::OBJECT),
+            object(&json!({ "metrics": true }), kind, names::OBJECT),
+        );
+        let mut live = before.manifest();
+        live["spec"]["scrapeClass"] = json!("by default");
+        assert!(drift::is_as_desired(&live, &before));
+        assert!(!drift::is_as_desired(&live, &after));
+        assert_eq!(drift::replacement(&live, &after)["spec"].get("sampleLimit"), None);
+    }
+}
+
+#[test]
+fn a_label_that_the_template_names_no_more_goes_from_what_stands() {
+    let with = |labels: Value| {
+        let monitoring = json!({ "metrics": true, "alerts": true, "labels": labels });
+        [Kind::PodMonitor, Kind::ServiceMonitor, Kind::PrometheusRule]
+            .map(|kind| object(&monitoring, kind, names::OBJECT))
+    };
+    for after in [json!({ "team": "blue" }), json!({})] {
+        for (before, after) in with(json!({ "release": "main" })).iter().zip(with(after)) {
+            let mut live = before.manifest();
+            live["metadata"]["labels"]["theirs"] = json!("stays");
+            assert!(!drift::is_as_desired(&live, &after));
+            let labels = &drift::replacement(&live, &after)["metadata"]["labels"];
+            assert_eq!(labels.get("release"), None);
+            assert_eq!(labels["theirs"], "stays");
+        }
+    }
 }

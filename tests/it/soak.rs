@@ -1,0 +1,75 @@
+//! The verdict of `make soak`, on samples that are made up: an hour is too long to find out that it never fails.
+
+#![allow(
+    clippy::cast_precision_loss,
+    clippy::print_stdout,
+    reason = "the soak measures and prints a table"
+)]
+
+#[path = "../soak/sample.rs"]
+#[allow(dead_code, reason = "nothing is measured here")]
+mod sample;
+#[path = "../soak/verdict.rs"]
+#[allow(dead_code, reason = "nothing is printed here")]
+mod verdict;
+
+use std::time::Duration;
+
+use self::sample::{NAMES, Sample};
+
+fn sample(minute: u64, of: &[(&str, f64)]) -> Sample {
+    let value = |name: &str| {
+        of.iter()
+            .find(|(known, _)| *known == name)
+            .map_or(10.0, |(_, value)| *value)
+    };
+    Sample {
+        at: Duration::from_secs(60 * minute),
+        values: NAMES.map(value),
+    }
+}
+
+/// An hour in which the memory grows by so much a minute.
+fn hour(growth: f64) -> Vec<Sample> {
+    let memory = |minute: u32| 60.0 + growth * f64::from(minute);
+    (0..60_u32)
+        .map(|minute| sample(minute.into(), &[("memory_mb", memory(minute))]))
+        .collect()
+}
+
+#[test]
+fn a_level_hour_passes_and_one_that_grows_fails() {
+    let quiet = sample(0, &[]);
+    assert_eq!(verdict::of(&quiet, &hour(0.0), &quiet), [""; 0]);
+    assert_eq!(
+        verdict::of(&quiet, &hour(0.2), &quiet),
+        [""; 0],
+        "6 MB in half an hour are within a tenth and 4 MB"
+    );
+    let grown = verdict::of(&quiet, &hour(0.5), &quiet);
+    assert_eq!(
+        grown,
+        ["the memory grew from 71.0 MB in the second quarter to 86.0 MB in the last"]
+    );
+}
+
+#[test]
+fn what_is_left_over_in_the_quiet_fails_and_connections_that_were_closed_do_not() {
+    let before = sample(0, &[]);
+    for name in ["fds", "tasks", "watches", "objects"] {
+        let wrong = verdict::of(&before, &hour(0.0), &sample(0, &[(name, 11.0)]));
+        assert_eq!(
+            wrong,
+            [format!(
+                "{name} were 10 in the quiet before the churn and are 11 after it"
+            )]
+        );
+    }
+    for (name, wrong) in [("fds", 0), ("tasks", 0), ("watches", 1), ("objects", 1)] {
+        assert_eq!(
+            verdict::of(&before, &hour(0.0), &sample(0, &[(name, 9.0)])).len(),
+            wrong,
+            "{name}"
+        );
+    }
+}

@@ -1,0 +1,82 @@
+//! What the samples say.
+
+use super::sample::{NAMES, Sample};
+
+/// Part of the samples in which the memory is still filling.
+const WARM_UP: f64 = 0.1;
+/// Growth of the memory from the second quarter to the last that is no leak: in parts, and in MB.
+const GROWTH: f64 = 1.1;
+const SLACK: f64 = 4.0;
+
+/// What is wrong.
+pub fn of(before: &Sample, samples: &[Sample], after: &Sample) -> Vec<String> {
+    let mut wrong = after.not_back_at(before);
+    let quarter = samples.len() / 4;
+    let memory = |samples: &[Sample]| median(samples.iter().map(|sample| sample.get("memory_mb")));
+    let (early, late) = (
+        memory(&samples[quarter..2 * quarter]),
+        memory(&samples[samples.len() - quarter..]),
+    );
+    if late > early * GROWTH + SLACK {
+        wrong.push(format!(
+            "the memory grew from {early:.1} MB in the second quarter to {late:.1} MB in the last"
+        ));
+    }
+    wrong
+}
+
+pub fn print_table(before: &Sample, samples: &[Sample], after: &Sample, churn: &str) {
+    println!("{churn}");
+    println!("| | quiet before | start | median | max | end | slope an hour | quiet after |");
+    println!("| --- | --- | --- | --- | --- | --- | --- | --- |");
+    let warm = &samples[warm_up(samples.len())..];
+    for name in NAMES {
+        let points: Vec<(f64, f64)> = warm
+            .iter()
+            .map(|sample| (sample.at.as_secs_f64() / 3600.0, sample.get(name)))
+            .collect();
+        let values = || points.iter().map(|(_, value)| *value);
+        println!(
+            "| {name} | {:.1} | {:.1} | {:.1} | {:.1} | {:.1} | {:+.2} | {:.1} |",
+            before.get(name),
+            values().next().unwrap_or_default(),
+            median(values()),
+            values().fold(f64::MIN, f64::max),
+            values().next_back().unwrap_or_default(),
+            slope(&points),
+            after.get(name)
+        );
+    }
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a tenth of a length"
+)]
+fn warm_up(samples: usize) -> usize {
+    (samples as f64 * WARM_UP) as usize
+}
+
+fn median(values: impl Iterator<Item = f64>) -> f64 {
+    let mut values: Vec<f64> = values.collect();
+    values.sort_by(f64::total_cmp);
+    let middle = values.len() / 2;
+    match values.len() {
+        0 => 0.0,
+        length if length % 2 == 1 => values[middle],
+        _ => f64::midpoint(values[middle - 1], values[middle]),
+    }
+}
+
+/// By least squares.
+fn slope(points: &[(f64, f64)]) -> f64 {
+    let count = points.len() as f64;
+    let mean = |of: fn(&(f64, f64)) -> f64| points.iter().map(of).sum::<f64>() / count;
+    let (x, y) = (mean(|point| point.0), mean(|point| point.1));
+    let spread: f64 = points.iter().map(|point| (point.0 - x).powi(2)).sum();
+    if spread == 0.0 {
+        return 0.0;
+    }
+    points.iter().map(|point| (point.0 - x) * (point.1 - y)).sum::<f64>() / spread
+}
