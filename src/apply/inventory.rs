@@ -12,6 +12,7 @@ use std::{
 };
 
 use serde_json::Value;
+use tokio::sync::watch;
 
 use super::{Key, Kind};
 use crate::api::names;
@@ -94,6 +95,8 @@ impl Live {
 #[derive(Debug, Default)]
 pub struct Inventory {
     state: RwLock<State>,
+    /// The newest version of any Namespace that the watch has told of; it tells them in order.
+    told: watch::Sender<u64>,
 }
 
 #[derive(Debug, Default)]
@@ -214,6 +217,21 @@ impl Inventory {
         })
     }
 
+    /// The watch told of this version of a Namespace.
+    pub fn namespace_told(&self, version: u64) {
+        self.told.send_if_modified(|told| {
+            let newer = *told < version;
+            *told = version.max(*told);
+            newer
+        });
+    }
+
+    /// Waits until the watch has told of this version of a Namespace.
+    pub async fn until_namespace_told(&self, version: u64) {
+        // The sender lives as long as we do.
+        let _ = self.told.subscribe().wait_for(|told| *told >= version).await;
+    }
+
     /// Forgets an object that was deleted at `version`, unless a newer one stands in its place.
     pub fn remove(&self, key: &Key, version: u64) -> Vec<Box<str>> {
         let mut state = self.write();
@@ -318,6 +336,18 @@ mod tests {
         assert!(inventory.upsert(key(), live(5, Some("acme"))).is_empty());
         assert!(inventory.upsert(key(), live(4, Some("acme"))).is_empty());
         assert_eq!(inventory.of_tenant("acme").len(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_namespace_is_told_of_when_the_watch_has_come_to_its_version() {
+        let inventory = Inventory::default();
+        let mut told = Box::pin(inventory.until_namespace_told(5));
+        inventory.namespace_told(4);
+        assert!(futures::poll!(&mut told).is_pending());
+        inventory.namespace_told(6);
+        assert!(futures::poll!(&mut told).is_ready());
+        inventory.namespace_told(3);
+        assert!(futures::poll!(Box::pin(inventory.until_namespace_told(6))).is_ready());
     }
 
     #[test]

@@ -52,6 +52,11 @@ async fn follow(
     let mut events = std::pin::pin!(events);
     let mut listing: Option<Listing> = None;
     while let Some(event) = events.next().await {
+        if let (Kind::Namespace, Ok(Event::Apply(object) | Event::Delete(object))) = (kind, &event)
+            && let Some((_, version)) = identity(kind, object)
+        {
+            inventory.namespace_told(version);
+        }
         let concerned = match event {
             Ok(Event::Init) => {
                 listing = Some(inventory.begin_list());

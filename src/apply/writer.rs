@@ -1,6 +1,6 @@
 //! Create, replace, delete: each with a precondition, each answer taken into the inventory.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use kube::{
     Api, Client, ResourceExt as _,
@@ -13,6 +13,11 @@ use crate::{
     api::{names, v1alpha1::OwnerRole},
     runtime::leader::LeaderHandle,
 };
+
+/// How long a new Namespace is waited for. Whoever creates an object in one that the API server's own watch has not brought it yet
+/// waits there for 50 ms (`missingNamespaceWait` in plugin/pkg/admission/namespace/lifecycle): of 500 guards created at once 112 did.
+/// Our watch tells at about the same time as its own.
+const ECHO: Duration = Duration::from_millis(30);
 
 /// Writes objects and keeps the inventory in step.
 #[derive(Clone)]
@@ -158,7 +163,12 @@ impl Writer {
             .create(&params(), &manifest)
             .await
             .map_err(|source| failed("create", key, source))?;
-        self.keep(key, created)
+        let live = self.keep(key, created)?;
+        if key.kind == Kind::Namespace {
+            // Without the echo it only takes longer.
+            let _ = tokio::time::timeout(ECHO, self.inventory.until_namespace_told(live.version)).await;
+        }
+        Ok(live)
     }
 
     async fn replace(&self, desired: &Object, live: &Value) -> Result<Arc<Live>, Error> {
