@@ -54,15 +54,12 @@ pub async fn versions(admin: &Client) -> BTreeMap<String, String> {
     versions
 }
 
-/// As [`versions`], of one template and these tenants.
-pub async fn versions_of(admin: &Client, template: &str, tenants: &[&str]) -> BTreeMap<String, String> {
-    let mut versions = versions_in(managed_of(admin, tenants).await);
-    for tenant in tenants {
-        let tenant = Api::<Tenant>::all(admin.clone()).get(tenant).await.unwrap();
-        versions.extend([version("Tenant", &tenant)]);
-    }
+/// As [`versions`], of one template and one tenant.
+pub async fn versions_of(admin: &Client, template: &str, tenant: &str) -> BTreeMap<String, String> {
+    let mut versions = versions_in(managed_of(admin, &[tenant]).await);
+    let tenant = Api::<Tenant>::all(admin.clone()).get(tenant).await.unwrap();
     let template = Api::<TenantTemplate>::all(admin.clone()).get(template).await.unwrap();
-    versions.extend([version("TenantTemplate", &template)]);
+    versions.extend([version("Tenant", &tenant), version("TenantTemplate", &template)]);
     versions
 }
 

@@ -20,7 +20,7 @@ use std::time::Duration;
 use faultproxy::{Action, Match, Moment, Rule, RuleFile, Status, Verb, When};
 
 use self::{
-    plan::{Choice, GROUPS, Plan, events, noting, writes},
+    plan::{Beside, Choice, GROUPS, Plan, events, noting, writes},
     runs::{Stage, report},
     scenario::Cast,
 };
@@ -44,8 +44,8 @@ async fn after_any_single_fault_no_rule_is_broken_and_the_end_is_the_same() {
     let events = events(&stage.reference(reference.clone(), vec![noting()]).await, &reference);
     println!("{} writes and {} events without any fault", writes.len(), events.len());
     let mut verdicts = stage.run(choice.pairs(&reference, &writes), &reference).await;
-    let (lives, ends): (Vec<_>, Vec<_>) = GROUPS.into_iter().partition(|group| group.lives);
-    for groups in [lives, ends] {
+    for beside in Beside::ALL {
+        let groups: Vec<_> = GROUPS.into_iter().filter(|group| group.beside == beside).collect();
         let plans = choice.plans(&groups, &reference, &writes, &events);
         verdicts.extend(stage.run(plans, &reference).await);
     }

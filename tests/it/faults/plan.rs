@@ -105,6 +105,11 @@ impl Fault {
         }
     }
 
+    /// Whether it takes an impatient operator.
+    fn is_late(self) -> bool {
+        matches!(self, Self::LateBefore | Self::LateAfter)
+    }
+
     /// Whether the write that it strikes may come a second time though it was done: its sender cannot know.
     fn hides_what_was_done(self) -> bool {
         match self {
@@ -239,9 +244,9 @@ pub struct Plan {
 impl Plan {
     /// One fault at one write of the `reference`, in a scenario of its own.
     pub fn single(number: usize, reference: &Cast, write: &Write, fault: Fault) -> Self {
-        let cast = Cast::new(number);
-        let (at, action) = fault.parts();
         let asked = &write.asked;
+        let cast = Cast::new(number).with_part_of(&format!("{} {}", asked.namespace, asked.name));
+        let (at, action) = fault.parts();
         let matches = Match {
             verbs: vec![asked.verb],
             group: Some(asked.group.clone()),
@@ -266,9 +271,12 @@ impl Plan {
         }
     }
 
-    /// Whether it struck a write of this object, which may come again for that.
+    /// Whether a write of this object may come again: it was struck, or the operator is impatient.
     pub fn excuses(&self, resource: &str, namespace: &str, name: &str) -> bool {
         let is = |wanted: &Option<String>, found: &str| wanted.as_ref().is_none_or(|wanted| wanted == found);
+        if self.fault.is_some_and(Fault::is_late) {
+            return true;
+        }
         // Of a rule file it is not known.
         self.fault.is_none_or(Fault::hides_what_was_done)
             && self.rules.iter().any(|rule| {
@@ -298,8 +306,22 @@ pub struct Group {
     pub faults: &'static [Fault],
     /// Plans of a sample.
     sample: usize,
-    /// Whether the operator goes through them alive: then they are tried beside each other.
-    pub lives: bool,
+    pub beside: Beside,
+}
+
+/// What is tried beside each other, under one operator.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Beside {
+    /// Plans of which no other plan notices anything.
+    Lives,
+    /// Those that need an impatient operator: on a busy machine it gives up more than the late answers.
+    Impatient,
+    /// Those that end it.
+    Ends,
+}
+
+impl Beside {
+    pub const ALL: [Self; 3] = [Self::Lives, Self::Impatient, Self::Ends];
 }
 
 /// Every group.
@@ -308,37 +330,37 @@ pub const GROUPS: [Group; 6] = [
         name: "answers",
         faults: &Fault::ANSWERS,
         sample: 20,
-        lives: true,
+        beside: Beside::Lives,
     },
     Group {
         name: "late",
         faults: &[Fault::LateBefore, Fault::LateAfter],
         sample: 6,
-        lives: true,
+        beside: Beside::Impatient,
     },
     Group {
         name: "events",
         faults: &Fault::EVENTS,
         sample: 12,
-        lives: true,
+        beside: Beside::Lives,
     },
     Group {
         name: "killed",
         faults: &[Fault::Killed],
         sample: 5,
-        lives: false,
+        beside: Beside::Ends,
     },
     Group {
         name: "killed-late",
         faults: &[Fault::KilledLate],
         sample: 4,
-        lives: false,
+        beside: Beside::Ends,
     },
     Group {
         name: "terminated",
         faults: &[Fault::Terminated],
         sample: 4,
-        lives: false,
+        beside: Beside::Ends,
     },
 ];
 
@@ -461,7 +483,7 @@ impl Choice {
                     what: format!("{}; {}", first.what, second.what),
                     fault: None,
                     rules: [first.rules, second.rules].concat(),
-                    cast: first.cast,
+                    cast: Cast::new(number),
                 }
             })
             .collect()

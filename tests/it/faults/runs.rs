@@ -279,8 +279,8 @@ fn judge(plan: Plan, end: Result<Story, String>, steps: &[Step], events: &[Event
     let id = &plan.cast.id;
     let mine = |step: &&Step| step.key.1.contains(id) || step.key.2.contains(id);
     let own: Vec<Step> = steps.iter().filter(mine).cloned().collect();
-    let story = end.as_ref().ok().copied();
-    let mut violations = breaches_by_revision(&own, &|_, revision| grants(story, revision));
+    let story = end.as_ref().ok();
+    let mut violations = breaches_by_revision(&own, &|tenant, revision| grants(story, tenant, revision));
     // Of the whole batch: whose fault it was does not matter.
     violations.extend(strays(events, steps));
     let mine = events.iter().filter(|event| {

@@ -1,4 +1,4 @@
-//! What is lived through while faults strike: two tenants of one template, from their creation to their end.
+//! What is lived through while faults strike: two tenants, from their creation to their end.
 
 use std::{collections::BTreeMap, fmt::Display, future::Future, time::Duration};
 
@@ -7,7 +7,7 @@ use kube::{
     Api, Client, ResourceExt as _,
     api::{DeleteParams, ListParams, Patch, PatchParams, PostParams},
 };
-use serde_json::{Value, json};
+use serde_json::json;
 use tenantry::{
     api::v1alpha1::{Tenant, TenantNamespace, TenantTemplate},
     domain::Quantity,
@@ -25,45 +25,71 @@ const LOW: i64 = 6;
 /// Pods that one namespace comes to use, which is more than its share.
 const CROWD: usize = 6;
 
+/// A tenant of its own template, and what it lives through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// Three namespaces, of which one comes to need more than its share; less is granted and more again; one is exchanged.
+    Wide,
+    /// One namespace and a home namespace, where its owner asks for one more and gives it back.
+    Single,
+}
+
+impl Part {
+    const ALL: [Self; 2] = [Self::Wide, Self::Single];
+
+    fn word(self) -> &'static str {
+        match self {
+            Self::Wide => "wide",
+            Self::Single => "single",
+        }
+    }
+}
+
 /// Who takes part: names that nobody else has, so that many scenarios can be lived through on one cluster.
 #[derive(Clone, Debug)]
 pub struct Cast {
     /// Part of every name. No uid holds an x.
     pub id: String,
+    parts: Vec<Part>,
 }
 
-/// What the oracle must know of a scenario that came to its end.
-#[derive(Clone, Copy, Debug)]
-pub struct Story {
-    /// Revisions from which and until when (exclusive) the lower grant must hold.
-    low: (u64, u64),
-}
+/// What the oracle must know of a scenario that came to its end: for each tenant the revisions from which and until when
+/// (exclusive) the lower grant must hold.
+pub type Story = BTreeMap<String, (u64, u64)>;
 
 impl Cast {
     pub fn new(number: usize) -> Self {
         Self {
             id: format!("x{number:04}"),
+            parts: Part::ALL.to_vec(),
         }
     }
 
-    /// The tenant with three namespaces.
-    fn wide(&self) -> String {
-        format!("wide-{}", self.id)
+    /// Only the part in which this name comes up.
+    pub fn with_part_of(mut self, name: &str) -> Self {
+        self.parts.retain(|part| name.contains(part.word()));
+        assert_eq!(self.parts.len(), 1, "{name} belongs to one part");
+        self
     }
 
-    fn single(&self) -> String {
-        format!("single-{}", self.id)
+    /// Name of a part's tenant, and of its template.
+    fn name(&self, part: Part) -> String {
+        format!("{}-{}", part.word(), self.id)
     }
 
-    fn template(&self) -> TenantTemplate {
+    fn template(&self, part: Part) -> TenantTemplate {
         let small = json!({ "cpu": "10m", "memory": "16Mi" });
         let spec = json!({
             "tier": "Standard", "quotaSpread": "Demand",
+            "selfService": match part {
+                Part::Wide => "Disabled",
+                Part::Single => "Claim",
+            },
             "quotas": { "cpu": "4", "memory": "8Gi", "pods": GRANT },
             "containers": { "default": small, "defaultRequest": small },
             "security": { "podSecurity": "Restricted" },
         });
-        template(&self.id, spec)
+        template(&self.name(part), spec)
     }
 
     /// The same write in another scenario.
@@ -72,9 +98,10 @@ impl Cast {
     }
 }
 
-/// What each tenant is granted at a revision. What comes while it changes is bound by the larger grant.
-pub fn grants(story: Option<Story>, revision: u64) -> BTreeMap<String, Quantity> {
-    let low = story.is_some_and(|Story { low }| (low.0..low.1).contains(&revision));
+/// What a tenant is granted at a revision. What comes while it changes is bound by the larger grant.
+pub fn grants(story: Option<&Story>, tenant: &str, revision: u64) -> BTreeMap<String, Quantity> {
+    let low = story.and_then(|story| story.get(tenant));
+    let low = low.is_some_and(|low| (low.0..low.1).contains(&revision));
     let pods = if low { LOW } else { GRANT }.to_string();
     let grants = [
         ("requests.cpu", "4"),
@@ -118,53 +145,67 @@ pub struct Player {
 
 impl Player {
     pub async fn play(&self) -> Story {
-        let Self { cast, admin, .. } = self;
-        let (wide, single) = (cast.wide(), cast.single());
+        let mut story = Story::new();
+        for part in self.cast.parts.clone() {
+            match part {
+                Part::Wide => {
+                    let low = self.wide().await;
+                    story.insert(self.cast.name(part), low);
+                }
+                Part::Single => self.single().await,
+            }
+            let name = self.cast.name(part);
+            self.ready(&name).await;
+            self.as_rendered(part).await;
+            self.rests(&name).await;
+            self.leave(&name).await;
+        }
+        story
+    }
+
+    /// Gives the revisions between which the lower grant held.
+    async fn wide(&self) -> (u64, u64) {
+        let name = self.cast.name(Part::Wide);
         let three = ["a", "b", "c"];
-        common::create_template(admin, &cast.template()).await;
-        let first = three
-            .iter()
-            .fold(tenant(&wide, &cast.id).owner("olga"), |tenant, name| {
-                tenant.namespace(name)
-            });
-        common::create(admin, &first.build()).await;
-        common::create(
-            admin,
-            &tenant(&single, &cast.id).owner("olga").namespace("only").build(),
-        )
-        .await;
-        self.ready(&wide).await;
-        self.ready(&single).await;
-        self.shares(&wide, &three, GRANT / 3).await;
+        common::create_template(&self.admin, &self.cast.template(Part::Wide)).await;
+        let wide = three.iter().fold(tenant(&name, &name).owner("olga"), |tenant, name| {
+            tenant.namespace(name)
+        });
+        common::create(&self.admin, &wide.build()).await;
+        self.ready(&name).await;
+        self.shares(&name, &three, GRANT / 3).await;
 
-        self.crowd("a").await;
-        self.empty("a").await;
-        self.shares(&wide, &three, GRANT / 3).await;
+        self.crowd(&format!("{name}-a")).await;
+        self.empty(&format!("{name}-a")).await;
+        self.shares(&name, &three, GRANT / 3).await;
 
-        self.grant(LOW).await;
-        self.ready(&wide).await;
-        self.shares(&wide, &three, LOW / 3).await;
-        self.shares(&single, &["only"], LOW).await;
+        self.grant(&name, LOW).await;
+        self.ready(&name).await;
+        self.shares(&name, &three, LOW / 3).await;
         let from = self.revision().await;
-        let until = self.grant(GRANT).await;
-        self.ready(&wide).await;
-        self.shares(&wide, &three, GRANT / 3).await;
+        let until = self.grant(&name, GRANT).await;
+        self.ready(&name).await;
+        self.shares(&name, &three, GRANT / 3).await;
 
         let names = ["a", "b", "d"];
         let listed = names.map(|name| json!({ "name": name }));
-        self.change_tenant(&json!({ "spec": { "namespaces": listed } })).await;
-        self.ready(&wide).await;
-        self.ready(&single).await;
-        let namespaces: Api<Namespace> = Api::all(admin.clone());
-        self.gone(&namespaces, &format!("{wide}-c")).await;
-        self.shares(&wide, &names, GRANT / 3).await;
-        self.asks_and_gives_back("asked").await;
-        self.ready(&single).await;
-        self.as_rendered().await;
-        self.rests().await;
+        let change = Patch::Merge(json!({ "spec": { "namespaces": listed } }));
+        let tenants: Api<Tenant> = Api::all(self.admin.clone());
+        tenants.patch(&name, &PatchParams::default(), &change).await.unwrap();
+        let namespaces: Api<Namespace> = Api::all(self.admin.clone());
+        self.gone(&namespaces, &format!("{name}-c")).await;
+        self.ready(&name).await;
+        self.shares(&name, &names, GRANT / 3).await;
+        (from, until)
+    }
 
-        self.leave().await;
-        Story { low: (from, until) }
+    async fn single(&self) {
+        let name = self.cast.name(Part::Single);
+        common::create_template(&self.admin, &self.cast.template(Part::Single)).await;
+        let single = tenant(&name, &name).owner("olga").namespace("only");
+        common::create(&self.admin, &single.build()).await;
+        self.ready(&name).await;
+        self.asks_and_gives_back(&name, "asked").await;
     }
 
     async fn ready(&self, name: &str) {
@@ -201,8 +242,8 @@ impl Player {
     }
 
     /// Fills a namespace beyond its share.
-    async fn crowd(&self, name: &str) {
-        let pods: Api<Pod> = Api::namespaced(self.olga.clone(), &format!("{}-{name}", self.cast.wide()));
+    async fn crowd(&self, namespace: &str) {
+        let pods: Api<Pod> = Api::namespaced(self.olga.clone(), namespace);
         let wanted: Pod = serde_json::from_value(pod(&json!({ "cpu": "10m" }))).unwrap();
         for _ in 0..CROWD {
             settles("a pod to be admitted", || async {
@@ -212,9 +253,9 @@ impl Player {
         }
     }
 
-    /// The owner of the small tenant asks for a namespace, gets it, and deletes the request.
-    async fn asks_and_gives_back(&self, name: &str) {
-        let home = format!("{}-home", self.cast.single());
+    /// The owner asks for a namespace, gets it, and deletes the request.
+    async fn asks_and_gives_back(&self, tenant: &str, name: &str) {
+        let home = format!("{tenant}-home");
         let claims: Api<TenantNamespace> = Api::namespaced(self.olga.clone(), &home);
         let claim = json!({ "apiVersion": "tenantry.dev/v1alpha1", "kind": "TenantNamespace", "metadata": { "name": name }, "spec": {} });
         let claim: TenantNamespace = serde_json::from_value(claim).unwrap();
@@ -234,27 +275,21 @@ impl Player {
         .await;
         claims.delete(name, &DeleteParams::default()).await.unwrap();
         let namespaces: Api<Namespace> = Api::all(self.admin.clone());
-        self.gone(&namespaces, &format!("{}-{name}", self.cast.single())).await;
+        self.gone(&namespaces, &format!("{tenant}-{name}")).await;
     }
 
-    async fn empty(&self, name: &str) {
-        let pods: Api<Pod> = Api::namespaced(self.admin.clone(), &format!("{}-{name}", self.cast.wide()));
+    async fn empty(&self, namespace: &str) {
+        let pods: Api<Pod> = Api::namespaced(self.admin.clone(), namespace);
         let now = DeleteParams::default().grace_period(0);
         pods.delete_collection(&now, &ListParams::default()).await.unwrap();
     }
 
-    /// Changes what the template grants; gives the revision.
-    async fn grant(&self, pods: i64) -> u64 {
+    /// Changes what a template grants; gives the revision.
+    async fn grant(&self, template: &str, pods: i64) -> u64 {
         let templates: Api<TenantTemplate> = Api::all(self.admin.clone());
         let change = Patch::Merge(json!({ "spec": { "quotas": { "pods": pods } } }));
-        let changed = templates.patch(&self.cast.id, &PatchParams::default(), &change).await;
+        let changed = templates.patch(template, &PatchParams::default(), &change).await;
         changed.unwrap().resource_version().unwrap().parse().unwrap()
-    }
-
-    async fn change_tenant(&self, change: &Value) {
-        let tenants: Api<Tenant> = Api::all(self.admin.clone());
-        let (name, change) = (self.cast.wide(), Patch::Merge(change));
-        tenants.patch(&name, &PatchParams::default(), &change).await.unwrap();
     }
 
     async fn revision(&self) -> u64 {
@@ -264,14 +299,12 @@ impl Player {
     }
 
     /// Waits until there stands what `tenantry render` prints, no more and no less.
-    async fn as_rendered(&self) {
+    async fn as_rendered(&self, part: Part) {
         let tenants: Api<Tenant> = Api::all(self.admin.clone());
-        let mine = [
-            tenants.get(&self.cast.wide()).await.unwrap(),
-            tenants.get(&self.cast.single()).await.unwrap(),
-        ];
+        let tenant = tenants.get(&self.cast.name(part)).await.unwrap();
         settles("the end state to be as rendered", || async {
-            let differences = stands::differences_of(&self.admin, &[self.cast.template()], &mine).await;
+            let (template, tenant) = (self.cast.template(part), tenant.clone());
+            let differences = stands::differences_of(&self.admin, &[template], &[tenant]).await;
             if differences.is_empty() {
                 Ok(())
             } else {
@@ -282,11 +315,11 @@ impl Player {
     }
 
     /// Waits until nothing is written any more for four times as long as a status may wait.
-    async fn rests(&self) {
+    async fn rests(&self, name: &str) {
         settles("nothing to be written any more", || async {
-            let before = self.versions().await;
+            let before = stands::versions_of(&self.admin, name, name).await;
             tokio::time::sleep(Duration::from_secs(4)).await;
-            let changes = stands::changes(&before, &self.versions().await);
+            let changes = stands::changes(&before, &stands::versions_of(&self.admin, name, name).await);
             if changes.is_empty() {
                 Ok(())
             } else {
@@ -296,28 +329,15 @@ impl Player {
         .await;
     }
 
-    async fn versions(&self) -> BTreeMap<String, String> {
-        let tenants = [self.cast.wide(), self.cast.single()];
-        stands::versions_of(&self.admin, &self.cast.id, &[&tenants[0], &tenants[1]]).await
-    }
-
-    /// Deletes everything, and waits until nothing is left.
-    async fn leave(&self) {
+    /// Deletes the tenant and its template, and waits until nothing is left.
+    async fn leave(&self, name: &str) {
         let tenants: Api<Tenant> = Api::all(self.admin.clone());
-        let names = [self.cast.wide(), self.cast.single()];
-        for name in &names {
-            tenants.delete(name, &DeleteParams::default()).await.unwrap();
-        }
-        for name in &names {
-            self.gone(&tenants, name).await;
-        }
+        tenants.delete(name, &DeleteParams::default()).await.unwrap();
+        self.gone(&tenants, name).await;
         let templates: Api<TenantTemplate> = Api::all(self.admin.clone());
-        templates.delete(&self.cast.id, &DeleteParams::default()).await.unwrap();
-        self.gone(&templates, &self.cast.id).await;
-        let left: Vec<_> = stands::managed_of(&self.admin, &[&names[0], &names[1]])
-            .await
-            .into_keys()
-            .collect();
+        templates.delete(name, &DeleteParams::default()).await.unwrap();
+        self.gone(&templates, name).await;
+        let left: Vec<_> = stands::managed_of(&self.admin, &[name]).await.into_keys().collect();
         assert!(left.is_empty(), "left behind: {left:?}");
     }
 
