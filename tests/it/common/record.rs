@@ -75,7 +75,7 @@ impl Record {
 
     /// As [`Record::start`], where API server or etcd go away meanwhile. After that it goes on from a list: what happened in
     /// the last moment before may be missing, and what is missing in the list counts as gone by the last revision known.
-    pub async fn start_over_gaps(admin: &Client) -> Self {
+    pub fn start_over_gaps(admin: &Client) -> Self {
         let steps = Arc::new(Mutex::new(Vec::new()));
         let mut watches = JoinSet::new();
         for kind in KINDS {
@@ -156,13 +156,11 @@ async fn bridge(api: Api<DynamicObject>, kind: Kind, steps: Arc<Mutex<Vec<Step>>
     let mut standing: BTreeMap<Key, u64> = BTreeMap::new();
     let mut listed: BTreeMap<Key, u64> = BTreeMap::new();
     while let Some(event) = events.next().await {
-        let mut steps = match event {
-            Ok(_) => steps.lock().unwrap(),
-            Err(_) => {
-                tokio::time::sleep(BETWEEN_TRIES).await;
-                continue;
-            }
-        };
+        if event.is_err() {
+            tokio::time::sleep(BETWEEN_TRIES).await;
+            continue;
+        }
+        let mut steps = steps.lock().unwrap();
         match event {
             Ok(Event::Init) => listed.clear(),
             Ok(Event::InitApply(object) | Event::Apply(object)) => {

@@ -73,7 +73,6 @@ fn compact(plane: &ControlPlane) {
 }
 
 /// `trouble` amid the creation of tenants; all comes to the rendered end, and nothing is said or done that is not so.
-#[expect(clippy::print_stdout, reason = "figures for docs/reliability.md")]
 async fn survives(what: &str, trouble: Trouble) {
     let stand = Stand::new().await;
     let mut kept = Kept::new(elected("tenantry-0"));

@@ -3,7 +3,17 @@
 //!
 //! Judged as everything in this folder: by the audit log and by watches, never by the operator's word.
 
+mod again;
+mod drift;
+mod ends;
 mod etcd;
+mod fight;
+mod kinds;
+mod rights;
+mod roles;
+mod rollout;
+mod token;
+mod walk;
 mod witness;
 
 use std::{
@@ -88,7 +98,7 @@ impl Stand {
     }
 
     async fn on(lab: Lab, admin: Client) -> Self {
-        let record = Record::start_over_gaps(&admin).await;
+        let record = Record::start_over_gaps(&admin);
         let witness = Witness::start(&admin);
         common::create_template(&admin, &plain()).await;
         Self {
