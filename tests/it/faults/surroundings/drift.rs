@@ -8,7 +8,12 @@ use kube::{
 use tenantry::apply::Kind;
 
 use super::{Stand, creates_of_what_stood, plain, plain_tenant, unguarded_rights};
-use crate::common::{self, audit, oracle::strays, stands};
+use crate::common::{
+    self,
+    audit::{self, Event},
+    oracle::strays,
+    stands,
+};
 
 /// Kind, namespace and name.
 type Place = (Kind, String, String);
@@ -16,6 +21,37 @@ type Place = (Kind, String, String);
 async fn delete(admin: &Client, (kind, namespace, name): &Place) {
     let api: Api<DynamicObject> = Api::namespaced_with(admin.clone(), namespace, &kind.api_resource());
     api.delete(name, &DeleteParams::default()).await.unwrap();
+}
+
+/// How long the news that a guard was deleted may take to reach the operator. A right that it gives meanwhile it gives in good
+/// faith: each kind is heard of by a watch of its own, and nothing orders them.
+const NEWS: jiff::SignedDuration = jiff::SignedDuration::from_secs(2);
+
+/// Whether the guard that a right lacks was deleted by somebody else right before the right was given.
+fn is_on_its_way(breach: &str, events: &[Event]) -> bool {
+    let words: Vec<&str> = breach.split_whitespace().collect();
+    // revision 1: NAMESPACE has RIGHT but lacks KIND NAME
+    let ["revision", _, namespace, "has", right, "but", "lacks", kind, name] = words[..] else {
+        return false;
+    };
+    let times = |verb: &str, kind: &str, name: &str, ours: bool| -> Vec<jiff::Timestamp> {
+        let kind = Kind::ALL.into_iter().find(|known| known.as_str() == kind);
+        let resource = kind.map(|kind| kind.api_resource().plural);
+        let about = events.iter().filter(|event| {
+            event.verb == verb
+                && resource.as_deref() == Some(&event.resource)
+                && event.namespace == namespace
+                && event.name == name
+                && (event.user == audit::OPERATOR) == ours
+        });
+        about.map(|event| event.received.parse().unwrap()).collect()
+    };
+    let given = times("create", "RoleBinding", right, true);
+    times("delete", kind, name, false).into_iter().any(|deleted| {
+        given
+            .iter()
+            .any(|given| *given >= deleted && given.duration_since(deleted) < NEWS)
+    })
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -62,7 +98,11 @@ async fn all_objects_of_two_tenants_deleted_at_once_come_back_by_one_create_each
         .filter(|event| event.namespace.starts_with("calm"))
         .collect();
     assert!(of_calm.is_empty(), "a neighbour was written: {of_calm:?}");
-    assert_eq!(unguarded_rights(&steps), [""; 0]);
+    let given: Vec<_> = unguarded_rights(&steps)
+        .into_iter()
+        .filter(|breach| !is_on_its_way(breach, &events))
+        .collect();
+    assert_eq!(given, [""; 0]);
     assert_eq!(strays(&events, &steps), [""; 0]);
     assert_eq!(creates_of_what_stood(&events), [""; 0]);
     println!(

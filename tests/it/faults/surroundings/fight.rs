@@ -36,7 +36,7 @@ async fn insist(admin: Client, kind: Kind, name: &str, change: Value) -> usize {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_controller_that_undoes_our_writes_costs_one_write_for_each_of_its_own_and_no_neighbour_anything() {
+async fn a_controller_that_undoes_our_writes_costs_two_for_each_of_its_own_and_no_neighbour_anything() {
     let stand = Stand::new().await;
     let operator = stand.lab.operator(common::binary()).await.unwrap();
     for name in ["fought", "calm"] {

@@ -49,6 +49,15 @@ use crate::common::{
 
 const TEMPLATE: &str = "plain";
 
+/// Whether this test is left to `TENANTRY_FAULTS=all`, as it takes long and finds seldom.
+fn is_left_out() -> bool {
+    let left_out = Choice::from_env() != Choice::All;
+    if left_out {
+        println!("left out: only TENANTRY_FAULTS=all runs it");
+    }
+    left_out
+}
+
 /// What all tenants here are made of. Without self-service: on a new cluster it is half a minute before TenantNamespaces are
 /// counted, and nothing here is about them.
 fn plain() -> TenantTemplate {
