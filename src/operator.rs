@@ -8,7 +8,7 @@ mod caches;
 use std::{sync::Arc, time::Duration};
 
 use anyhow::{Context as _, bail};
-use futures::StreamExt as _;
+use futures::{FutureExt as _, StreamExt as _};
 use kube::{
     Api, Client,
     core::DeserializeGuard,
@@ -251,10 +251,10 @@ async fn lead(
                 shutdown.requested(),
             )
             .await;
-            "the tenant controller"
         }
     };
-    tasks.spawn(tenant_run);
+    let tenant_run = or_unlisted(tenant_run, tenant_reader.clone(), shutdown.clone());
+    tasks.spawn(tenant_run.map(|()| "the tenant controller"));
     let template_context = Arc::new(template::Context {
         custom: CustomWriter::new(client, leader, names::TEMPLATE_MANAGER),
         tenants: tenant_reader,
@@ -265,7 +265,8 @@ async fn lead(
         backoff: Backoff::new(BackoffConfig::default(), clock, fastrand::Rng::new()),
     });
     let template_shutdown = shutdown.clone().requested();
-    tasks.spawn(async move {
+    let template_store = own_template_reader.clone();
+    let template_run = async move {
         // Users are counted only when all Tenants are known, or a restart would count them anew one by one.
         until_true(all_tenants_listed).await;
         template::run_controller(
@@ -277,8 +278,9 @@ async fn lead(
             template_shutdown,
         )
         .await;
-        "the template controller"
-    });
+    };
+    let template_run = or_unlisted(template_run, template_store, shutdown.clone());
+    tasks.spawn(template_run.map(|()| "the template controller"));
     let beat = heartbeats.register("main", TICK * 6);
     let ticking = async {
         loop {
@@ -332,6 +334,25 @@ fn templates(
 ) -> impl futures::Stream<Item = watcher::Result<watcher::Event<DeserializeGuard<TenantTemplate>>>> + Send {
     let api = Api::<DeserializeGuard<TenantTemplate>>::all(source.client.clone());
     source.watch(api, watcher::Config::default()).reflect(writer)
+}
+
+/// Runs a controller to its end. On `shutdown` before its objects are listed that is at once: nothing can be under way, and
+/// kube, which runs nothing until they are listed, would go on waiting for that after it stopped listening.
+async fn or_unlisted<K>(controller: impl Future<Output = ()>, store: reflector::Store<K>, shutdown: shutdown::Shutdown)
+where
+    K: reflector::Lookup + Clone + 'static,
+    K::DynamicType: Eq + std::hash::Hash + Clone,
+{
+    let unlisted = async {
+        shutdown.requested().await;
+        if store.wait_until_ready().now_or_never().is_some() {
+            std::future::pending::<()>().await;
+        }
+    };
+    tokio::select! {
+        () = controller => {}
+        () = unlisted => {}
+    }
 }
 
 /// Splits a stream that fills a store: the future drives it until the store is full, the rest goes on from there.

@@ -48,7 +48,7 @@ use self::{
     memory::Memory,
     pending::PendingQuotas,
     refusals::Refusals,
-    report::{publish, reason, write_claim, write_status},
+    report::{event, publish, reason, write_claim, write_status},
     validate::{ValidClaim, validate},
 };
 use crate::{
@@ -176,9 +176,7 @@ async fn reconcile_guarded(
                 publish(
                     context,
                     &ObjectRef::<Tenant>::new(name).into(),
-                    EventType::Warning,
-                    "Undecodable",
-                    note,
+                    event(EventType::Warning, "Undecodable", note),
                 )
                 .await;
             }

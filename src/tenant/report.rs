@@ -73,7 +73,17 @@ async fn turn_away(name: &str, previous: &TenantStatus, status: &TenantStatus, c
         };
         let why = closed.message.as_deref().unwrap_or_default();
         let note = format!("namespace {} stays closed: {why}", closed.name);
-        publish(context, &about, EventType::Warning, "NamespaceClosed", note).await;
+        // kube takes Events about the same objects for one that repeats itself, and keeps the words of the first.
+        let event = Event {
+            secondary: Some(ObjectReference {
+                api_version: Some(Kind::Namespace.api_version()),
+                kind: Some(Kind::Namespace.as_str().to_owned()),
+                name: Some(closed.name.clone()),
+                ..ObjectReference::default()
+            }),
+            ..event(EventType::Warning, "NamespaceClosed", note)
+        };
+        publish(context, &about, event).await;
     }
 }
 
@@ -109,32 +119,35 @@ async fn announce(tenant: &Tenant, previous: &TenantStatus, status: &TenantStatu
     };
     let object = ObjectRef::from_obj(tenant).into();
     if stalled(status) || after == "ApplyFailed" {
-        publish(context, &object, EventType::Warning, after, ready.message.clone()).await;
+        publish(
+            context,
+            &object,
+            event(EventType::Warning, after, ready.message.clone()),
+        )
+        .await;
     } else if stalled(previous) && after == "AllStands" {
-        publish(context, &object, EventType::Normal, after, ready.message.clone()).await;
+        publish(context, &object, event(EventType::Normal, after, ready.message.clone())).await;
     }
 }
 
-/// Publishes one event; a failure is logged, as no decision hangs on it.
-pub(super) async fn publish(
-    context: &Context,
-    about: &ObjectReference,
-    type_: EventType,
-    reason: &str,
-    mut note: String,
-) {
+/// An event of this controller.
+pub(super) fn event(type_: EventType, reason: &str, mut note: String) -> Event {
     // The API server takes at most 1 kB.
     while note.len() > 1000 {
         note.pop();
     }
-    let event = Event {
+    Event {
         type_,
         reason: reason.to_owned(),
         note: Some(note),
         action: "Reconcile".to_owned(),
         secondary: None,
-    };
+    }
+}
+
+/// Publishes one event; a failure is logged, as no decision hangs on it.
+pub(super) async fn publish(context: &Context, about: &ObjectReference, event: Event) {
     if let Err(error) = context.recorder.publish(&event, about).await {
-        tracing::warn!(%error, reason, "failed to publish an event");
+        tracing::warn!(%error, reason = event.reason, "failed to publish an event");
     }
 }

@@ -458,7 +458,15 @@ fn monitoring(valid: &ValidTenant, namespaces: &[AppliedNamespace]) -> Option<St
 fn failure(error: &writer::Error) -> String {
     match error {
         writer::Error::Api { verb, key, source } => match &**source {
-            kube::Error::Api(status) => format!("failed to {verb} {key}: {} ({})", status.message, status.code),
+            kube::Error::Api(status) => {
+                // A refused RoleBinding is answered with every rule of its role, a line each: three fill a message.
+                let message = status.message.lines().next().unwrap_or_default();
+                format!(
+                    "failed to {verb} {key}: {} ({})",
+                    message.trim_end_matches(':'),
+                    status.code
+                )
+            }
             _ => format!("failed to {verb} {key}: the API server could not be reached"),
         },
         writer::Error::Outdated { .. }

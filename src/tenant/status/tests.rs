@@ -243,6 +243,30 @@ fn an_unreachable_server_gives_the_same_words_each_time() {
 }
 
 #[test]
+fn a_refusal_of_many_lines_leaves_room_for_the_next() {
+    let (valid, mut applied) = standing();
+    applied.namespaces[0].progress = Progress::Failed;
+    let refused = |name: &str| {
+        let rules = "\n{APIGroups:[\"\"], Resources:[\"pods\"], Verbs:[\"get\"]}".repeat(100);
+        let message =
+            format!("\"{name}\" is forbidden: user is attempting to grant RBAC permissions not currently held:{rules}");
+        let answer = json!({ "status": "Failure", "code": 403, "reason": "Forbidden", "message": message });
+        writer::Error::Api {
+            verb: "create",
+            key: Key::new(Kind::RoleBinding, "acme-dev", name),
+            source: Box::new(kube::Error::Api(serde_json::from_value(answer).unwrap())),
+        }
+    };
+    applied.failures = vec![refused("tenantry-owner"), refused("tenantry-viewer")];
+    let status = status(&valid, &applied);
+    let said = condition(&status, READY).unwrap().2;
+    assert!(
+        said.contains("\"tenantry-viewer\" is forbidden") && !said.contains('\n'),
+        "{said}"
+    );
+}
+
+#[test]
 fn access_tells_who_is_missing() {
     let (mut valid, mut applied) = standing();
     applied.namespaces[0].progress = Progress::AwaitingQuota;

@@ -239,6 +239,12 @@ impl ControlPlane {
         &self.endpoint.url
     }
 
+    /// `http://127.0.0.1:PORT` of etcd, which asks nobody who they are; none of an attached cluster.
+    pub fn etcd_url(&self) -> Option<String> {
+        let own = self.own.as_ref()?;
+        Some(format!("http://127.0.0.1:{}", own.ports.etcd))
+    }
+
     /// The admin's bearer token (group `system:masters`); none where an attached cluster authenticates otherwise.
     pub fn admin_token(&self) -> Option<&str> {
         self.token.as_deref()

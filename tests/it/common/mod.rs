@@ -100,7 +100,8 @@ pub async fn own_in_a_hurry(audit: Audit) -> (Lab, Client) {
     furnished(Lab::own_with(root(), options).expect("a control plane")).await
 }
 
-async fn furnished(lab: Lab) -> (Lab, Client) {
+/// Installs the chart on a lab.
+pub async fn furnished(lab: Lab) -> (Lab, Client) {
     lab.install(&[]).expect("the chart installs");
     let admin = lab.admin().await.expect("a client");
     // A MutatingAdmissionPolicy learns the schema of a new kind within five seconds, and until then refuses to create any.

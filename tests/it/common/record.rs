@@ -6,12 +6,14 @@
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
 use futures::StreamExt as _;
 use kube::{
     Api, Client, ResourceExt as _,
     api::{DynamicObject, ListParams, WatchEvent, WatchParams},
+    runtime::watcher::{self, Event, watcher},
 };
 use serde_json::Value;
 use tenantry::apply::Kind;
@@ -28,6 +30,9 @@ pub const KINDS: [Kind; 6] = [
     Kind::TenantPolicy,
     Kind::RoleBinding,
 ];
+
+/// Between two tries to reach an API server that is away.
+pub const BETWEEN_TRIES: Duration = Duration::from_millis(200);
 
 /// Which object: kind, namespace (empty for a Namespace) and name.
 pub type Key = (Kind, String, String);
@@ -69,6 +74,26 @@ impl Record {
             told,
             _watches: watches,
         }
+    }
+
+    /// As [`Record::start`], where API server or etcd go away meanwhile. After that it goes on from a list: what happened in
+    /// the last moment before may be missing, and what is missing in the list counts as gone by the last revision known.
+    pub fn start_over_gaps(admin: &Client) -> Self {
+        let steps = Arc::new(Mutex::new(Vec::new()));
+        let mut watches = JoinSet::new();
+        for kind in KINDS {
+            let api: Api<DynamicObject> = Api::all_with(admin.clone(), &kind.api_resource());
+            watches.spawn(bridge(api, kind, steps.clone()));
+        }
+        Self {
+            steps,
+            _watches: watches,
+        }
+    }
+
+    /// What the watches told by now, in order of revision.
+    pub fn so_far(&self) -> Vec<Step> {
+        self.sorted()
     }
 
     /// All steps so far in order of revision, complete up to what stands when it is called.
@@ -143,6 +168,50 @@ async fn follow(api: Api<DynamicObject>, kind: Kind, mut version: String, told: 
             let mut told = told.lock().unwrap();
             told.up_to.insert(kind, revision);
             told.steps.push(Step { revision, key, object });
+        }
+    }
+}
+
+async fn bridge(api: Api<DynamicObject>, kind: Kind, steps: Arc<Mutex<Vec<Step>>>) {
+    let mut events = watcher(api, watcher::Config::default()).boxed();
+    let mut standing: BTreeMap<Key, u64> = BTreeMap::new();
+    let mut listed: BTreeMap<Key, u64> = BTreeMap::new();
+    while let Some(event) = events.next().await {
+        if event.is_err() {
+            tokio::time::sleep(BETWEEN_TRIES).await;
+            continue;
+        }
+        let mut steps = steps.lock().unwrap();
+        match event {
+            Ok(Event::Init) => listed.clear(),
+            Ok(Event::InitApply(object) | Event::Apply(object)) => {
+                let (key, revision) = (key(kind, &object), revision(&object));
+                listed.insert(key.clone(), revision);
+                if standing.insert(key.clone(), revision) != Some(revision) {
+                    let object = Some(serde_json::to_value(object).unwrap());
+                    steps.push(Step { revision, key, object });
+                }
+            }
+            Ok(Event::InitDone) => {
+                let latest = steps.iter().map(|step| step.revision).max().unwrap_or_default();
+                let gone = standing.keys().filter(|key| !listed.contains_key(*key));
+                steps.extend(gone.map(|key| Step {
+                    revision: latest,
+                    key: key.clone(),
+                    object: None,
+                }));
+                standing.clone_from(&listed);
+            }
+            Ok(Event::Delete(object)) => {
+                let (key, revision) = (key(kind, &object), revision(&object));
+                standing.remove(&key);
+                steps.push(Step {
+                    revision,
+                    key,
+                    object: None,
+                });
+            }
+            Err(_) => {}
         }
     }
 }

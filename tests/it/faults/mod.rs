@@ -14,6 +14,7 @@ mod leaders;
 mod plan;
 mod runs;
 mod scenario;
+mod surroundings;
 
 use std::time::Duration;
 

@@ -1,0 +1,116 @@
+//! Another controller that undoes what the operator writes, again and again.
+
+use std::time::{Duration, Instant};
+
+use kube::{
+    Api, Client,
+    api::{DynamicObject, Patch, PatchParams},
+};
+use serde_json::{Value, json};
+use tenantry::apply::Kind;
+
+use super::{Choice, Stand, plain, plain_tenant, unguarded_rights};
+use crate::common::{self, audit, oracle::strays};
+
+/// How often the other one writes.
+const EVERY: Duration = Duration::from_millis(200);
+
+fn lasts() -> Duration {
+    let is_long = Choice::from_env() == Choice::All;
+    Duration::from_secs(if is_long { 60 } else { 15 })
+}
+
+/// Writes `change` for as long as the fight lasts; gives how often.
+async fn insist(admin: Client, kind: Kind, name: &str, change: Value) -> usize {
+    let api: Api<DynamicObject> = Api::namespaced_with(admin, "fought-a", &kind.api_resource());
+    let change = Patch::Merge(change);
+    let started = Instant::now();
+    let mut pace = tokio::time::interval(EVERY);
+    let mut writes = 0;
+    while started.elapsed() < lasts() {
+        pace.tick().await;
+        // What it fights over may be gone for a moment.
+        writes += usize::from(api.patch(name, &PatchParams::default(), &change).await.is_ok());
+    }
+    writes
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_controller_that_undoes_our_writes_costs_two_for_each_of_its_own_and_no_neighbour_anything() {
+    let stand = Stand::new().await;
+    let operator = stand.lab.operator(common::binary()).await.unwrap();
+    for name in ["fought", "calm"] {
+        common::create(&stand.admin, &plain_tenant(name, &["a"]).build()).await;
+    }
+    stand.as_rendered(&[plain()]).await;
+    let before = audit::mark(&stand.lab, &stand.admin).await;
+
+    let eve = json!([{ "kind": "User", "apiGroup": "rbac.authorization.k8s.io", "name": "eve" }]);
+    let fights = [
+        (
+            Kind::NetworkPolicy,
+            "tenantry-default-deny",
+            json!({ "spec": { "ingress": [{}] } }),
+        ),
+        (
+            Kind::ResourceQuota,
+            "tenantry",
+            json!({ "spec": { "hard": { "pods": "3" } } }),
+        ),
+        (Kind::RoleBinding, "tenantry-owner", json!({ "subjects": eve })),
+    ];
+    let fight = futures::future::join_all(
+        fights
+            .iter()
+            .map(|(kind, name, change)| insist(stand.admin.clone(), *kind, name, change.clone())),
+    );
+    let neighbour = async {
+        let asked = Instant::now();
+        common::create(&stand.admin, &plain_tenant("amid", &["a"]).build()).await;
+        common::ready(&stand.admin, "amid").await;
+        asked.elapsed()
+    };
+    let (theirs, amid) = tokio::join!(fight, neighbour);
+    let over = Instant::now();
+    stand.as_rendered(&[plain()]).await;
+    let settled = over.elapsed();
+
+    let after = audit::mark(&stand.lab, &stand.admin).await;
+    let events = audit::read(&stand.lab);
+    let ours: Vec<_> = audit::by_operator(&events, &before, &after)
+        .filter(|event| event.is_write() && !event.is_lease())
+        .collect();
+    for ((kind, ..), theirs) in fights.iter().zip(&theirs) {
+        let resource = kind.api_resource().plural;
+        let in_fight = |event: &&&audit::Event| event.resource == resource && event.namespace == "fought-a";
+        let (done, refused): (Vec<&audit::Event>, Vec<&audit::Event>) = ours
+            .iter()
+            .filter(in_fight)
+            .copied()
+            .partition(|event| event.succeeded());
+        let minute = done.len() as u64 * 60 / lasts().as_secs();
+        println!(
+            "{}: {theirs} writes of theirs, {} of ours ({minute} a minute), {} refused",
+            kind.as_str(),
+            done.len(),
+            refused.len()
+        );
+        assert!(*theirs > 20, "there was no fight over {kind:?}: {theirs}");
+        // A RoleBinding without anybody who may be in it is deleted and created.
+        assert!(done.len() <= 2 * theirs + 2, "{} writes against {theirs}", done.len());
+    }
+    let statuses = ours
+        .iter()
+        .filter(|event| event.resource == "tenants" && event.name == "fought")
+        .count();
+    let told = ours.iter().filter(|event| event.resource == "events").count();
+    println!(
+        "{statuses} writes of the status, {told} Events; a new neighbour was Ready after {amid:?}; settled after {settled:?}"
+    );
+    let of_calm: Vec<_> = ours.iter().filter(|event| event.namespace == "calm-a").collect();
+    assert!(of_calm.is_empty(), "{of_calm:?}");
+    let (events, steps) = stand.seen().await;
+    assert_eq!(unguarded_rights(&steps), [""; 0]);
+    assert_eq!(strays(&events, &steps), [""; 0]);
+    assert!(operator.stop().await.unwrap().success());
+}
