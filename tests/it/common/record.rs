@@ -79,14 +79,14 @@ impl Record {
     /// As [`Record::start`], where API server or etcd go away meanwhile. After that it goes on from a list: what happened in
     /// the last moment before may be missing, and what is missing in the list counts as gone by the last revision known.
     pub fn start_over_gaps(admin: &Client) -> Self {
-        let steps = Arc::new(Mutex::new(Vec::new()));
+        let told = Arc::new(Mutex::new(Told::default()));
         let mut watches = JoinSet::new();
         for kind in KINDS {
             let api: Api<DynamicObject> = Api::all_with(admin.clone(), &kind.api_resource());
-            watches.spawn(bridge(api, kind, steps.clone()));
+            watches.spawn(bridge(api, kind, told.clone()));
         }
         Self {
-            steps,
+            told,
             _watches: watches,
         }
     }
@@ -172,7 +172,7 @@ async fn follow(api: Api<DynamicObject>, kind: Kind, mut version: String, told: 
     }
 }
 
-async fn bridge(api: Api<DynamicObject>, kind: Kind, steps: Arc<Mutex<Vec<Step>>>) {
+async fn bridge(api: Api<DynamicObject>, kind: Kind, told: Arc<Mutex<Told>>) {
     let mut events = watcher(api, watcher::Config::default()).boxed();
     let mut standing: BTreeMap<Key, u64> = BTreeMap::new();
     let mut listed: BTreeMap<Key, u64> = BTreeMap::new();
@@ -181,7 +181,7 @@ async fn bridge(api: Api<DynamicObject>, kind: Kind, steps: Arc<Mutex<Vec<Step>>
             tokio::time::sleep(BETWEEN_TRIES).await;
             continue;
         }
-        let mut steps = steps.lock().unwrap();
+        let steps = &mut told.lock().unwrap().steps;
         match event {
             Ok(Event::Init) => listed.clear(),
             Ok(Event::InitApply(object) | Event::Apply(object)) => {

@@ -430,6 +430,11 @@ impl Choice {
         }
     }
 
+    /// Whether everything is asked for, what takes long too.
+    pub fn is_all(&self) -> bool {
+        matches!(self, Self::All { .. })
+    }
+
     /// The plans of some groups: each fault at each write, or at each event of a watch.
     pub fn plans(&self, groups: &[Group], reference: &Cast, writes: &[Write], events: &[Write]) -> Vec<Plan> {
         let mut chosen: Vec<(Fault, &Write)> = groups

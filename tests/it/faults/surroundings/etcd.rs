@@ -16,7 +16,7 @@ use crate::{common, resilience::elected};
 
 /// How long each is away: longer than a lease of 8 s.
 fn away() -> Duration {
-    let is_long = Choice::from_env() == Choice::All;
+    let is_long = Choice::from_env().is_all();
     Duration::from_secs(if is_long { 30 } else { 12 })
 }
 

@@ -16,7 +16,7 @@ use crate::common::{self, audit, oracle::strays};
 const EVERY: Duration = Duration::from_millis(200);
 
 fn lasts() -> Duration {
-    let is_long = Choice::from_env() == Choice::All;
+    let is_long = Choice::from_env().is_all();
     Duration::from_secs(if is_long { 60 } else { 15 })
 }
 
