@@ -166,18 +166,17 @@ async fn run(
     taken
 }
 
-/// How long nothing must move before it counts as quiet: connections that idle for 90 seconds are closed when the
-/// pool next looks, which is every 90 seconds.
-const STILL: Duration = Duration::from_secs(200);
-const QUIET_AT_LAST: Duration = Duration::from_secs(900);
+/// How long nothing must move before it counts as quiet.
+const STILL: Duration = Duration::from_secs(30);
+const QUIET_AT_LAST: Duration = Duration::from_secs(600);
 
-/// Waits until the counts stand still and are as wanted; gives them as they are after fifteen minutes in any case.
+/// Waits until the counts stand still and are as wanted; gives them as they are after ten minutes in any case.
 async fn quiet(sampler: &Sampler<'_>, operator: &Operator, wanted: impl Fn(&Sample) -> bool) -> Sample {
     let started = Instant::now();
     let mut since = Instant::now();
     let mut last = sampler.take(operator, Duration::ZERO).await;
     loop {
-        tokio::time::sleep(STILL / 40).await;
+        tokio::time::sleep(STILL / 10).await;
         let now = sampler.take(operator, Duration::ZERO).await;
         if now.counts() != last.counts() || !wanted(&now) {
             since = Instant::now();
