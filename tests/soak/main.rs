@@ -166,8 +166,8 @@ async fn run(
     taken
 }
 
-/// How long nothing must move before it counts as quiet: connections that idle are closed after 90 seconds.
-const STILL: Duration = Duration::from_secs(100);
+/// How long nothing must move before it counts as quiet.
+const STILL: Duration = Duration::from_secs(30);
 const QUIET_AT_LAST: Duration = Duration::from_secs(600);
 
 /// Waits until the counts stand still and are as wanted; gives them as they are after ten minutes in any case.
@@ -176,7 +176,7 @@ async fn quiet(sampler: &Sampler<'_>, operator: &Operator, wanted: impl Fn(&Samp
     let mut since = Instant::now();
     let mut last = sampler.take(operator, Duration::ZERO).await;
     loop {
-        tokio::time::sleep(STILL / 20).await;
+        tokio::time::sleep(STILL / 10).await;
         let now = sampler.take(operator, Duration::ZERO).await;
         if now.counts() != last.counts() || !wanted(&now) {
             since = Instant::now();

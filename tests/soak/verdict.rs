@@ -7,6 +7,9 @@ const WARM_UP: f64 = 0.1;
 /// Growth of the memory from the second quarter to the last that is no leak: in parts, and in MB.
 const GROWTH: f64 = 1.1;
 const SLACK: f64 = 4.0;
+/// So many more sockets may the calmest moment of the last quarter have. After a burst many connections idle, until the next one
+/// finds that they are old.
+const MORE_SOCKETS: f64 = 8.0;
 
 /// What is wrong.
 pub fn of(before: &Sample, samples: &[Sample], after: &Sample) -> Vec<String> {
@@ -20,6 +23,19 @@ pub fn of(before: &Sample, samples: &[Sample], after: &Sample) -> Vec<String> {
     if late > early * GROWTH + SLACK {
         wrong.push(format!(
             "the memory grew from {early:.1} MB in the second quarter to {late:.1} MB in the last"
+        ));
+    }
+    let calmest = |samples: &[Sample]| {
+        let sockets = samples.iter().map(|sample| sample.get("sockets"));
+        sockets.reduce(f64::min).unwrap_or_default()
+    };
+    let (early, late) = (
+        calmest(&samples[quarter..2 * quarter]),
+        calmest(&samples[samples.len() - quarter..]),
+    );
+    if late > early + MORE_SOCKETS {
+        wrong.push(format!(
+            "the fewest sockets rose from {early} in the second quarter to {late} in the last"
         ));
     }
     wrong
