@@ -286,10 +286,7 @@ async fn lead(
         loop {
             tokio::time::sleep(TICK).await;
             beat.beat();
-            metrics.set_tenants(context.memory.counts());
-            for (kind, count) in inventory.counts() {
-                metrics.set_objects_managed(kind.as_str(), count);
-            }
+            count(&metrics, &context.memory, &inventory);
         }
     };
     let draining = async {
@@ -315,6 +312,13 @@ async fn lead(
         () = ticking => Ok(()),
         () = served.run => bail!("the watches ended by themselves"),
         () = late => bail!("running work did not end within {:?}", settings.shutdown_grace),
+    }
+}
+
+fn count(metrics: &Metrics, memory: &Memory, inventory: &Inventory) {
+    metrics.set_tenants(memory.counts());
+    for (kind, count) in inventory.counts() {
+        metrics.set_objects_managed(kind.as_str(), count);
     }
 }
 
