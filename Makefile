@@ -105,10 +105,11 @@ bench: ## Measure against what the API server takes at most; docs/benchmarks.md 
 bench-docs: ## Write the tables and plots of docs/benchmarks.md from the results in docs/benchmarks
 	UPDATE=1 $(CARGO) test --locked --test benchmarks
 
-# `all`, `killed` (the operator killed after every write, and nothing else), or a rule file to run again what failed.
+# `all`, a part of it (all:1/4), one group of faults (answers, late, events, killed, killed-late, terminated), two faults at once
+# (pairs:48:7 is 48 plans by seed 7), or a rule file to run again what failed.
 FAULTS ?= all
 .PHONY: faults
-faults: ## Break every single write of a scenario in every way, on a real control plane, and print a table; FAULTS=killed or a rule file
+faults: ## Break every single write of a scenario in every way, and lose every event, on a real control plane, and print a table; FAULTS=all:1/4, killed, pairs:48:7 or a rule file
 	TENANTRY_FAULTS=$(FAULTS) $(CARGO) test --locked --workspace --test it faults::$(if $(filter all,$(FAULTS)),,after_any) -- --nocapture --test-threads=1
 
 SOAK_MINUTES ?= 60

@@ -36,6 +36,8 @@ pub struct Applied {
     pub leaving: Vec<Going>,
     /// Whether any write was made.
     pub changed: bool,
+    /// Objects that were created or replaced, but for quotas, whose shares move by themselves.
+    pub written: Vec<Key>,
     /// What could not be done, in a stable order.
     pub failures: Vec<writer::Error>,
 }
@@ -116,12 +118,14 @@ pub async fn apply(
     let runs: Vec<Run> = stream::iter(runs).buffered(8).collect().await;
     for Run {
         namespace,
-        changed,
+        written,
         failures,
     } in runs
     {
         applied.namespaces.push(namespace);
-        applied.changed |= changed;
+        applied.changed |= !written.is_empty();
+        let lasting = |key: &Key| key.kind != Kind::ResourceQuota;
+        applied.written.extend(written.into_iter().filter(lasting));
         applied.failures.extend(failures);
     }
     prune(writer, tenant, facts, objects, &mut applied).await;
@@ -217,26 +221,26 @@ pub(super) async fn freeze(writer: &Writer, uid: Option<&str>, facts: &Facts, ap
 
 struct Run {
     namespace: AppliedNamespace,
-    changed: bool,
+    written: Vec<Key>,
     failures: Vec<writer::Error>,
 }
 
 impl Run {
     /// Whether the Namespace stands now.
-    fn note_namespace(&mut self, result: Result<Outcome, writer::Error>) -> bool {
+    fn note_namespace(&mut self, desired: &Object, result: Result<Outcome, writer::Error>) -> bool {
         if let Err(writer::Error::Foreign { .. }) = result {
             self.namespace.progress =
                 Progress::Conflict("it exists and is not this tenant's; choose another name".to_owned());
             return false;
         }
-        self.note(result).is_some()
+        self.note(desired, result).is_some()
     }
 
-    fn note(&mut self, result: Result<Outcome, writer::Error>) -> Option<Arc<Live>> {
+    fn note(&mut self, desired: &Object, result: Result<Outcome, writer::Error>) -> Option<Arc<Live>> {
         match result {
             Ok(Outcome::Unchanged(live)) => Some(live),
             Ok(Outcome::Changed(live)) => {
-                self.changed = true;
+                self.written.push(desired.key.clone());
                 Some(live)
             }
             Err(error) => {
@@ -280,13 +284,13 @@ async fn apply_namespace(
             quota: None,
             monitors: BTreeSet::new(),
         },
-        changed: false,
+        written: Vec::new(),
         failures: Vec::new(),
     };
     let standing = facts.namespaces.get(&name).or_else(|| facts.live.get(&namespace.key));
     // A laxer Pod Security Standard comes last: nothing is opened before all that is to be closed is.
     let loosened = standing.is_some_and(|live| loosens(live, namespace));
-    if !loosened && !run.note_namespace(writer.ensure(namespace, standing).await) {
+    if !loosened && !run.note_namespace(namespace, writer.ensure(namespace, standing).await) {
         return run;
     }
 
@@ -325,7 +329,7 @@ async fn apply_namespace(
 
     let mut guards_stand = true;
     for (object, result) in ordered.into_iter().chain(independent) {
-        let stands = run.note(result);
+        let stands = run.note(object, result);
         guards_stand &= stands.is_some() || !object.key.kind.is_guard();
         match (object.key.kind, stands) {
             (Kind::ResourceQuota, stands) => run.namespace.quota = stands,
@@ -335,7 +339,7 @@ async fn apply_namespace(
             _ => {}
         }
     }
-    if !guards_stand || (loosened && !run.note_namespace(writer.ensure(namespace, standing).await)) {
+    if !guards_stand || (loosened && !run.note_namespace(namespace, writer.ensure(namespace, standing).await)) {
         return run;
     }
     let enforced = run
@@ -356,9 +360,10 @@ async fn apply_namespace(
         return run;
     }
     let results = future::join_all(rights.iter().map(&ensure)).await;
-    let stand = results
-        .into_iter()
-        .map(|result| run.note(result))
+    let stand = rights
+        .iter()
+        .zip(results)
+        .map(|(right, result)| run.note(right, result))
         .fold(true, |all, stands| all & stands.is_some());
     if stand {
         run.namespace.progress = if enforced {

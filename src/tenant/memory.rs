@@ -9,6 +9,7 @@ use std::{
 use super::status::types::{READY, STALLED};
 use crate::{
     api::v1alpha1::{TenantStatus, Tier},
+    apply::Key,
     runtime::{clock::Monotonic, metrics::TenantState},
 };
 
@@ -26,7 +27,13 @@ struct Note {
     state: Option<TenantState>,
     news: &'static str,
     uncounted: Option<(u64, Monotonic)>,
+    /// When the minute of each object began, and how often it was written in it.
+    written: HashMap<Key, (Monotonic, u32)>,
 }
+
+/// An object that is written so often within [`MINUTE`] is fought over: nothing that users or templates change comes near it.
+const CONTESTED: u32 = 20;
+const MINUTE: Duration = Duration::from_secs(60);
 
 impl Memory {
     fn lock(&self) -> MutexGuard<'_, HashMap<String, Note>> {
@@ -96,6 +103,22 @@ impl Memory {
         std::mem::replace(&mut note.news, news) != news
     }
 
+    /// Notes that objects were written; gives those that it tells are fought over, each once a minute.
+    pub fn written(&self, tenant: &str, keys: Vec<Key>, now: Monotonic) -> Vec<Key> {
+        let mut notes = self.lock();
+        let written = &mut notes.entry(tenant.to_owned()).or_default().written;
+        written.retain(|_, (since, _)| now.since(*since) < MINUTE);
+        let mut contested = Vec::new();
+        for key in keys {
+            let (_, times) = written.entry(key.clone()).or_insert((now, 0));
+            *times += 1;
+            if *times == CONTESTED {
+                contested.push(key);
+            }
+        }
+        contested
+    }
+
     /// Forgets a Tenant that is gone.
     pub fn forget(&self, tenant: &str) {
         self.lock().remove(tenant);
@@ -123,6 +146,25 @@ mod tests {
     use super::*;
 
     const INTERVAL: Duration = Duration::from_secs(10);
+
+    #[test]
+    fn an_object_that_is_written_again_and_again_is_told_of_once_a_minute() {
+        let memory = Memory::default();
+        let key = Key::new(crate::apply::Kind::NetworkPolicy, "acme-dev", "tenantry-allow");
+        let told = |seconds: std::ops::Range<u64>| -> usize {
+            let told = seconds.map(|second| memory.written("acme", vec![key.clone()], at(second)).len());
+            told.sum()
+        };
+        assert_eq!(told(0..19), 0);
+        assert_eq!(told(19..60), 1);
+        assert_eq!(told(60..120), 1);
+        assert_eq!(
+            (0..10)
+                .map(|minute| told(60 * (minute + 3)..60 * (minute + 3) + 19))
+                .sum::<usize>(),
+            0
+        );
+    }
 
     fn at(seconds: u64) -> Monotonic {
         Monotonic::new(Duration::from_secs(seconds))

@@ -240,6 +240,13 @@ async fn run(tenant: &Tenant, name: &str, context: &Context) -> Result<(metrics:
     // apply: writes what differs
     let applied = apply::apply(&context.writer, &context.pending, &valid, &facts, &objects).await;
 
+    for key in context
+        .memory
+        .written(name, applied.written.clone(), context.clock.monotonic())
+    {
+        report::contested(tenant, &key, context).await;
+    }
+
     // What changed since it was seen is seen anew in a moment; no trouble that a status should tell of.
     let outdated = applied.failures.iter().all(writer::Error::is_outdated);
     if !applied.failures.is_empty() && outdated && context.memory.under_way(name, context.clock.monotonic()) < STUCK {

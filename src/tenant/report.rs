@@ -64,23 +64,12 @@ async fn turn_away(name: &str, previous: &TenantStatus, status: &TenantStatus, c
             continue;
         }
         let quota = Key::new(Kind::ResourceQuota, &names::home(name), names::OBJECT);
-        let about = ObjectReference {
-            api_version: Some(quota.kind.api_version()),
-            kind: Some(quota.kind.as_str().to_owned()),
-            namespace: Some(quota.namespace.to_string()),
-            name: Some(quota.name.to_string()),
-            ..ObjectReference::default()
-        };
+        let about = reference(&quota);
         let why = closed.message.as_deref().unwrap_or_default();
         let note = format!("namespace {} stays closed: {why}", closed.name);
         // kube takes Events about the same objects for one that repeats itself, and keeps the words of the first.
         let event = Event {
-            secondary: Some(ObjectReference {
-                api_version: Some(Kind::Namespace.api_version()),
-                kind: Some(Kind::Namespace.as_str().to_owned()),
-                name: Some(closed.name.clone()),
-                ..ObjectReference::default()
-            }),
+            secondary: Some(reference(&Key::namespace(&closed.name))),
             ..event(EventType::Warning, "NamespaceClosed", note)
         };
         publish(context, &about, event).await;
@@ -127,6 +116,36 @@ async fn announce(tenant: &Tenant, previous: &TenantStatus, status: &TenantStatu
         .await;
     } else if stalled(previous) && after == "AllStands" {
         publish(context, &object, event(EventType::Normal, after, ready.message.clone())).await;
+    }
+}
+
+/// Tells that somebody undoes what is written, each time it is.
+pub(super) async fn contested(tenant: &Tenant, key: &Key, context: &Context) {
+    tracing::warn!(object = %key, "somebody changes it again and again");
+    let plural = key.kind.api_resource().plural;
+    let within = match &*key.namespace {
+        "" => String::new(),
+        namespace => format!(" --namespace {namespace}"),
+    };
+    let note = format!(
+        "{key} is changed again and again, and put back each time; to see by whom: kubectl get {plural} {}{within} --output yaml --show-managed-fields",
+        key.name
+    );
+    let event = Event {
+        secondary: Some(reference(key)),
+        ..event(EventType::Warning, "Contested", note)
+    };
+    publish(context, &ObjectRef::from_obj(tenant).into(), event).await;
+}
+
+fn reference(key: &Key) -> ObjectReference {
+    let namespace = Some(key.namespace.to_string()).filter(|namespace| !namespace.is_empty());
+    ObjectReference {
+        api_version: Some(key.kind.api_version()),
+        kind: Some(key.kind.as_str().to_owned()),
+        namespace,
+        name: Some(key.name.to_string()),
+        ..ObjectReference::default()
     }
 }
 

@@ -176,6 +176,7 @@ fn statements(valid: &ValidTenant, applied: &Applied) -> Vec<Statement> {
         namespaces,
         leaving,
         changed: _,
+        written: _,
         failures,
     } = applied;
     let conflicts: Vec<String> = conflicts(valid, namespaces)

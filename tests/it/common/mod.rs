@@ -68,11 +68,10 @@ pub async fn own(audit: Audit) -> (Lab, Client) {
 }
 
 /// Kinds that nobody here uses: to delete a namespace the controller manager asks twice for each.
-const UNUSED: [&str; 6] = [
+const UNUSED: [&str; 5] = [
     "autoscaling/v1",
     "autoscaling/v2",
     "batch/v1",
-    "events.k8s.io/v1",
     "resource.k8s.io/v1",
     "certificates.k8s.io/v1",
 ];

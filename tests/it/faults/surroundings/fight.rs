@@ -2,9 +2,10 @@
 
 use std::time::{Duration, Instant};
 
+use k8s_openapi::api::core::v1::Event;
 use kube::{
     Api, Client,
-    api::{DynamicObject, Patch, PatchParams},
+    api::{DynamicObject, ListParams, Patch, PatchParams},
 };
 use serde_json::{Value, json};
 use tenantry::apply::Kind;
@@ -33,6 +34,21 @@ async fn insist(admin: Client, kind: Kind, name: &str, change: Value) -> usize {
         writes += usize::from(api.patch(name, &PatchParams::default(), &change).await.is_ok());
     }
     writes
+}
+
+/// Kinds of what Events call contested. The shares of a quota move by themselves, so it is never called so.
+async fn contested(admin: &Client) -> Vec<String> {
+    let events: Api<Event> = Api::namespaced(admin.clone(), "default");
+    let reason = ListParams::default().fields("reason=Contested");
+    let events = events.list(&reason).await.unwrap().items;
+    let mut kinds: Vec<_> = events
+        .into_iter()
+        .filter(|event| event.involved_object.name.as_deref() == Some("fought"))
+        .filter_map(|event| event.related?.kind)
+        .collect();
+    kinds.sort();
+    kinds.dedup();
+    kinds
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -107,6 +123,7 @@ async fn a_controller_that_undoes_our_writes_costs_two_for_each_of_its_own_and_n
     println!(
         "{statuses} writes of the status, {told} Events; a new neighbour was Ready after {amid:?}; settled after {settled:?}"
     );
+    assert_eq!(contested(&stand.admin).await, ["NetworkPolicy", "RoleBinding"]);
     let of_calm: Vec<_> = ours.iter().filter(|event| event.namespace == "calm-a").collect();
     assert!(of_calm.is_empty(), "{of_calm:?}");
     let (events, steps) = stand.seen().await;
