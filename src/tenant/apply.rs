@@ -93,7 +93,11 @@ pub async fn apply(
     for Leaving { key, live } in &tenant.leaving {
         applied.leaving.push(Going::of(&key.name, live));
         if !live.deleting {
-            let result = writer.delete(key, live).await;
+            // By a look at what stands and not at what was told: guards go with the namespace, in no order.
+            let result = match writer.withdraw_roles(&key.name).await {
+                Ok(()) => writer.delete(key, live).await,
+                Err(error) => Err(error),
+            };
             applied.record(result);
         }
     }
