@@ -93,11 +93,7 @@ pub async fn apply(
     for Leaving { key, live } in &tenant.leaving {
         applied.leaving.push(Going::of(&key.name, live));
         if !live.deleting {
-            // By a look at what stands and not at what was told: guards go with the namespace, in no order.
-            let result = match writer.withdraw_roles(&key.name).await {
-                Ok(()) => writer.delete(key, live).await,
-                Err(error) => Err(error),
-            };
+            let result = writer.delete_namespace(key, live).await;
             applied.record(result);
         }
     }

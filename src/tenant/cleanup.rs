@@ -38,10 +38,7 @@ impl Remaining {
         if live.deleting {
             return;
         }
-        let result = match writer.withdraw_roles(&key.name).await {
-            Ok(()) => writer.delete(key, live).await,
-            refused => refused,
-        };
+        let result = writer.delete_namespace(key, live).await;
         self.applied.failures.extend(result.err());
     }
 }

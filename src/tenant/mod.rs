@@ -238,12 +238,10 @@ async fn run(tenant: &Tenant, name: &str, context: &Context) -> Result<(metrics:
     let objects = build::build(&valid);
 
     // apply: writes what differs
-    let applied = apply::apply(&context.writer, &context.pending, &valid, &facts, &objects).await;
+    let mut applied = apply::apply(&context.writer, &context.pending, &valid, &facts, &objects).await;
 
-    for key in context
-        .memory
-        .written(name, applied.written.clone(), context.clock.monotonic())
-    {
+    let written = std::mem::take(&mut applied.written);
+    for key in context.memory.written(name, written, context.clock.monotonic()) {
         report::contested(tenant, &key, context).await;
     }
 

@@ -25,7 +25,7 @@ use crate::common::{
     self, PATIENCE, audit,
     builders::{template, tenant},
     code, eventually,
-    oracle::{breaches, repeated_creates, strays},
+    oracle::{breaches, four_cores_and, repeated_creates, strays},
     record::Record,
     stands,
 };
@@ -44,17 +44,9 @@ fn fleet() -> TenantTemplate {
 }
 
 fn grants(_: &str) -> BTreeMap<String, Quantity> {
-    let grants = [
-        ("requests.cpu", "4"),
-        ("limits.cpu", "4"),
-        ("requests.memory", "8Gi"),
-        ("limits.memory", "8Gi"),
-        ("requests.storage", "10Gi"),
-        ("pods", "9"),
-    ];
+    let mut grants = four_cores_and("9");
+    grants.insert("requests.storage".to_owned(), "10Gi".parse().unwrap());
     grants
-        .map(|(resource, grant)| (resource.to_owned(), grant.parse().unwrap()))
-        .into()
 }
 
 /// Creates Tenants of one or two namespaces each, named by number.

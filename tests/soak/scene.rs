@@ -15,7 +15,9 @@ use tenantry::{
 use crate::common::{
     self,
     builders::{template, tenant},
-    eventually, stands,
+    eventually,
+    oracle::four_cores_and,
+    stands,
 };
 
 /// So that a change of one does not reach every tenant.
@@ -40,17 +42,7 @@ pub fn template_spec(changed: bool) -> Value {
 
 /// What each tenant is granted at most: of the two ways the larger.
 pub fn grants(_: &str) -> BTreeMap<String, Quantity> {
-    let pods = PODS.to_string();
-    let grants = [
-        ("requests.cpu", "4"),
-        ("limits.cpu", "4"),
-        ("requests.memory", "8Gi"),
-        ("limits.memory", "8Gi"),
-        ("pods", &pods),
-    ];
-    grants
-        .map(|(resource, grant)| (resource.to_owned(), grant.parse().unwrap()))
-        .into()
+    four_cores_and(&PODS.to_string())
 }
 
 pub fn template_name(number: usize) -> String {
@@ -97,23 +89,24 @@ where
     .await
 }
 
-/// Waits until so many tenants are Ready and there stands what `tenantry render` prints, no more and no less.
-pub async fn settled(admin: &Client, tenants: usize) -> Vec<Tenant> {
-    let claims: Api<TenantNamespace> = Api::all(admin.clone());
-    slowly("every request for a namespace to be gone", || async {
-        let left = claims
-            .list(&ListParams::default())
-            .await
-            .map_err(|error| error.to_string())?
-            .items
-            .len();
-        if left == 0 {
-            Ok(())
-        } else {
-            Err(format!("{left} are left"))
+async fn none_left<K>(what: &str, api: &Api<K>)
+where
+    K: Clone + std::fmt::Debug + serde::de::DeserializeOwned,
+{
+    slowly(what, || async {
+        let left = api.list(&ListParams::default()).await;
+        match left.map_err(|error| error.to_string())?.items.len() {
+            0 => Ok(()),
+            left => Err(format!("{left} are left")),
         }
     })
     .await;
+}
+
+/// Waits until so many tenants are Ready and there stands what `tenantry render` prints, no more and no less.
+pub async fn settled(admin: &Client, tenants: usize) -> Vec<Tenant> {
+    let claims: Api<TenantNamespace> = Api::all(admin.clone());
+    none_left("every request for a namespace to be gone", &claims).await;
     let templates: Vec<_> = (0..TEMPLATES)
         .map(|number| template(&template_name(number), template_spec(false)))
         .collect();
@@ -149,20 +142,7 @@ pub async fn delete_all(admin: &Client) {
             .await
             .unwrap();
     }
-    slowly("every Tenant to be gone", || async {
-        let left = tenants
-            .list(&ListParams::default())
-            .await
-            .map_err(|error| error.to_string())?
-            .items
-            .len();
-        if left == 0 {
-            Ok(())
-        } else {
-            Err(format!("{left} are left"))
-        }
-    })
-    .await;
+    none_left("every Tenant to be gone", &tenants).await;
     let templates: Api<TenantTemplate> = Api::all(admin.clone());
     for number in 0..TEMPLATES {
         templates

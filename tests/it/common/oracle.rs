@@ -13,6 +13,20 @@ use super::{
 /// What each tenant is granted, by key of `ResourceQuota.spec.hard`.
 pub type Grants<'a> = &'a dyn Fn(&str) -> BTreeMap<String, Quantity>;
 
+/// The grants of a template that says `cpu: 4`, `memory: 8Gi` and so many pods.
+pub fn four_cores_and(pods: &str) -> BTreeMap<String, Quantity> {
+    let grants = [
+        ("requests.cpu", "4"),
+        ("limits.cpu", "4"),
+        ("requests.memory", "8Gi"),
+        ("limits.memory", "8Gi"),
+        ("pods", pods),
+    ];
+    grants
+        .map(|(resource, grant)| (resource.to_owned(), grant.parse().unwrap()))
+        .into()
+}
+
 /// Labels without which a namespace is not fenced.
 const LABELS: [&str; 5] = [
     "tenantry.dev/tenant",
@@ -22,7 +36,7 @@ const LABELS: [&str; 5] = [
     "app.kubernetes.io/managed-by",
 ];
 /// Guards besides the Namespace itself.
-const GUARDS: [(Kind, &str); 5] = [
+pub const GUARDS: [(Kind, &str); 5] = [
     (Kind::LimitRange, "tenantry"),
     (Kind::ResourceQuota, "tenantry"),
     (Kind::NetworkPolicy, "tenantry-default-deny"),

@@ -21,7 +21,7 @@ use std::time::Duration;
 use faultproxy::{Action, Match, Moment, Rule, RuleFile, Status, Verb, When};
 
 use self::{
-    plan::{Beside, Choice, GROUPS, Plan, events, noting, writes},
+    plan::{Beside, Choice, GROUPS, Plan, events, of_all, writes},
     runs::{Stage, report},
     scenario::Cast,
 };
@@ -42,7 +42,8 @@ async fn after_any_single_fault_no_rule_is_broken_and_the_end_is_the_same() {
     }
     let writes = writes(&stage.reference(reference.clone(), vec![]).await, &reference);
     assert!(writes.len() > 50, "the scenario writes more than that");
-    let events = events(&stage.reference(reference.clone(), vec![noting()]).await, &reference);
+    let note_each = of_all(Verb::Watch, When::Always, Action::Delay(0));
+    let events = events(&stage.reference(reference.clone(), vec![note_each]).await, &reference);
     println!("{} writes and {} events without any fault", writes.len(), events.len());
     let mut verdicts = stage.run(choice.pairs(&reference, &writes), &reference).await;
     for beside in Beside::ALL {
@@ -124,36 +125,18 @@ async fn a_storm_of_conflicts_breaks_no_rule() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn watches_that_expire_and_repeat_themselves_break_no_rule() {
-    let of_events = |when, action| Rule {
-        matches: Match {
-            verbs: vec![Verb::Watch],
-            ..Match::default()
-        },
-        when,
-        at: Moment::Before,
-        action,
-    };
     let rules = vec![
-        of_events(When::Probability(0.02), Action::Expire),
-        of_events(When::Probability(0.2), Action::Duplicate),
+        of_all(Verb::Watch, When::Probability(0.02), Action::Expire),
+        of_all(Verb::Watch, When::Probability(0.2), Action::Duplicate),
     ];
     storm("one of 50 events is a 410, one of five comes twice", rules).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_operator_that_sees_an_old_state_destroys_nothing() {
-    let of = |verb, when, action| Rule {
-        matches: Match {
-            verbs: vec![verb],
-            ..Match::default()
-        },
-        when,
-        at: Moment::Before,
-        action,
-    };
     let rules = vec![
-        of(Verb::List, When::Every(2), Action::Stale),
-        of(Verb::Watch, When::Probability(0.1), Action::Delay(2000)),
+        of_all(Verb::List, When::Every(2), Action::Stale),
+        of_all(Verb::Watch, When::Probability(0.1), Action::Delay(2000)),
     ];
     storm_on(
         "every second list is as the one before, one of ten events holds its watch up for 2 s; lists every 5 s",

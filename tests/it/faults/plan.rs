@@ -106,7 +106,7 @@ impl Fault {
     }
 
     /// Whether it takes an impatient operator.
-    fn is_late(self) -> bool {
+    pub fn is_late(self) -> bool {
         matches!(self, Self::LateBefore | Self::LateAfter)
     }
 
@@ -187,7 +187,7 @@ impl fmt::Display for Write {
 /// The writes of a scenario, in order of their first arrival.
 pub fn writes(log: &[Entry], cast: &Cast) -> Vec<Write> {
     log.iter()
-        .filter(|entry| concerns(&entry.asked, cast))
+        .filter(|entry| entry.asked.is_write() && is_of(&entry.asked, cast))
         .map(Write::of)
         .collect()
 }
@@ -209,22 +209,17 @@ pub fn events(log: &[Entry], cast: &Cast) -> Vec<Write> {
         .collect()
 }
 
-/// Notes every event of a watch.
-pub fn noting() -> Rule {
+/// Strikes whatever is asked by this verb.
+pub fn of_all(verb: Verb, when: When, action: Action) -> Rule {
     Rule {
         matches: Match {
-            verbs: vec![Verb::Watch],
+            verbs: vec![verb],
             ..Match::default()
         },
-        when: When::Always,
+        when,
         at: Moment::Before,
-        action: Action::Delay(0),
+        action,
     }
-}
-
-/// Whether it is a write of the scenario.
-fn concerns(asked: &Asked, cast: &Cast) -> bool {
-    asked.is_write() && is_of(asked, cast)
 }
 
 /// Events (the objects) are told of and kept by nobody, so nothing depends on them.

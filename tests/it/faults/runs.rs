@@ -75,16 +75,12 @@ pub fn alone(proxy: &Proxy) -> OperatorOptions {
 
 /// What the operator of a batch needs to meet its faults.
 fn prepared(proxy: &Proxy, plans: &[Plan]) -> OperatorOptions {
-    let has = |faults: &[Fault]| {
-        plans
-            .iter()
-            .any(|plan| plan.fault.is_some_and(|fault| faults.contains(&fault)))
-    };
+    let mut faults = plans.iter().filter_map(|plan| plan.fault);
     let mut options = alone(proxy);
-    if has(&[Fault::LateBefore, Fault::LateAfter]) {
+    if faults.clone().any(Fault::is_late) {
         options = options.arg(IMPATIENT);
     }
-    if has(&[Fault::Dropped]) {
+    if faults.any(|fault| fault == Fault::Dropped) {
         options = options.arg("--relist-interval=10s");
     }
     options

@@ -16,7 +16,9 @@ use tenantry::{
 use crate::common::{
     self, PATIENCE,
     builders::{pod, template, tenant},
-    eventually, stands,
+    eventually,
+    oracle::four_cores_and,
+    stands,
 };
 
 /// Pods that the template grants, and what it grants for a while.
@@ -103,16 +105,7 @@ pub fn grants(story: Option<&Story>, tenant: &str, revision: u64) -> BTreeMap<St
     let low = story.and_then(|story| story.get(tenant));
     let low = low.is_some_and(|low| (low.0..low.1).contains(&revision));
     let pods = if low { LOW } else { GRANT }.to_string();
-    let grants = [
-        ("requests.cpu", "4"),
-        ("limits.cpu", "4"),
-        ("requests.memory", "8Gi"),
-        ("limits.memory", "8Gi"),
-        ("pods", &pods),
-    ];
-    grants
-        .map(|(resource, grant)| (resource.to_owned(), grant.parse().unwrap()))
-        .into()
+    four_cores_and(&pods)
 }
 
 /// As [`eventually`], with patience for a storm, and asking ever more seldom, so that dozens may wait at once.

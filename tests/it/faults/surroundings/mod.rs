@@ -42,7 +42,7 @@ use crate::common::{
     audit::{self, Event},
     builders::{TenantBuilder, template, tenant},
     eventually,
-    oracle::{breaches, repeated_creates, strays},
+    oracle::{breaches, four_cores_and, repeated_creates, strays},
     record::{Record, Step},
     stands,
 };
@@ -73,16 +73,7 @@ fn plain() -> TenantTemplate {
 
 /// What [`plain`] grants.
 fn grants(_: &str) -> BTreeMap<String, Quantity> {
-    let grants = [
-        ("requests.cpu", "4"),
-        ("limits.cpu", "4"),
-        ("requests.memory", "8Gi"),
-        ("limits.memory", "8Gi"),
-        ("pods", "9"),
-    ];
-    grants
-        .map(|(resource, grant)| (resource.to_owned(), grant.parse().unwrap()))
-        .into()
+    four_cores_and("9")
 }
 
 /// A tenant of [`plain`] with an owner and these namespaces.

@@ -17,18 +17,9 @@ use tokio::task::JoinSet;
 
 use crate::common::{
     self, PATIENCE, eventually,
+    oracle::GUARDS,
     record::{BETWEEN_TRIES, Key, Step},
 };
-
-/// What must stand in a namespace of a Tenant that says it is Ready.
-const WANTED: [(Kind, &str); 6] = [
-    (Kind::LimitRange, "tenantry"),
-    (Kind::ResourceQuota, "tenantry"),
-    (Kind::NetworkPolicy, "tenantry-default-deny"),
-    (Kind::NetworkPolicy, "tenantry-allow"),
-    (Kind::TenantPolicy, "effective"),
-    (Kind::RoleBinding, "tenantry-owner"),
-];
 
 /// Hears every Tenant until it is dropped.
 pub struct Witness {
@@ -92,9 +83,10 @@ fn missing(tenant: &Tenant, standing: &BTreeMap<&Key, &Value>) -> Vec<String> {
     let mut missing = Vec::new();
     for namespace in &tenant.spec.namespaces {
         let home = format!("{}-{}", tenant.name_any(), namespace.name);
-        let wanted = WANTED.map(|(kind, name)| (kind, home.clone(), name.to_owned()));
-        let namespace = (Kind::Namespace, String::new(), home);
-        for key in wanted.into_iter().chain([namespace]) {
+        let wanted = GUARDS.into_iter().chain([(Kind::RoleBinding, "tenantry-owner")]);
+        let wanted = wanted.map(|(kind, name)| (kind, home.clone(), name.to_owned()));
+        let namespace = (Kind::Namespace, String::new(), home.clone());
+        for key in wanted.chain([namespace]) {
             let object = standing.get(&key);
             let uncounted =
                 key.0 == Kind::ResourceQuota && object.is_some_and(|quota| quota["status"]["hard"].is_null());
