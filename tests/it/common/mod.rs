@@ -103,7 +103,14 @@ pub async fn own_in_a_hurry(audit: Audit) -> (Lab, Client) {
 pub async fn furnished(lab: Lab) -> (Lab, Client) {
     lab.install(&[]).expect("the chart installs");
     let admin = lab.admin().await.expect("a client");
-    // A MutatingAdmissionPolicy learns the schema of a new kind within five seconds, and until then refuses to create any.
+    admits_tenants(&admin).await;
+    (lab, admin)
+}
+
+/// Waits until a Tenant can be created. A MutatingAdmissionPolicy learns the schema of a new kind within five seconds, and until
+/// then refuses to create any; a policy with parameters of a kind of ours refuses (422, "failed to find resource referenced by
+/// paramKind") until an API server that has just started finds the kind.
+pub async fn admits_tenants(admin: &Client) {
     let trial = builders::tenant("trial", "none").build();
     let dry = PostParams {
         dry_run: true,
@@ -111,7 +118,6 @@ pub async fn furnished(lab: Lab) -> (Lab, Client) {
     };
     let api: Api<Tenant> = Api::all(admin.clone());
     eventually("a Tenant to be admitted", PATIENCE, || api.create(&dry, &trial)).await;
-    (lab, admin)
 }
 
 /// A name that no other test has.
