@@ -114,6 +114,15 @@ struct State {
 struct Entry {
     live: Arc<Live>,
     seen: u64,
+    /// Its namespace went, and it with it, though no watch has told so yet. Watches of different kinds are not in step: a
+    /// namespace can be gone and there again before the watch of its guards has told that those of the first are gone.
+    buried: bool,
+}
+
+impl Entry {
+    fn standing(&self) -> Option<&Arc<Live>> {
+        (!self.buried).then_some(&self.live)
+    }
 }
 
 /// Marks the start of a list, to tell later what the list did not hold.
@@ -133,7 +142,7 @@ impl Inventory {
     pub fn of_tenant(&self, tenant: &str) -> BTreeMap<Key, Arc<Live>> {
         let state = self.read();
         let keys = state.by_tenant.get(tenant).into_iter().flatten();
-        keys.filter_map(|key| state.objects.get(key).map(|entry| (key.clone(), entry.live.clone())))
+        keys.filter_map(|key| Some((key.clone(), state.objects.get(key)?.standing()?.clone())))
             .collect()
     }
 
@@ -147,14 +156,15 @@ impl Inventory {
 
     /// One object.
     pub fn get(&self, key: &Key) -> Option<Arc<Live>> {
-        self.read().objects.get(key).map(|entry| entry.live.clone())
+        self.read().objects.get(key)?.standing().cloned()
     }
 
     /// Number of managed objects of each kind.
     pub fn counts(&self) -> BTreeMap<Kind, usize> {
         let mut counts: BTreeMap<Kind, usize> = Kind::ALL.into_iter().map(|kind| (kind, 0)).collect();
         let state = self.read();
-        for (key, _) in state.objects.iter().filter(|(_, entry)| entry.live.tenant.is_some()) {
+        let managed = |entry: &Entry| entry.standing().is_some_and(|live| live.tenant.is_some());
+        for (key, _) in state.objects.iter().filter(|(_, entry)| managed(entry)) {
             *counts.entry(key.kind).or_default() += 1;
         }
         counts
@@ -181,8 +191,13 @@ impl Inventory {
         let seen = state.clock;
         if let Some(entry) = state.objects.get_mut(&key) {
             entry.seen = seen;
-            if entry.live.version >= live.version {
+            // What is buried stays so, whatever is told late of it.
+            if entry.live.version >= live.version || (entry.buried && entry.live.uid == live.uid) {
                 return Vec::new();
+            }
+            if key.kind == Kind::Namespace && entry.live.uid != live.uid {
+                let before = entry.live.tenant.clone();
+                state.bury(&key.name, before.as_deref());
             }
         }
         let mut concerned: Vec<_> = live.tenant.iter().cloned().collect();
@@ -194,7 +209,14 @@ impl Inventory {
             state.by_tenant.entry(tenant.clone()).or_default().insert(key.clone());
         }
         let tenant = live.tenant.clone();
-        let previous = state.objects.insert(key.clone(), Entry { live, seen });
+        let previous = state.objects.insert(
+            key.clone(),
+            Entry {
+                live,
+                seen,
+                buried: false,
+            },
+        );
         if let Some(previous) = previous
             .and_then(|entry| entry.live.tenant.clone())
             .filter(|old| Some(old) != tenant.as_ref())
@@ -203,6 +225,12 @@ impl Inventory {
             concerned.push(previous);
         }
         concerned
+    }
+
+    /// Takes over a Namespace that was created just now: nothing of ours can stand in it yet.
+    pub fn created_namespace(&self, key: Key, live: Arc<Live>) {
+        self.write().bury(&key.name, live.tenant.as_deref());
+        self.upsert(key, live);
     }
 
     /// Whether this version of an object, or a newer one, is held: then there is nothing to take over. Most events echo one
@@ -262,6 +290,16 @@ impl Inventory {
 }
 
 impl State {
+    /// What was in a namespace went with it.
+    fn bury(&mut self, namespace: &str, tenant: Option<&str>) {
+        let keys = tenant.and_then(|tenant| self.by_tenant.get(tenant));
+        for key in keys.into_iter().flatten().filter(|key| *key.namespace == *namespace) {
+            if let Some(entry) = self.objects.get_mut(key) {
+                entry.buried = true;
+            }
+        }
+    }
+
     fn forget(&mut self, key: &Key) -> Vec<Box<str>> {
         if key.kind == Kind::Namespace {
             self.index_asking(key, None);
@@ -269,6 +307,9 @@ impl State {
         let Some(entry) = self.objects.remove(key) else {
             return Vec::new();
         };
+        if key.kind == Kind::Namespace {
+            self.bury(&key.name, entry.live.tenant.as_deref());
+        }
         let mut concerned = Vec::new();
         if let Some(tenant) = &entry.live.tenant {
             self.unindex(tenant, key);
@@ -416,5 +457,29 @@ mod tests {
         let live = live(1, Some("acme"));
         assert!(live.body()["metadata"].get("managedFields").is_none());
         assert_eq!(live.owner.as_deref(), Some("t1"));
+    }
+
+    #[test]
+    fn what_was_in_a_namespace_does_not_stand_in_the_next_of_its_name_however_late_that_is_told() {
+        let object = |uid: &str, version: u64| {
+            let labels = json!({ (names::MANAGED_BY): "tenantry", (names::TENANT): "acme" });
+            let metadata = json!({ "uid": uid, "resourceVersion": version.to_string(), "labels": labels });
+            Live::from_value(json!({ "metadata": metadata })).unwrap()
+        };
+        let inventory = Inventory::default();
+        let home = Key::namespace("acme-dev");
+        inventory.upsert(home.clone(), object("n1", 1));
+        inventory.upsert(key(), object("c1", 2));
+        inventory.remove(&home, 5);
+        assert_eq!(inventory.get(&key()), None, "it went with its namespace");
+        inventory.created_namespace(home.clone(), object("n2", 6).into());
+        inventory.upsert(key(), object("c1", 4));
+        assert_eq!(inventory.get(&key()), None, "a late word of what went");
+        assert_eq!(inventory.counts()[&Kind::ConfigMap], 0);
+        inventory.upsert(key(), object("c2", 7));
+        inventory.remove(&key(), 5);
+        assert_eq!(inventory.of_tenant("acme").len(), 2, "the new one stands");
+        inventory.upsert(home, object("n3", 9));
+        assert_eq!(inventory.get(&key()), None, "nobody told that the second went");
     }
 }

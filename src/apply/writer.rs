@@ -3,8 +3,9 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use kube::{
-    Api, Client, ResourceExt as _,
-    api::{DeleteParams, DynamicObject, ListParams, PostParams, Preconditions},
+    Api, Client, Resource, ResourceExt as _,
+    api::{DeleteParams, DynamicObject, ListParams, ObjectMeta, PostParams, Preconditions},
+    core::ApiResource,
 };
 use serde_json::Value;
 
@@ -32,15 +33,17 @@ pub struct Writer {
 pub enum Outcome {
     /// It was as desired: no call was made.
     Unchanged(Arc<Live>),
-    /// It was created or replaced.
+    /// It was replaced, or stood and was not known.
     Changed(Arc<Live>),
+    /// There was none.
+    Created(Arc<Live>),
 }
 
 impl Outcome {
     /// The object as it now stands.
     pub fn live(&self) -> &Arc<Live> {
         match self {
-            Self::Unchanged(live) | Self::Changed(live) => live,
+            Self::Unchanged(live) | Self::Changed(live) | Self::Created(live) => live,
         }
     }
 }
@@ -63,6 +66,14 @@ pub enum Error {
     Outdated {
         /// The object.
         key: Key,
+    },
+    /// What users wrote could not be looked at, so nothing was deleted for it.
+    #[error("failed to list {plural}: {source}")]
+    Unknown {
+        /// The kind, in plural.
+        plural: String,
+        /// The answer.
+        source: Box<kube::Error>,
     },
     /// The answer was no Kubernetes object; a bug or a broken proxy.
     #[error("failed to read the answer about {key}")]
@@ -130,7 +141,7 @@ impl Writer {
             Some(live) => self.replace(desired, &live.body()).await.map(Outcome::Changed),
             None => match self.create(desired).await {
                 Err(Error::Api { source, .. }) if is_already_exists(&source) => self.meet(desired).await,
-                result => result.map(Outcome::Changed),
+                result => result.map(Outcome::Created),
             },
         }
     }
@@ -163,11 +174,13 @@ impl Writer {
             .create(&params(), &manifest)
             .await
             .map_err(|source| failed("create", key, source))?;
-        let live = self.keep(key, created)?;
-        if key.kind == Kind::Namespace {
-            // Without the echo it only takes longer.
-            let _ = tokio::time::timeout(ECHO, self.inventory.until_namespace_told(live.version)).await;
+        if key.kind != Kind::Namespace {
+            return self.keep(key, created);
         }
+        let live = Arc::new(read(key, created)?);
+        self.inventory.created_namespace(key.clone(), live.clone());
+        // Without the echo it only takes longer.
+        let _ = tokio::time::timeout(ECHO, self.inventory.until_namespace_told(live.version)).await;
         Ok(live)
     }
 
@@ -190,6 +203,28 @@ impl Writer {
             .await
             .map_err(|source| failed("replace", key, source))?;
         self.keep(key, replaced)
+    }
+
+    /// Metadata of objects that users write, as they stand and not as a watch told: a list without a resourceVersion is the most
+    /// recent. A `name` asks for no more than a get does, by the right to list.
+    pub async fn stand<K>(&self, namespace: Option<&str>, name: Option<&str>) -> Result<Vec<ObjectMeta>, Error>
+    where
+        K: Resource<DynamicType = ()>,
+    {
+        let resource = ApiResource::erase::<K>(&());
+        let api: Api<DynamicObject> = match namespace {
+            Some(namespace) => Api::namespaced_with(self.client.clone(), namespace, &resource),
+            None => Api::all_with(self.client.clone(), &resource),
+        };
+        let params = name.map_or_else(ListParams::default, |name| {
+            ListParams::default().fields(&format!("metadata.name={name}"))
+        });
+        let found = api.list_metadata(&params).await;
+        let found = found.map_err(|source| Error::Unknown {
+            plural: resource.plural,
+            source: Box::new(source),
+        })?;
+        Ok(found.items.into_iter().map(|object| object.metadata).collect())
     }
 
     /// Takes the Tenant's owner reference off an object that is to outlive it.

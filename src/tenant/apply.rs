@@ -92,9 +92,21 @@ pub async fn apply(
     let facts = refreshed.as_ref().unwrap_or(facts);
     for Leaving { key, live } in &tenant.leaving {
         applied.leaving.push(Going::of(&key.name, live));
-        if !live.deleting {
-            let result = writer.delete_namespace(key, live).await;
-            applied.record(result);
+    }
+    let to_go = tenant.leaving.iter().filter(|leaving| !leaving.live.deleting);
+    let to_go: Vec<_> = to_go.collect();
+    if let Some(first) = to_go.first() {
+        match confirm::is_still_said(writer, tenant, facts).await {
+            Ok(true) => {
+                for Leaving { key, live } in to_go {
+                    let result = writer.delete_namespace(key, live).await;
+                    applied.record(result);
+                }
+            }
+            Ok(false) => applied
+                .failures
+                .push(writer::Error::Outdated { key: first.key.clone() }),
+            Err(error) => applied.failures.push(error),
         }
     }
     for TurnedAway {
@@ -239,7 +251,7 @@ impl Run {
     fn note(&mut self, desired: &Object, result: Result<Outcome, writer::Error>) -> Option<Arc<Live>> {
         match result {
             Ok(Outcome::Unchanged(live)) => Some(live),
-            Ok(Outcome::Changed(live)) => {
+            Ok(Outcome::Changed(live) | Outcome::Created(live)) => {
                 self.written.push(desired.key.clone());
                 Some(live)
             }
@@ -290,11 +302,17 @@ async fn apply_namespace(
     let standing = facts.namespaces.get(&name).or_else(|| facts.live.get(&namespace.key));
     // A laxer Pod Security Standard comes last: nothing is opened before all that is to be closed is.
     let loosened = standing.is_some_and(|live| loosens(live, namespace));
-    if !loosened && !run.note_namespace(namespace, writer.ensure(namespace, standing).await) {
-        return run;
+    let mut created = false;
+    if !loosened {
+        let result = writer.ensure(namespace, standing).await;
+        created = matches!(result, Ok(Outcome::Created(_)));
+        if !run.note_namespace(namespace, result) {
+            return run;
+        }
     }
 
-    let live = |object: &Object| facts.live.get(&object.key);
+    // Nothing stands in a namespace that was just made: what is known of its guards is of one that had its name before.
+    let live = |object: &Object| facts.live.get(&object.key).filter(|_| !created);
     let ensure = async |object: &Object| {
         if object.key.kind == Kind::ResourceQuota {
             pending.write(writer, &tenant.name, object, live(object)).await
@@ -429,5 +447,6 @@ fn subjects(subjects: &Value) -> Vec<Value> {
     subjects.as_array().cloned().unwrap_or_default()
 }
 
+mod confirm;
 #[cfg(test)]
 mod tests;

@@ -124,7 +124,7 @@ impl PendingQuotas {
             self.settle(tenant, id);
         }
         let fenced = quota.annotations.contains_key(names::FENCE);
-        if matches!(&result, Ok(Outcome::Changed(_))) || (fenced && result.is_ok()) {
+        if matches!(&result, Ok(Outcome::Changed(_) | Outcome::Created(_))) || (fenced && result.is_ok()) {
             self.wrote(tenant, &quota.key.namespace);
         }
         result
@@ -225,7 +225,7 @@ fn is_certain(error: &writer::Error, new: bool) -> bool {
             }
             _ => false,
         },
-        writer::Error::Foreign { .. } | writer::Error::NotLeading { .. } => true,
+        writer::Error::Foreign { .. } | writer::Error::NotLeading { .. } | writer::Error::Unknown { .. } => true,
         // A retry may be refused because the first try landed; the watch tells.
         writer::Error::Outdated { .. } | writer::Error::Malformed { .. } => false,
     }

@@ -458,22 +458,23 @@ fn monitoring(valid: &ValidTenant, namespaces: &[AppliedNamespace]) -> Option<St
 /// What of a failure is stable: the same trouble must give the same bytes.
 fn failure(error: &writer::Error) -> String {
     match error {
-        writer::Error::Api { verb, key, source } => match &**source {
-            kube::Error::Api(status) => {
-                // A refused RoleBinding is answered with every rule of its role, a line each: three fill a message.
-                let message = status.message.lines().next().unwrap_or_default();
-                format!(
-                    "failed to {verb} {key}: {} ({})",
-                    message.trim_end_matches(':'),
-                    status.code
-                )
-            }
-            _ => format!("failed to {verb} {key}: the API server could not be reached"),
-        },
+        writer::Error::Api { verb, key, source } => format!("failed to {verb} {key}: {}", answer(source)),
+        writer::Error::Unknown { plural, source } => format!("failed to list {plural}: {}", answer(source)),
         writer::Error::Outdated { .. }
         | writer::Error::Malformed { .. }
         | writer::Error::NotLeading { .. }
         | writer::Error::Foreign { .. } => error.to_string(),
+    }
+}
+
+fn answer(source: &kube::Error) -> String {
+    match source {
+        kube::Error::Api(status) => {
+            // A refused RoleBinding is answered with every rule of its role, a line each: three fill a message.
+            let message = status.message.lines().next().unwrap_or_default();
+            format!("{} ({})", message.trim_end_matches(':'), status.code)
+        }
+        _ => "the API server could not be reached".to_owned(),
     }
 }
 

@@ -207,7 +207,7 @@ async fn a_deleted_tenant_loses_its_rights_then_its_namespaces_then_its_finalize
     let expected = [
         "delete rolebindings acme-dev/tenantry-owner",
         // The list of bindings that owners made; the server in memory knows none.
-        "get namespaces acme-dev/rolebindings",
+        "list namespaces acme-dev/rolebindings",
         "delete namespaces acme-dev",
         "replace tenants acme/status",
     ];

@@ -75,6 +75,12 @@ impl Stage {
     }
 
     async fn run(&self) -> Applied {
+        self.server.put_tenant(&fixture::tenant(&self.tenant));
+        self.run_on_what_was_seen().await
+    }
+
+    /// The Tenant may have changed since.
+    async fn run_on_what_was_seen(&self) -> Applied {
         let (valid, facts, objects) = self.look();
         apply(&self.server.writer(), &self.pending, &valid, &facts, &objects).await
     }
@@ -234,14 +240,67 @@ async fn a_namespace_that_left_the_list_loses_its_rights_and_then_goes_at_the_ve
     let applied = stage.run().await;
     let calls = stage.server.calls();
     assert_eq!(calls[0].what, "delete rolebindings acme-old/tenantry-owner");
-    // A look at what the watch may not have told of.
-    assert_eq!(calls[1].what, "get namespaces acme-old/rolebindings");
-    assert_eq!(calls[2].what, "delete namespaces acme-old");
+    // Looks at what watches may not have told of.
+    assert_eq!(calls[1].what, "list tenants ");
+    assert_eq!(calls[2].what, "list namespaces acme-old/rolebindings");
+    assert_eq!(calls[3].what, "delete namespaces acme-old");
     assert_eq!(
-        calls[2].body["preconditions"],
+        calls[3].body["preconditions"],
         json!({ "uid": seen["metadata"]["uid"], "resourceVersion": seen["metadata"]["resourceVersion"] })
     );
     assert_eq!(applied.leaving[0].name, "acme-old");
+}
+
+#[tokio::test]
+async fn a_namespace_stays_where_the_tenant_has_changed_since_it_was_seen() {
+    let listed = json!({ "namespaces": [{ "name": "dev" }, { "name": "old" }] });
+    let mut stage = Stage::settled(listed.clone()).await;
+    let mut now = fixture::tenant(&listed);
+    now.metadata.generation = Some(5);
+    stage.server.put_tenant(&now);
+    stage.tenant = json!({});
+    let applied = stage.run_on_what_was_seen().await;
+    assert!(matches!(&*applied.failures, [writer::Error::Outdated { .. }]));
+    assert!(stage.server.get(&Key::namespace("acme-old")).is_some());
+}
+
+#[tokio::test]
+async fn guards_of_a_namespace_that_is_made_anew_are_made_anew_before_anybody_has_rights() {
+    let stage = Stage::settled(json!({})).await;
+    let namespace = Key::namespace("acme-dev");
+    let guards = [names::DEFAULT_DENY, names::ALLOW].map(|name| Key::new(Kind::NetworkPolicy, "acme-dev", name));
+    let all: Vec<Key> = stage.server.inventory.of_tenant("acme").into_keys().collect();
+    for key in &all {
+        stage.server.remove(key);
+    }
+    // The watch of NetworkPolicies is late.
+    for key in all.iter().filter(|key| **key != namespace && !guards.contains(key)) {
+        stage.server.observe(key);
+    }
+    stage.server.inventory.remove(&namespace, u64::MAX);
+    stage.run().await;
+    let whats = stage.server.whats();
+    for key in &guards {
+        position(&whats, &format!("create networkpolicies acme-dev/{}", key.name));
+    }
+}
+
+#[tokio::test]
+async fn guards_that_were_known_of_a_namespace_before_its_like_was_made_do_not_stand() {
+    let stage = Stage::settled(json!({})).await;
+    let all: Vec<Key> = stage.server.inventory.of_tenant("acme").into_keys().collect();
+    for key in &all {
+        stage.server.remove(key);
+    }
+    let (valid, mut facts, objects) = stage.look();
+    // As if it were known that the Namespace is gone, and of nothing else.
+    facts.live.remove(&Key::namespace("acme-dev"));
+    facts.namespaces.clear();
+    let applied = apply(&stage.server.writer(), &stage.pending, &valid, &facts, &objects).await;
+    assert!(applied.failures.is_empty(), "{:?}", applied.failures);
+    let stands: Vec<_> = all.iter().filter(|key| stage.server.get(key).is_some()).collect();
+    let guards: Vec<_> = all.iter().filter(|key| key.kind != Kind::RoleBinding).collect();
+    assert_eq!(stands, guards, "all but the rights, as no quota is counted yet");
 }
 
 #[tokio::test]

@@ -55,6 +55,8 @@ pub struct ValidTenant {
     pub name: String,
     /// metadata.uid; `None` offline.
     pub uid: Option<String>,
+    /// metadata.generation; `None` offline.
+    pub generation: Option<i64>,
     /// Name of the template.
     pub template_name: String,
     /// The template.
@@ -274,6 +276,7 @@ pub fn validate(tenant: &Tenant, facts: &Facts, settings: &Settings) -> Result<V
     let home = place_home(tenant, &name, home, facts, &mut leaving, &mut conflicts);
     Ok(ValidTenant {
         uid: tenant.metadata.uid.clone(),
+        generation: tenant.metadata.generation,
         template_name: template_ref.name.clone(),
         rights: rights(&template),
         effective,

@@ -44,7 +44,7 @@ pub struct Asked {
     pub subresource: String,
     /// Empty if it has none.
     pub namespace: String,
-    /// Of a create: the name in the body. Empty for a list.
+    /// Of a create: the name in the body. Of a list: the only one that its field selector lets through, or empty.
     pub name: String,
     /// Type of an event of a watch; empty for a request.
     pub event: String,
@@ -65,13 +65,13 @@ impl Asked {
             rest.drain(..2);
         }
         let part = |index: usize| rest.get(index).copied().unwrap_or_default();
-        let mut query = uri.query().unwrap_or_default().split('&');
+        let query = uri.query().unwrap_or_default();
         let verb = match *method {
             Method::POST => Verb::Create,
             Method::PUT => Verb::Update,
             Method::PATCH => Verb::Patch,
             Method::DELETE => Verb::Delete,
-            _ if query.any(|pair| matches!(pair, "watch=true" | "watch=1")) => Verb::Watch,
+            _ if query.split('&').any(|pair| matches!(pair, "watch=true" | "watch=1")) => Verb::Watch,
             _ if rest.len() == 1 => Verb::List,
             _ => Verb::Get,
         };
@@ -79,7 +79,14 @@ impl Asked {
             Verb::Create => serde_json::from_slice(body).unwrap_or_default(),
             _ => Value::Null,
         };
-        let name = if part(1).is_empty() { name_of(&body) } else { part(1) };
+        // As the API server does: a list of one name asks for that one.
+        let selected = query
+            .split('&')
+            .find_map(|pair| pair.strip_prefix("fieldSelector=metadata.name%3D"));
+        let name = match part(1) {
+            "" => selected.unwrap_or_else(|| name_of(&body)),
+            name => name,
+        };
         Self {
             verb,
             group: group.to_owned(),
@@ -161,6 +168,11 @@ mod tests {
                 "DELETE",
                 "/apis/rbac.authorization.k8s.io/v1/namespaces/a/rolebindings/o",
                 "delete rolebindings a/o [rbac.authorization.k8s.io]",
+            ),
+            (
+                "GET",
+                "/apis/tenantry.dev/v1alpha1/tenants?&fieldSelector=metadata.name%3Dacme",
+                "list tenants /acme [tenantry.dev]",
             ),
             ("GET", "/version", "get  / []"),
             ("GET", "/apis", "get  / []"),

@@ -107,10 +107,9 @@ pub async fn furnished(lab: Lab) -> (Lab, Client) {
     (lab, admin)
 }
 
-/// Waits until a Tenant can be created. A MutatingAdmissionPolicy learns the schema of a new kind within five seconds, and until
-/// then refuses to create any; a policy with parameters of a kind of ours refuses (422, "failed to find resource referenced by
-/// paramKind") until an API server that has just started finds the kind.
-pub async fn admits_tenants(admin: &Client) {
+/// Waits until a Tenant can be created: a MutatingAdmissionPolicy learns the schema of a new kind within five seconds, and until
+/// then refuses to create any.
+async fn admits_tenants(admin: &Client) {
     let trial = builders::tenant("trial", "none").build();
     let dry = PostParams {
         dry_run: true,
@@ -128,9 +127,21 @@ pub fn name(prefix: &str) -> String {
 /// Creates a Tenant.
 pub async fn create(client: &Client, tenant: &Tenant) -> Tenant {
     let api: Api<Tenant> = Api::all(client.clone());
-    api.create(&PostParams::default(), tenant)
+    let created = eventually("the API server to know its policies' parameters", PATIENCE, || async {
+        match api.create(&PostParams::default(), tenant).await {
+            Err(error) if knows_no_parameters(&error) => Err(error),
+            result => Ok(result),
+        }
+    });
+    created
         .await
         .unwrap_or_else(|error| panic!("create {}: {error}", tenant.name_any()))
+}
+
+/// Whether a policy could not be asked: for a moment after it comes, and after the API server starts, the kind of its
+/// parameters is not known there or not listed, and all that it looks at is refused (k8s.io/apiserver, admission/plugin/policy).
+fn knows_no_parameters(error: &kube::Error) -> bool {
+    matches!(error, kube::Error::Api(status) if status.message.contains("denied request: failed to configure"))
 }
 
 /// Creates a TenantTemplate.

@@ -10,6 +10,7 @@
 )]
 
 mod guards;
+mod late;
 mod leaders;
 mod plan;
 mod runs;
@@ -135,12 +136,12 @@ async fn watches_that_expire_and_repeat_themselves_break_no_rule() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_operator_that_sees_an_old_state_destroys_nothing() {
     let mut lists = of_all(Verb::List, When::Every(2), Action::Stale);
-    // A cache's. The list of one namespace is a look before roles are withdrawn: without a resourceVersion it is the most
-    // recent, and no API server answers it from the past (Kubernetes API concepts, "Semantics for get and list").
-    lists.matches.namespace = Some(String::new());
+    lists.matches.resource = Some("tenants".to_owned());
+    // Not those of one Tenant, which come before a namespace goes.
+    lists.matches.name = Some(String::new());
     let rules = vec![lists, of_all(Verb::Watch, When::Probability(0.1), Action::Delay(2000))];
     storm_on(
-        "every second list is as the one before, one of ten events holds its watch up for 2 s; lists every 5 s",
+        "every second list of Tenants is as the one before, one of ten events holds its watch up for 2 s; lists every 5 s",
         rules,
         &["--relist-interval=5s"],
     )

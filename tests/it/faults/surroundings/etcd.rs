@@ -90,7 +90,6 @@ async fn survives(what: &str, trouble: Trouble) {
             plane.wait_ready(Component::ApiServer).unwrap();
         });
         let back = std::time::Instant::now();
-        common::admits_tenants(&stand.admin).await;
         stand.create_numbered(TENANTS..TENANTS + 5).await;
         let tenants = stand.as_rendered(&[plain()]).await;
         assert_eq!(tenants.len(), TENANTS + 5);
