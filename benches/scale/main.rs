@@ -70,7 +70,10 @@ async fn run() -> Result<bool, String> {
     // Now, and not after an hour: a place that cannot be written. What is kept there stays until something is measured.
     let beside = beside(&out);
     let folder = beside.parent().unwrap_or(Path::new(""));
-    std::fs::create_dir_all(folder).map_err(|error| unwritable(&out, &error))?;
+    // One level and no more: a mistyped path is to be seen.
+    if !folder.as_os_str().is_empty() && !folder.exists() {
+        std::fs::create_dir(folder).map_err(|error| unwritable(&out, &error))?;
+    }
     std::fs::write(&beside, "").map_err(|error| unwritable(&out, &error))?;
     std::fs::remove_file(&beside).map_err(|error| unwritable(&out, &error))?;
     let mut failed = false;

@@ -50,6 +50,8 @@ pub const ADOPTION: &str = "tenantry.dev/adoption";
 pub const CONTENT: &str = "tenantry.dev/content";
 /// Annotation on a quota that names the process which wrote it, put there where a write of an earlier leader may be under way.
 pub const FENCE: &str = "tenantry.dev/fence";
+/// Annotation of a Namespace that is being deleted: what its quota bounds, for when the quota is gone and objects are not.
+pub const HELD: &str = "tenantry.dev/held";
 /// Finalizer on Tenants: owners' rights are withdrawn before anything else goes.
 pub const CLEANUP: &str = "tenantry.dev/cleanup";
 /// Finalizer on TenantTemplates: a template goes only when no tenant uses it.

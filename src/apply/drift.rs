@@ -7,7 +7,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{Object, object::Key};
+use super::{Kind, Object, object::Key};
 use crate::{api::names, domain::Quantity};
 
 /// Whether `live` needs no write to be as `desired`.
@@ -21,8 +21,11 @@ pub fn is_as_desired(live: &Value, desired: &Object) -> bool {
         .annotations
         .iter()
         .all(|(key, value)| metadata["annotations"].get(key) == Some(value));
+    // A right that is taken away must go at once. Other kinds may be held by those who put them into effect: network plugins.
+    let held = desired.key.kind == Kind::RoleBinding && metadata["finalizers"][0].is_string();
     labelled
         && annotated
+        && !held
         && stale_labels(metadata, desired).next().is_none()
         && owners_match(&metadata["ownerReferences"], desired.owner.as_ref())
         && content_matches(live, desired)
@@ -44,8 +47,10 @@ pub fn replacement(live: &Value, desired: &Object) -> Value {
     body["metadata"]["ownerReferences"] = desired.owner.as_ref().map_or(Value::Null, |owner| json!([owner]));
     body["metadata"]["uid"] = metadata["uid"].clone();
     body["metadata"]["resourceVersion"] = metadata["resourceVersion"].clone();
-    body["metadata"]["finalizers"] = metadata["finalizers"].clone();
-    if desired.key.kind == super::Kind::Namespace {
+    if desired.key.kind != Kind::RoleBinding {
+        body["metadata"]["finalizers"] = metadata["finalizers"].clone();
+    }
+    if desired.key.kind == Kind::Namespace {
         body["spec"] = live["spec"].clone();
     }
     body
@@ -83,8 +88,7 @@ fn content_matches(live: &Value, desired: &Object) -> bool {
     match desired.key {
         // The API server owns a Namespace's spec.
         Key {
-            kind: super::Kind::Namespace,
-            ..
+            kind: Kind::Namespace, ..
         } => true,
         Key { kind, .. } if kind.is_optional() => desired
             .content
@@ -95,7 +99,7 @@ fn content_matches(live: &Value, desired: &Object) -> bool {
             let nothing = Map::new();
             let live_fields = live.as_object().unwrap_or(&nothing);
             let same = |live: &Value, desired: &Value| match desired_kind {
-                super::Kind::ResourceQuota | super::Kind::LimitRange => same_amounts(live, desired),
+                Kind::ResourceQuota | Kind::LimitRange => same_amounts(live, desired),
                 _ => live == desired,
             };
             desired

@@ -7,7 +7,7 @@ use kube::{
     api::{DeleteParams, DynamicObject, ListParams, ObjectMeta, PostParams, Preconditions},
     core::ApiResource,
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{Inventory, Key, Kind, Live, Object, drift};
 use crate::{
@@ -19,6 +19,9 @@ use crate::{
 /// waits there for 50 ms (`missingNamespaceWait` in plugin/pkg/admission/namespace/lifecycle): of 500 guards created at once 112 did.
 /// Our watch tells at about the same time as its own.
 const ECHO: Duration = Duration::from_millis(30);
+
+/// How often a namespace is looked at for bindings before it goes, in one go.
+const LOOKS: usize = 4;
 
 /// Writes objects and keeps the inventory in step.
 #[derive(Clone)]
@@ -234,31 +237,49 @@ impl Writer {
         self.put(key, body).await.map(drop)
     }
 
-    /// Takes away every other binding of our roles in a namespace, such as those that owners made for ServiceAccounts.
+    /// Takes away every binding of our roles in a namespace, such as those that owners made for ServiceAccounts.
+    ///
+    /// Looks again until there is none: whoever still had a right may have made another meanwhile.
     pub async fn withdraw_roles(&self, namespace: &str) -> Result<(), Error> {
-        let listing = Key::new(Kind::RoleBinding, namespace, "*");
-        let api = self.api(&listing)?;
-        let found = match api.list(&ListParams::default()).await {
-            Ok(found) => found,
-            Err(kube::Error::Api(status)) if status.is_not_found() => return Ok(()),
-            Err(source) => return Err(failed("list", &listing, source)),
-        };
         let roles = OwnerRole::ALL.map(OwnerRole::cluster_role);
-        for binding in found
-            .items
-            .into_iter()
-            .filter(|binding| roles.iter().any(|role| binding.data["roleRef"]["name"] == *role))
-        {
-            let key = Key::new(Kind::RoleBinding, namespace, &binding.name_any());
-            let live = read(&key, binding)?;
-            self.delete(&key, &live).await?;
+        let listing = Key::new(Kind::RoleBinding, namespace, "*");
+        for _ in 0..LOOKS {
+            let found = match self.api(&listing)?.list(&ListParams::default()).await {
+                Ok(found) => found.items,
+                Err(kube::Error::Api(status)) if status.is_not_found() => return Ok(()),
+                Err(source) => return Err(failed("list", &listing, source)),
+            };
+            let ours = |binding: &DynamicObject| roles.iter().any(|role| binding.data["roleRef"]["name"] == *role);
+            let bindings: Vec<_> = found.into_iter().filter(ours).collect();
+            if bindings.is_empty() {
+                return Ok(());
+            }
+            for binding in bindings {
+                let key = Key::new(Kind::RoleBinding, namespace, &binding.name_any());
+                let live = read(&key, binding)?;
+                self.delete(&key, &live).await?;
+            }
         }
-        Ok(())
+        Err(Error::Outdated { key: listing })
     }
 
     /// Deletes exactly the object that was seen; one that is gone already is fine.
     pub async fn delete(&self, key: &Key, live: &Live) -> Result<(), Error> {
         self.delete_value(key, &live.body()).await
+    }
+
+    /// Takes everybody off a binding, and the finalizers: one that is only deleted gives its right for as long as they hold it.
+    async fn empty(&self, key: &Key, mut body: Value) -> Result<Arc<Live>, Error> {
+        body["subjects"] = json!([]);
+        body["metadata"]["finalizers"] = Value::Null;
+        self.put(key, body).await
+    }
+
+    /// Notes on a Namespace what its quota bounds; gives it as it stands then.
+    pub async fn hold(&self, key: &Key, live: &Live, held: &str) -> Result<Arc<Live>, Error> {
+        let mut body = live.body();
+        body["metadata"]["annotations"][names::HELD] = json!(held);
+        self.put(key, body).await
     }
 
     /// Deletes a Namespace when nobody has a role in it any more, by a look at what stands and not at what was told: guards go
@@ -269,6 +290,13 @@ impl Writer {
     }
 
     async fn delete_value(&self, key: &Key, live: &Value) -> Result<(), Error> {
+        let emptied;
+        let live = if key.kind == Kind::RoleBinding && live["metadata"]["finalizers"][0].is_string() {
+            emptied = self.empty(key, live.clone()).await?.body();
+            &emptied
+        } else {
+            live
+        };
         let text = |field: &str| live["metadata"][field].as_str().map(str::to_owned);
         // The version of a Namespace too: who takes it from the tenant at this moment must not lose it.
         let preconditions = Preconditions {

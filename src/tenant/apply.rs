@@ -14,7 +14,7 @@ use super::{
     dereference::Facts,
     held::Going,
     pending::PendingQuotas,
-    validate::{Leaving, TurnedAway, ValidTenant},
+    validate::{TurnedAway, ValidTenant},
 };
 use crate::{
     api::{
@@ -90,25 +90,7 @@ pub async fn apply(
         .changed
         .then(|| with_bindings(facts, writer.of_tenant(&tenant.name)));
     let facts = refreshed.as_ref().unwrap_or(facts);
-    for Leaving { key, live } in &tenant.leaving {
-        applied.leaving.push(Going::of(&key.name, live));
-    }
-    let to_go = tenant.leaving.iter().filter(|leaving| !leaving.live.deleting);
-    let to_go: Vec<_> = to_go.collect();
-    if let Some(first) = to_go.first() {
-        match confirm::is_still_said(writer, tenant, facts).await {
-            Ok(true) => {
-                for Leaving { key, live } in to_go {
-                    let result = writer.delete_namespace(key, live).await;
-                    applied.record(result);
-                }
-            }
-            Ok(false) => applied
-                .failures
-                .push(writer::Error::Outdated { key: first.key.clone() }),
-            Err(error) => applied.failures.push(error),
-        }
-    }
+    leaving::leave(writer, tenant, facts, &mut applied).await;
     for TurnedAway {
         key,
         live,
@@ -447,6 +429,6 @@ fn subjects(subjects: &Value) -> Vec<Value> {
     subjects.as_array().cloned().unwrap_or_default()
 }
 
-mod confirm;
+mod leaving;
 #[cfg(test)]
 mod tests;

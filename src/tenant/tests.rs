@@ -131,6 +131,18 @@ async fn a_mere_change_of_use_is_written_only_so_often() {
 }
 
 #[tokio::test]
+async fn a_tenant_that_is_frozen_while_it_is_invalid_is_frozen() {
+    let stage = Stage::ready(&json!({})).await;
+    stage.change(&json!({ "state": "Frozen", "templateRef": { "name": "gone" } }));
+    stage.run().await.unwrap();
+    assert_eq!(stage.ready_because(), "TemplateNotFound");
+    let policy = stage
+        .server
+        .get(&Key::new(Kind::TenantPolicy, "acme-dev", names::EFFECTIVE));
+    assert_eq!(policy.unwrap()["spec"]["state"], "Frozen");
+}
+
+#[tokio::test]
 async fn while_a_tenant_is_invalid_removed_owners_lose_their_rights_and_the_rest_stays() {
     let both = json!([{ "kind": "User", "name": "ann" }, { "kind": "User", "name": "bob" }]);
     let stage = Stage::ready(&json!({ "owners": both })).await;

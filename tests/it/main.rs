@@ -20,6 +20,7 @@ mod chart;
 mod conditions;
 mod exact_totals;
 mod faults;
+mod finalizers;
 mod integrations;
 mod kstatus;
 mod owner;

@@ -23,6 +23,24 @@ pub struct QuotaObservation {
 }
 
 impl QuotaObservation {
+    /// The most that may stand under this quota, whatever becomes of writes that are under way.
+    pub fn bound(&self) -> BTreeMap<String, Quantity> {
+        let Self {
+            weight: _,
+            spec_hard,
+            status_hard,
+            used,
+            pending,
+            refusals: _,
+        } = self;
+        let mut bound: BTreeMap<String, Quantity> = BTreeMap::new();
+        for (resource, amount) in [spec_hard, status_hard, used].into_iter().chain(pending).flatten() {
+            let most = bound.entry(resource.clone()).or_insert(*amount);
+            *most = (*most).max(*amount);
+        }
+        bound
+    }
+
     fn of(&self, resource: &str) -> Observation {
         let Self {
             weight,

@@ -235,20 +235,81 @@ async fn what_a_template_asks_no_more_is_deleted_exactly_as_seen() {
 #[tokio::test]
 async fn a_namespace_that_left_the_list_loses_its_rights_and_then_goes_at_the_version_that_was_seen() {
     let mut stage = Stage::settled(json!({ "namespaces": [{ "name": "dev" }, { "name": "old" }] })).await;
-    let seen = stage.server.get(&Key::namespace("acme-old")).unwrap();
     stage.tenant = json!({});
     let applied = stage.run().await;
     let calls = stage.server.calls();
     assert_eq!(calls[0].what, "delete rolebindings acme-old/tenantry-owner");
     // Looks at what watches may not have told of.
     assert_eq!(calls[1].what, "list tenants ");
-    assert_eq!(calls[2].what, "list namespaces acme-old/rolebindings");
-    assert_eq!(calls[3].what, "delete namespaces acme-old");
-    assert_eq!(
-        calls[3].body["preconditions"],
-        json!({ "uid": seen["metadata"]["uid"], "resourceVersion": seen["metadata"]["resourceVersion"] })
+    // What counts against the grant until all of it is gone.
+    assert_eq!(calls[2].what, "replace namespaces acme-old");
+    let held = calls[2].body["metadata"]["annotations"][names::HELD].as_str().unwrap();
+    assert!(held.contains(r#""pods":"5""#), "{held}");
+    assert_eq!(calls[3].what, "list namespaces acme-old/rolebindings");
+    assert_eq!(calls[4].what, "delete namespaces acme-old");
+    let preconditions = &calls[4].body["preconditions"];
+    assert_eq!(preconditions["uid"], calls[2].body["metadata"]["uid"]);
+    let version = |value: &Value| value["resourceVersion"].as_str().unwrap().parse::<u64>().unwrap();
+    assert!(
+        version(preconditions) > version(&calls[2].body["metadata"]),
+        "as that write left it"
     );
     assert_eq!(applied.leaving[0].name, "acme-old");
+}
+
+#[tokio::test]
+async fn a_binding_that_a_finalizer_holds_loses_its_subjects_first() {
+    let mut stage = Stage::settled(users(&["ann", "bea"])).await;
+    let key = Key::new(Kind::RoleBinding, "acme-dev", "tenantry-owner");
+    let mut held = stage.server.get(&key).unwrap();
+    held["metadata"]["finalizers"] = json!(["example.com/hold"]);
+    stage.server.put(&key, held);
+    stage.server.observe(&key);
+    stage.tenant = users(&[]);
+    stage.run().await;
+    let calls = stage.server.calls();
+    assert_eq!(calls[0].what, "replace rolebindings acme-dev/tenantry-owner");
+    assert_eq!(calls[0].body["subjects"], json!([]));
+    assert_eq!(calls[0].body["metadata"]["finalizers"], Value::Null);
+    assert_eq!(calls[1].what, "delete rolebindings acme-dev/tenantry-owner");
+}
+
+#[tokio::test]
+async fn a_finalizer_on_a_binding_is_drift() {
+    let stage = Stage::settled(json!({})).await;
+    let key = Key::new(Kind::RoleBinding, "acme-dev", "tenantry-owner");
+    let mut held = stage.server.get(&key).unwrap();
+    held["metadata"]["finalizers"] = json!(["example.com/hold"]);
+    stage.server.put(&key, held);
+    stage.server.observe(&key);
+    stage.settle().await;
+    assert_eq!(stage.server.get(&key).unwrap()["metadata"]["finalizers"], Value::Null);
+}
+
+#[tokio::test]
+async fn what_a_namespace_held_counts_until_it_is_gone() {
+    let mut stage = Stage::settled(json!({ "namespaces": [{ "name": "dev" }, { "name": "old" }] })).await;
+    let old = Key::namespace("acme-old");
+    let quota = Key::new(Kind::ResourceQuota, "acme-old", names::OBJECT);
+    stage.tenant = json!({});
+    // Somebody deletes it, and its quota goes while a volume claim does not.
+    let mut going = stage.server.get(&old).unwrap();
+    going["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
+    stage.server.put(&old, going);
+    stage.server.observe(&old);
+    stage.run().await;
+    stage.server.remove(&quota);
+    stage.server.observe(&quota);
+    stage.settle().await;
+    let pods = || {
+        let dev = Key::new(Kind::ResourceQuota, "acme-dev", names::OBJECT);
+        stage.server.get(&dev).unwrap()["spec"]["hard"]["pods"].clone()
+    };
+    assert_eq!(pods(), "5", "the other five are where nobody sees them");
+    stage.server.remove(&old);
+    stage.server.observe(&old);
+    stage.settle().await;
+    assert_eq!(pods(), "10");
 }
 
 #[tokio::test]

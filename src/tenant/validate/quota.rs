@@ -10,7 +10,7 @@ use crate::{
         names,
         v1alpha1::{QuotaSpread, ServiceType, TenantTemplateSpec},
     },
-    apply::{Key, Kind},
+    apply::{Key, Kind, Live},
     domain::{
         allocation::{Plans, QuotaObservation, Spread, plan_all},
         effective::Effective,
@@ -67,8 +67,13 @@ pub(super) fn plan(
             observe(&namespace.name, namespace.weight, facts, &closed),
         );
     }
-    for Leaving { key, .. } in leaving {
-        seen.insert(key.name.to_string(), observe(&key.name, None, facts, &closed));
+    for Leaving { key, live } in leaving {
+        let mut observation = observe(&key.name, None, facts, &closed);
+        if live.deleting && observation.spec_hard.is_empty() {
+            // Its quota is gone before what it bounds: a claim on storage may have a finalizer that nobody takes off.
+            observation.spec_hard = held(live);
+        }
+        seen.insert(key.name.to_string(), observation);
     }
     let spread: BTreeMap<_, _> = grants
         .iter()
@@ -224,6 +229,14 @@ fn grants(effective: &Effective, models_served: bool, settings: &Settings) -> BT
         *least = grant.min(*least);
     }
     grants
+}
+
+/// What the quota of a namespace bounded that is being deleted.
+fn held(namespace: &Live) -> BTreeMap<String, Quantity> {
+    let body = namespace.body();
+    let held = body["metadata"]["annotations"].get(names::HELD).and_then(Value::as_str);
+    held.and_then(|held| serde_json::from_str(held).ok())
+        .unwrap_or_default()
 }
 
 /// What is seen of a namespace's quota, without the keys that take no part in the spread.

@@ -1,0 +1,79 @@
+//! Namespaces that go: never for what is no longer said, and never out of the totals before they are gone.
+//!
+//! What caches tell is behind, by how much nobody knows: a user who takes a namespace out of a Tenant and puts it back
+//! may do both before the first is seen. All else that is written late is mended late; a namespace that is gone is gone.
+
+use std::collections::BTreeSet;
+
+use kube::ResourceExt as _;
+use serde_json::json;
+
+use super::Applied;
+use crate::{
+    api::{
+        names,
+        v1alpha1::{Tenant, TenantNamespace},
+    },
+    apply::{
+        Key, Live,
+        writer::{Error, Writer},
+    },
+    domain::allocation::QuotaObservation,
+    tenant::{
+        dereference::Facts,
+        held::Going,
+        validate::{Leaving, ValidTenant},
+    },
+};
+
+/// Takes away the namespaces that are to go.
+pub(super) async fn leave(writer: &Writer, tenant: &ValidTenant, facts: &Facts, applied: &mut Applied) {
+    let mut is_said = false;
+    if let Some(first) = tenant.leaving.iter().find(|leaving| !leaving.live.deleting) {
+        match is_still_said(writer, tenant, facts).await {
+            Ok(true) => is_said = true,
+            Ok(false) => applied.failures.push(Error::Outdated { key: first.key.clone() }),
+            Err(error) => applied.failures.push(error),
+        }
+    }
+    for Leaving { key, live } in &tenant.leaving {
+        applied.leaving.push(Going::of(&key.name, live));
+        let bound = tenant.quota.seen.get(&*key.name).map(QuotaObservation::bound);
+        let bound = bound
+            .filter(|bound| !bound.is_empty())
+            .map(|bound| json!(bound).to_string());
+        let body = live.body();
+        let told = body["metadata"]["annotations"].get(names::HELD);
+        let result = match bound {
+            // Somebody else deletes it.
+            Some(bound) if live.deleting && told.is_none() => writer.hold(key, live, &bound).await.map(drop),
+            _ if live.deleting || !is_said => continue,
+            Some(bound) if told.is_none_or(|told| *told != *bound) => take_away(writer, key, live, &bound).await,
+            _ => writer.delete_namespace(key, live).await,
+        };
+        applied.record(result);
+    }
+}
+
+/// Deletes a namespace that first tells what its quota bounds: that counts until all is gone, and the quota goes in no order with
+/// the rest.
+async fn take_away(writer: &Writer, key: &Key, live: &Live, bound: &str) -> Result<(), Error> {
+    let live = writer.hold(key, live, bound).await?;
+    writer.delete_namespace(key, &live).await
+}
+
+/// Whether the Tenant stands as it was seen, and nobody asks for a namespace who was not seen to.
+async fn is_still_said(writer: &Writer, tenant: &ValidTenant, facts: &Facts) -> Result<bool, Error> {
+    let stands = writer.stand::<Tenant>(None, Some(&tenant.name)).await?;
+    let as_seen = stands
+        .iter()
+        .any(|stands| stands.uid == tenant.uid && stands.generation == tenant.generation);
+    let home = names::home(&tenant.name);
+    if !as_seen || !facts.namespaces.contains_key(&home) {
+        return Ok(as_seen);
+    }
+    let seen: BTreeSet<_> = facts.claims.iter().filter_map(|claim| claim.uid()).collect();
+    let claims = writer.stand::<TenantNamespace>(Some(&home), None).await?;
+    let mut asked = claims.into_iter().filter_map(|claim| claim.uid);
+    Ok(asked.all(|uid| seen.contains(&uid)))
+}
