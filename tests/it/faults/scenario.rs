@@ -94,6 +94,15 @@ impl Cast {
         template(&self.name(part), spec)
     }
 
+    /// Its names, for whoever writes rules for it.
+    pub fn told(&self) -> String {
+        let [wide, single] = Part::ALL.map(|part| self.name(part));
+        format!(
+            "The scenario's tenants and templates are {wide} (namespaces {wide}-a, {wide}-b, {wide}-c and later {wide}-d) and \
+             {single} ({single}-only, {single}-home, {single}-asked)"
+        )
+    }
+
     /// The same write in another scenario.
     pub fn renamed(&self, name: &str, other: &Self) -> String {
         name.replace(&self.id, &other.id)
