@@ -1,12 +1,15 @@
 //! Rules 2 and 3 checked at every revision, and what the operator may write at all.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::Range,
+};
 
 use serde_json::Value;
 use tenantry::{apply::Kind, domain::Quantity};
 
 use super::{
-    audit::{Event, OPERATOR},
+    audit::{Event, Mark, OPERATOR},
     record::{Key, Step},
 };
 
@@ -219,6 +222,30 @@ pub fn strays(events: &[Event], steps: &[Step]) -> Vec<String> {
         .collect()
 }
 
+/// Whatever the operator sent for a tenant while there was nothing to do: also what changed nothing, which no watch tells. Not
+/// what was refused because it had seen an old state, as 409 says.
+pub fn writes_at_rest<'a>(
+    events: &'a [Event],
+    tenant: &'a str,
+    rest: &'a Range<Mark>,
+) -> impl Iterator<Item = &'a Event> {
+    let belongs = move |name: &str| {
+        name.strip_prefix(tenant)
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
+    };
+    let writes = events
+        .iter()
+        .filter(|event| event.user == OPERATOR && event.is_write() && event.code != 409);
+    writes.filter(move |event| {
+        let about = if event.namespace.is_empty() {
+            &event.name
+        } else {
+            &event.namespace
+        };
+        rest.contains(&Mark::of(event)) && belongs(about) && !matches!(&*event.resource, "leases" | "events")
+    })
+}
+
 /// Creates of what stood already: a sign that the operator writes before it looks. One is excused if an earlier create
 /// of the same object got no answer, as its sender was killed: that may land after its successor has looked.
 pub fn repeated_creates<'a>(events: impl IntoIterator<Item = &'a Event>) -> Vec<String> {
@@ -398,6 +425,29 @@ mod tests {
         assert_eq!(strays(&[create("acme-dev", 201, 0)], &steps), [""; 0]);
         assert_eq!(strays(&[create("kube-system", 403, 0)], &steps), [""; 0]);
         assert_eq!(strays(&[create("kube-system", 201, 0)], &steps).len(), 1);
+    }
+
+    #[test]
+    fn a_write_while_there_is_nothing_to_do_is_caught_even_if_it_changes_nothing() {
+        let at = |namespace: &str, name: &str, code, second| Event {
+            verb: "update".to_owned(),
+            name: name.to_owned(),
+            ..create(namespace, code, second)
+        };
+        let rest = Mark::of(&at("", "", 200, 2))..Mark::of(&at("", "", 200, 5));
+        let found = |event: Event| writes_at_rest(&[event], "acme", &rest).count();
+        assert_eq!(found(at("acme-dev", "tenantry", 200, 3)), 1);
+        assert_eq!(found(at("", "acme", 200, 3)), 1, "the Tenant itself");
+        assert_eq!(found(at("", "acme-dev", 403, 3)), 1, "a Namespace, refused");
+        assert_eq!(found(at("acme-dev", "tenantry", 409, 3)), 0, "by an old state");
+        assert_eq!(found(at("acmes-dev", "tenantry", 200, 3)), 0, "of another");
+        for second in [1, 5] {
+            assert_eq!(
+                found(at("acme-dev", "tenantry", 200, second)),
+                0,
+                "not at rest at {second}"
+            );
+        }
     }
 
     #[test]

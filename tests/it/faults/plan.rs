@@ -282,6 +282,13 @@ impl Plan {
                 .any(|rule| rule_is_about(rule, resource, namespace, name))
     }
 
+    /// Whether a request for this object may come so late that all else is at rest.
+    pub fn holds_back(&self, resource: &str, namespace: &str, name: &str) -> bool {
+        self.rules.iter().any(|rule| {
+            matches!(rule.action, Action::Hang | Action::Slow(_)) && rule_is_about(rule, resource, namespace, name)
+        }) || self.fault.is_some_and(Fault::is_late)
+    }
+
     /// Its rules as the proxy's log has them.
     pub fn rule_texts(&self) -> Vec<String> {
         let rules = self.rules.iter();

@@ -22,7 +22,7 @@ use super::{
 use crate::common::{
     self,
     audit::{self, Event, Mark},
-    oracle::{breaches_by_revision, repeated_creates, strays},
+    oracle::{breaches_by_revision, repeated_creates, strays, writes_at_rest},
     record::{Record, Step},
 };
 
@@ -322,6 +322,11 @@ fn judge(plan: Plan, end: Result<Story, String>, steps: &[Step], events: &[Event
     let own: Vec<Step> = steps.iter().filter(mine).cloned().collect();
     let story = end.as_ref().ok();
     let mut violations = breaches_by_revision(&own, &|tenant, revision| grants(story, tenant, revision));
+    for (tenant, rest) in story.into_iter().flat_map(|story| &story.rests) {
+        let writes = writes_at_rest(events, tenant, rest);
+        let in_time = writes.filter(|event| !plan.holds_back(&event.resource, &event.namespace, &event.name));
+        violations.extend(in_time.map(|event| format!("written though {tenant} was at rest: {event}")));
+    }
     // Of the whole batch: whose fault it was does not matter.
     violations.extend(strays(events, steps));
     let mine = events.iter().filter(|event| {
