@@ -105,17 +105,18 @@ bench: ## Measure against what the API server takes at most; docs/benchmarks.md 
 bench-docs: ## Write the tables and plots of docs/benchmarks.md from the results in docs/benchmarks
 	UPDATE=1 $(CARGO) test --locked --test benchmarks
 
-# `all`, a part of it (all:1/4), one group of faults (answers, late, events, killed, killed-late, terminated), two faults at once
-# (pairs:48:7 is 48 plans by seed 7), or a rule file to run again what failed.
+# `all`, a part of the single faults (all:1/4; without storms, guards, leaders and surroundings), one group of them (answers, late,
+# events, killed, killed-late, terminated), two faults at once (pairs:48:7 is 48 plans by seed 7), or a rule file to run again what
+# failed. Empty: the fixed sample.
 FAULTS ?= all
 .PHONY: faults
-faults: ## Break every single write of a scenario in every way, and lose every event, on a real control plane, and print a table; FAULTS=all:1/4, killed, pairs:48:7 or a rule file
+faults: ## Break every single write of a scenario in every way, and lose every event, on a real control plane, and print a table: an hour and a half on two quiet cores; FAULTS=all:1/4, killed, pairs:48:7 or a rule file
 	TENANTRY_FAULTS=$(FAULTS) $(CARGO) test --locked --workspace --test it faults::$(if $(filter all,$(FAULTS)),,after_any) -- --nocapture --test-threads=1
 
 SOAK_MINUTES ?= 60
 SOAK_TENANTS ?= 100
 .PHONY: soak
-soak: ## Keep SOAK_TENANTS (100) tenants changing for SOAK_MINUTES (60) on a real control plane; fail if the operator grows
+soak: ## Keep SOAK_TENANTS (100) tenants changing for SOAK_MINUTES (60, and some 3 of quiet) on a real control plane; fail if the operator grows
 	SOAK_MINUTES=$(SOAK_MINUTES) SOAK_TENANTS=$(SOAK_TENANTS) $(CARGO) test --locked --workspace --test soak
 
 ##@ Change it

@@ -234,7 +234,17 @@ impl<'a> Churn<'a> {
             return Ok(false);
         }
         judging.excuse(kind, &namespace, name);
-        delete(&api, name).await
+        let answer = delete(&api, name).await;
+        let certain = match &answer {
+            Ok(deleted) => !deleted,
+            Err(kube::Error::Api(status)) => status.code < 500,
+            // It may have been done all the same.
+            Err(_) => false,
+        };
+        if certain {
+            judging.withdraw(kind, &namespace, name);
+        }
+        answer
     }
 
     async fn tenant_goes(&mut self) -> kube::Result<bool> {

@@ -66,6 +66,17 @@ impl Judging {
         self.excuses.entry(key).or_default().announced += 1;
     }
 
+    /// It was not deleted after all. No step of it was judged since it was announced: whoever deletes waits for the answer.
+    pub fn withdraw(&mut self, kind: Kind, namespace: &str, name: &str) {
+        let key = (kind, namespace.to_owned(), name.to_owned());
+        if let Some(excuse) = self.excuses.get_mut(&key) {
+            excuse.announced = excuse.announced.saturating_sub(1);
+            if excuse.announced == 0 && !excuse.gone {
+                self.excuses.remove(&key);
+            }
+        }
+    }
+
     /// Judges all that every watch has told.
     pub fn catch_up(&mut self) -> u64 {
         let (up_to, steps) = self.record.settled();

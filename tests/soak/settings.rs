@@ -19,6 +19,28 @@ pub struct Settings {
     pub break_watches: bool,
 }
 
+/// Every variable, for the message about an unknown one.
+const KNOWN: [&str; 6] = [
+    "SOAK_BINARY",
+    "SOAK_BREAK_WATCHES",
+    "SOAK_MINUTES",
+    "SOAK_RATE",
+    "SOAK_SEED",
+    "SOAK_TENANTS",
+];
+
+/// The two quiets, before and after, and what comes around them.
+const BESIDE: Duration = Duration::from_secs(180);
+
+/// A setting with a typing error would be left out without a word.
+fn refuse_unknown(names: impl IntoIterator<Item = String>) -> Result<(), String> {
+    let mut ours = names.into_iter().filter(|name| name.starts_with("SOAK_"));
+    match ours.find(|name| !KNOWN.contains(&&**name)) {
+        Some(name) => Err(format!("{name} is no setting; there are {}", KNOWN.join(", "))),
+        None => Ok(()),
+    }
+}
+
 fn read<T: FromStr>(name: &str, default: T, wanted: &str, fits: impl Fn(&T) -> bool) -> Result<T, String> {
     let Ok(text) = env::var(name) else {
         return Ok(default);
@@ -29,6 +51,7 @@ fn read<T: FromStr>(name: &str, default: T, wanted: &str, fits: impl Fn(&T) -> b
 
 impl Settings {
     pub fn from_env() -> Result<Self, String> {
+        refuse_unknown(env::vars_os().map(|(name, _)| name.to_string_lossy().into_owned()))?;
         let minutes = |minutes: &f64| (1.0..=10_080.0).contains(minutes);
         let minutes = read("SOAK_MINUTES", 60.0, "a number of minutes from 1 to 10080", minutes)?;
         let rate = |rate: &f64| (0.1..=50.0).contains(rate);
@@ -71,7 +94,8 @@ impl fmt::Display for Settings {
         } = self;
         write!(
             f,
-            "SOAK_SEED={seed} SOAK_MINUTES={} SOAK_TENANTS={tenants} SOAK_RATE={rate}, samples in {}",
+            "takes about {:.0} minutes, three of them for quiet before and after. SOAK_SEED={seed} SOAK_MINUTES={} SOAK_TENANTS={tenants} SOAK_RATE={rate}, samples in {}",
+            (*length + BESIDE).as_secs_f64() / 60.0,
             length.as_secs_f64() / 60.0,
             self.samples().display()
         )

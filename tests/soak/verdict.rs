@@ -1,5 +1,7 @@
 //! What the samples say.
 
+use std::time::Duration;
+
 use super::sample::{NAMES, Sample};
 
 /// Part of the samples in which the memory is still filling.
@@ -41,10 +43,14 @@ pub fn of(before: &Sample, samples: &[Sample], after: &Sample) -> Vec<String> {
     wrong
 }
 
+/// A line through less than that is drawn by chance.
+const ENOUGH_FOR_A_SLOPE: Duration = Duration::from_secs(600);
+
 pub fn print_table(before: &Sample, samples: &[Sample], after: &Sample, churn: &str) {
     println!("{churn}");
     println!("| | quiet before | start | median | max | end | slope an hour | quiet after |");
     println!("| --- | --- | --- | --- | --- | --- | --- | --- |");
+    let length = samples.last().map(|last| last.at).unwrap_or_default();
     let warm = &samples[warm_up(samples.len())..];
     for name in NAMES {
         let points: Vec<(f64, f64)> = warm
@@ -52,14 +58,18 @@ pub fn print_table(before: &Sample, samples: &[Sample], after: &Sample, churn: &
             .map(|sample| (sample.at.as_secs_f64() / 3600.0, sample.get(name)))
             .collect();
         let values = || points.iter().map(|(_, value)| *value);
+        let slope = match length {
+            // The last sample comes a moment before the end.
+            length if length + ENOUGH_FOR_A_SLOPE / 20 < ENOUGH_FOR_A_SLOPE => "-".to_owned(),
+            _ => format!("{:+.2}", slope(&points)),
+        };
         println!(
-            "| {name} | {:.1} | {:.1} | {:.1} | {:.1} | {:.1} | {:+.2} | {:.1} |",
+            "| {name} | {:.1} | {:.1} | {:.1} | {:.1} | {:.1} | {slope} | {:.1} |",
             before.get(name),
             values().next().unwrap_or_default(),
             median(values()),
             values().fold(f64::MIN, f64::max),
             values().next_back().unwrap_or_default(),
-            slope(&points),
             after.get(name)
         );
     }

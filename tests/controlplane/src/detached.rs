@@ -142,9 +142,9 @@ pub fn up(program: &Path, dir: &Path, settings: Settings) -> Result<State, Error
             .stdout(Stdio::null())
             .stderr(log_file);
         let program = program.display().to_string();
-        child = Some(command.spawn().map_err(|source| Error::Spawn {
+        child = Some(command.spawn().map_err(|why| Error::Spawn {
             program,
-            source,
+            why,
             remedy: "",
         })?);
     }
@@ -264,7 +264,7 @@ fn try_lock(dir: &Path) -> Result<Option<File>, Error> {
     match file.try_lock() {
         Ok(()) => Ok(Some(file)),
         Err(TryLockError::WouldBlock) => Ok(None),
-        Err(TryLockError::Error(source)) => Err(Error::io("lock", &path)(source)),
+        Err(TryLockError::Error(why)) => Err(Error::io("lock", &path)(why)),
     }
 }
 

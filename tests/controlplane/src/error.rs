@@ -5,26 +5,27 @@ use std::path::{Path, PathBuf};
 
 use crate::tool::Component;
 
-/// Why a control plane could not be found, built, started or steered.
+/// Why a control plane could not be found, built, started or steered. The text is all of it: no variant has a source, which whoever
+/// prints the chain would print a second time.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A file or folder could not be read or written.
-    #[error("failed to {action} {}: {source}", path.display())]
+    #[error("failed to {action} {}: {why}", path.display())]
     Io {
         /// What was tried, such as `write`.
         action: &'static str,
         /// On which file.
         path: PathBuf,
         /// What the system answered.
-        source: io::Error,
+        why: io::Error,
     },
     /// A program could not be started.
-    #[error("failed to start `{program}`: {source}{remedy}")]
+    #[error("failed to start `{program}`: {why}{remedy}")]
     Spawn {
         /// Name or path of the program.
         program: String,
         /// What the system answered.
-        source: io::Error,
+        why: io::Error,
         /// What to do about it; empty, or starts with `; `.
         remedy: &'static str,
     },
@@ -99,6 +100,27 @@ impl Error {
     /// For `map_err` on file operations.
     pub(crate) fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_path_buf();
-        move |source| Self::Io { action, path, source }
+        move |why| Self::Io { action, path, why }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
+
+    use super::*;
+
+    #[test]
+    fn a_cause_is_told_once_however_the_error_is_printed() {
+        let missing = || io::Error::from(io::ErrorKind::NotFound);
+        let spawn = Error::Spawn {
+            program: "go".to_owned(),
+            why: missing(),
+            remedy: "; install Go",
+        };
+        for error in [Error::io("read", Path::new("/a"))(missing()), spawn] {
+            assert!(error.to_string().contains(&missing().to_string()), "{error}");
+            assert!(std::error::Error::source(&error).is_none(), "{error}");
+        }
     }
 }

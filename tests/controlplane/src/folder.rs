@@ -41,7 +41,7 @@ pub(crate) fn claim(dir: &Path) -> Result<File, Error> {
         Err(TryLockError::WouldBlock) => Err(refused(
             "another control plane runs in it; name another or end that one",
         )),
-        Err(TryLockError::Error(source)) => Err(Error::io("lock", &mark)(source)),
+        Err(TryLockError::Error(why)) => Err(Error::io("lock", &mark)(why)),
     }
 }
 

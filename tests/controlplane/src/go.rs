@@ -109,7 +109,7 @@ fn lock(path: &Path) -> Result<File, Error> {
     match file.try_lock() {
         Ok(()) => return Ok(file),
         Err(TryLockError::WouldBlock) => say("another process builds the binaries; waiting for it"),
-        Err(TryLockError::Error(source)) => return Err(Error::io("lock", path)(source)),
+        Err(TryLockError::Error(why)) => return Err(Error::io("lock", path)(why)),
     }
     file.lock().map_err(Error::io("lock", path))?;
     Ok(file)
@@ -137,9 +137,9 @@ fn build(tool: Tool, dir: &Path, which: &str) -> Result<(), Error> {
         .stderr(log);
     say(&format!("[{which}] {} ...", tool.name()));
     let started = Instant::now();
-    let mut child = command.spawn().map_err(|source| Error::Spawn {
+    let mut child = command.spawn().map_err(|why| Error::Spawn {
         program: "go".into(),
-        source,
+        why,
         remedy: REMEDY,
     })?;
     let mut told = started;
@@ -183,9 +183,9 @@ pub(crate) fn module_dir(module: &Module, path: &str, scratch_parent: &Path) -> 
     let output = go(&scratch.0)
         .args(["mod", "download", "-json", &target])
         .output()
-        .map_err(|source| Error::Spawn {
+        .map_err(|why| Error::Spawn {
             program: "go".into(),
-            source,
+            why,
             remedy: REMEDY,
         })?;
     let answer: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap_or_default();

@@ -113,9 +113,9 @@ fn export(kubeconfig: &Path) {
 }
 
 fn up(flags: &Flags) -> Result<ExitCode, Failure> {
-    let program = env::current_exe().map_err(|source| Error::Spawn {
+    let program = env::current_exe().map_err(|why| Error::Spawn {
         program: "controlplane".into(),
-        source,
+        why,
         remedy: "",
     })?;
     export(&detached::up(&program, &flags.dir, flags.settings)?.kubeconfig);
@@ -160,9 +160,9 @@ fn run(flags: &Flags) -> Result<ExitCode, Failure> {
         .env("KUBECONFIG", plane.kubeconfig())
         .env("KUBECACHEDIR", plane.dir().join("kubectl-cache"))
         .env("PATH", plane.assets().search_path());
-    let status = command.status().map_err(|source| Error::Spawn {
+    let status = command.status().map_err(|why| Error::Spawn {
         program: program.clone(),
-        source,
+        why,
         remedy: "",
     })?;
     drop(plane);

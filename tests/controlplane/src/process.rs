@@ -98,9 +98,9 @@ impl Process {
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(log_file);
-        let spawn_error = |source| Error::Spawn {
+        let spawn_error = |why| Error::Spawn {
             program: program.display().to_string(),
-            source,
+            why,
             remedy: "",
         };
         let mut keeper = command.spawn().map_err(spawn_error)?;
@@ -182,9 +182,9 @@ impl Janitor {
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(Stdio::null());
-        command.spawn().map(Self).map_err(|source| Error::Spawn {
+        command.spawn().map(Self).map_err(|why| Error::Spawn {
             program: "sh".into(),
-            source,
+            why,
             remedy: "",
         })
     }

@@ -98,9 +98,9 @@ pub(crate) fn controller_manager(mut kubectl: Command, port: u16, dir: &Path) ->
 /// Runs a command and returns what it printed.
 pub(crate) fn output(mut command: Command, action: &str) -> Result<String, Error> {
     let program = command.get_program().to_string_lossy().into_owned();
-    let output = command.stdin(Stdio::null()).output().map_err(|source| Error::Spawn {
+    let output = command.stdin(Stdio::null()).output().map_err(|why| Error::Spawn {
         program: program.clone(),
-        source,
+        why,
         remedy: "",
     })?;
     if output.status.success() {

@@ -128,9 +128,14 @@ pub struct Status {
 }
 
 impl RuleFile {
-    /// Reads YAML or JSON.
+    /// Reads YAML or JSON. A file without rules is an error: nothing would be broken, and all would seem well.
     pub fn parse(text: &str) -> Result<Self, Error> {
         let file: Self = serde_saphyr::from_str(text).map_err(|error| Error::Unreadable(error.to_string()))?;
+        if file.rules.is_empty() {
+            return Err(Error::Unreadable(
+                "`rules` is empty; write one rule at least".to_owned(),
+            ));
+        }
         for (index, rule) in file.rules.iter().enumerate() {
             rule.check()
                 .map_err(|why| Error::Senseless { number: index + 1, why })?;
@@ -252,6 +257,8 @@ rules:
             ("rules: [{ action: reset, when: { fifth: 1 } }]", "fifth"),
             ("rules: [{ action: { status: { code: 500, after: 1 } } }]", "after"),
             ("rule: []", "rule"),
+            ("rules: []", "empty"),
+            ("seed: 7", "rules"),
         ] {
             assert!(error(text).contains(word), "{}", error(text));
         }

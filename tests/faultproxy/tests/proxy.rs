@@ -200,7 +200,8 @@ async fn a_stale_list_is_the_answer_that_came_before() {
 
 #[tokio::test]
 async fn the_log_tells_which_writes_say_what_they_mean() {
-    let bench = Bench::new("rules: []").await;
+    // A rule that nothing meets.
+    let bench = Bench::new("rules: [{ match: { resource: pods }, action: reset }]").await;
     let sure = r#"{"preconditions":{"uid":"u","resourceVersion":"1"}}"#;
     for (method, body, guarded) in [
         ("DELETE", "{}", false),

@@ -12,6 +12,11 @@ use lab::{Lab, eventually};
 pub struct Mark(String);
 
 impl Mark {
+    /// This moment, by the clock that the API server has too, written as it writes times.
+    pub fn now() -> Self {
+        Self(format!("{:.6}", jiff::Timestamp::now()))
+    }
+
     /// When the API server received a request.
     pub fn of(event: &Event) -> Self {
         Self(event.received.clone())

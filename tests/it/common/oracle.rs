@@ -1,12 +1,15 @@
 //! Rules 2 and 3 checked at every revision, and what the operator may write at all.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::Range,
+};
 
 use serde_json::Value;
 use tenantry::{apply::Kind, domain::Quantity};
 
 use super::{
-    audit::{Event, OPERATOR},
+    audit::{Event, Mark, OPERATOR},
     record::{Key, Step},
 };
 
@@ -77,7 +80,7 @@ impl Judge {
     /// Every breach of rule 2 or 3 that there is with this step. Steps come in order of revision.
     pub fn step(&mut self, step: &Step, grants: Grants) -> Vec<String> {
         let (namespace, new_right) = self.0.take(step);
-        let mut found = self.0.unguarded(&namespace, new_right);
+        let mut found = self.0.unguarded(&namespace, new_right.as_deref());
         if let Some(tenant) = self.0.tenants.get(&namespace) {
             found.extend(self.0.above_grant(tenant, &grants(tenant)));
         }
@@ -93,33 +96,46 @@ struct State {
 }
 
 impl State {
-    /// Gives the namespace that is concerned, and whether a right was given there.
-    fn take(&mut self, step: &Step) -> (String, bool) {
+    /// Gives the namespace that is concerned, and the RoleBinding by which a right was given there.
+    fn take(&mut self, step: &Step) -> (String, Option<String>) {
         let (kind, namespace, name) = &step.key;
         let namespace = if *kind == Kind::Namespace { name } else { namespace };
         let Some(object) = &step.object else {
             self.objects.remove(&step.key);
-            return (namespace.clone(), false);
+            return (namespace.clone(), None);
         };
         if let (Kind::Namespace, Some(tenant)) = (kind, tenant(object)) {
             self.tenants.insert(namespace.clone(), tenant);
         }
         let new = self.objects.insert(step.key.clone(), object.clone()).is_none();
-        (namespace.clone(), *kind == Kind::RoleBinding && new)
+        let right = (*kind == Kind::RoleBinding && new).then(|| name.clone());
+        (namespace.clone(), right)
     }
 
     fn get(&self, kind: Kind, namespace: &str, name: &str) -> Option<&Value> {
         self.objects.get(&(kind, namespace.to_owned(), name.to_owned()))
     }
 
-    /// Rule 2: what a namespace lacks though somebody has a right there.
-    fn unguarded(&self, namespace: &str, new_right: bool) -> Vec<String> {
+    /// Rule 2: what a namespace lacks though somebody has a right there. An owner's own RoleBinding to a role of ours, for a
+    /// ServiceAccount say, is judged when it comes: later the namespace may end, in any order, when our own rights are gone.
+    fn unguarded(&self, namespace: &str, new_right: Option<&str>) -> Vec<String> {
         let from = (Kind::RoleBinding, namespace.to_owned(), String::new());
-        let bindings = self.objects.range(from..).map(|(key, _)| key);
-        let mut bindings = bindings.take_while(|(kind, home, _)| *kind == Kind::RoleBinding && home == namespace);
-        let Some((_, _, right)) = bindings.find(|(_, _, name)| name.starts_with("tenantry-")) else {
-            return Vec::new();
-        };
+        let bindings = self.objects.range(from..);
+        let bindings = bindings.take_while(|((kind, home, _), _)| *kind == Kind::RoleBinding && home == namespace);
+        let rights = bindings.filter_map(|((_, _, name), object)| {
+            let role = object["roleRef"]["name"]
+                .as_str()
+                .filter(|role| role.starts_with("tenantry-"))?;
+            let judged = name.starts_with("tenantry-") || new_right == Some(&**name);
+            judged.then_some((&**name, role))
+        });
+        rights
+            .flat_map(|(right, role)| self.lacking(namespace, right, role, new_right == Some(right)))
+            .collect()
+    }
+
+    /// What a namespace lacks for this right, by this role.
+    fn lacking(&self, namespace: &str, right: &str, role: &str, is_new: bool) -> Vec<String> {
         let labels = self
             .get(Kind::Namespace, "", namespace)
             .map(|object| &object["metadata"]["labels"]);
@@ -139,7 +155,7 @@ impl State {
                 .filter(|guard| !stands(guard))
                 .map(|(kind, name)| format!("{} {name}", kind.as_str())),
         );
-        if is_home != right.starts_with("tenantry-home-") {
+        if is_home != role.starts_with("tenantry-home-") {
             lacks.push("a role of such a namespace".to_owned());
         }
         if let Some(quota) = self.get(Kind::ResourceQuota, namespace, "tenantry") {
@@ -152,7 +168,7 @@ impl State {
             };
             let (wanted, counted) = (keys("spec"), keys("status"));
             // A key that a template adds later is counted a moment later; but nobody enters before all are.
-            if counted.is_empty() || (new_right && !wanted.is_subset(&counted)) {
+            if counted.is_empty() || (is_new && !wanted.is_subset(&counted)) {
                 lacks.push("a counted quota".to_owned());
             }
         }
@@ -197,11 +213,23 @@ fn tenant(namespace: &Value) -> Option<String> {
         .map(str::to_owned)
 }
 
+/// Whether a namespace says whose it is, and has the name that this Tenant would give it. The label alone shows nothing: the
+/// operator may have put it where it does not belong.
+fn is_named_for_its_tenant(name: &str, namespace: &Value) -> bool {
+    tenant(namespace)
+        .and_then(|tenant| name.strip_prefix(&tenant))
+        .is_some_and(|rest| rest.starts_with('-'))
+}
+
 /// Writes of the operator to what belongs to no tenant.
 pub fn strays(events: &[Event], steps: &[Step]) -> Vec<String> {
     let namespaces = steps.iter().filter(|step| step.key.0 == Kind::Namespace);
     let of_tenants: BTreeSet<&str> = namespaces
-        .filter(|step| step.object.as_ref().and_then(tenant).is_some())
+        .filter(|step| {
+            step.object
+                .as_ref()
+                .is_some_and(|object| is_named_for_its_tenant(&step.key.2, object))
+        })
         .map(|step| &*step.key.2)
         .collect();
     let own = |event: &&Event| match &*event.resource {
@@ -217,6 +245,30 @@ pub fn strays(events: &[Event], steps: &[Step]) -> Vec<String> {
         .filter(|event| !own(event))
         .map(|event| format!("a write outside tenants: {event}"))
         .collect()
+}
+
+/// Whatever the operator sent for a tenant while there was nothing to do: also what changed nothing, which no watch tells. Not
+/// what was refused because it had seen an old state, as 409 says.
+pub fn writes_at_rest<'a>(
+    events: &'a [Event],
+    tenant: &'a str,
+    rest: &'a Range<Mark>,
+) -> impl Iterator<Item = &'a Event> {
+    let belongs = move |name: &str| {
+        name.strip_prefix(tenant)
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
+    };
+    let writes = events
+        .iter()
+        .filter(|event| event.user == OPERATOR && event.is_write() && event.code != 409);
+    writes.filter(move |event| {
+        let about = if event.namespace.is_empty() {
+            &event.name
+        } else {
+            &event.namespace
+        };
+        rest.contains(&Mark::of(event)) && belongs(about) && !matches!(&*event.resource, "leases" | "events")
+    })
 }
 
 /// Creates of what stood already: a sign that the operator writes before it looks. One is excused if an earlier create
@@ -302,8 +354,12 @@ mod tests {
 
     fn complete() -> Log {
         let mut log = guards(None);
-        log.write(Kind::RoleBinding, "tenantry-owner", json!({}));
+        log.write(Kind::RoleBinding, "tenantry-owner", right("tenantry-owner"));
         log
+    }
+
+    fn right(role: &str) -> Value {
+        json!({ "roleRef": { "kind": "ClusterRole", "name": role } })
     }
 
     #[test]
@@ -316,7 +372,7 @@ mod tests {
         for guard in GUARDS {
             let mut log = guards(Some(guard));
             assert_eq!(log.breaches(), 0);
-            log.write(Kind::RoleBinding, "tenantry-owner", json!({}));
+            log.write(Kind::RoleBinding, "tenantry-owner", right("tenantry-owner"));
             assert_eq!(log.breaches(), 1, "{guard:?}");
             log.write(guard.0, guard.1, quota("10", "10"));
             assert_eq!(log.breaches(), 1, "what comes too late does not undo it");
@@ -326,8 +382,19 @@ mod tests {
     #[test]
     fn a_right_of_the_owners_own_is_none_of_ours() {
         let mut log = guards(Some(GUARDS[0]));
-        log.write(Kind::RoleBinding, "their-own", json!({}));
+        log.write(Kind::RoleBinding, "their-own", right("their-own"));
         assert_eq!(log.breaches(), 0);
+        log.write(Kind::RoleBinding, "their-bot", right("tenantry-editor"));
+        assert_eq!(log.breaches(), 1, "a right of ours, whatever they call it");
+        log.write(GUARDS[1].0, GUARDS[1].1, quota("10", "10"));
+        assert_eq!(log.breaches(), 1, "when it came");
+    }
+
+    #[test]
+    fn every_right_is_judged_not_only_the_first_by_name() {
+        let mut log = complete();
+        log.write(Kind::RoleBinding, "tenantry-viewer", right("tenantry-home-viewer"));
+        assert_eq!(log.breaches(), 1);
     }
 
     #[test]
@@ -347,7 +414,7 @@ mod tests {
             let mut log = guards(Some((Kind::ResourceQuota, "tenantry")));
             let quota = json!({ "spec": { "hard": { "pods": "10" } }, "status": status });
             log.write(Kind::ResourceQuota, "tenantry", quota);
-            log.write(Kind::RoleBinding, "tenantry-owner", json!({}));
+            log.write(Kind::RoleBinding, "tenantry-owner", right("tenantry-owner"));
             assert_eq!(log.breaches(), 1, "{status}");
         }
     }
@@ -398,6 +465,36 @@ mod tests {
         assert_eq!(strays(&[create("acme-dev", 201, 0)], &steps), [""; 0]);
         assert_eq!(strays(&[create("kube-system", 403, 0)], &steps), [""; 0]);
         assert_eq!(strays(&[create("kube-system", 201, 0)], &steps).len(), 1);
+        let mut taken = complete();
+        taken.step("", Kind::Namespace, "kube-system", Some(namespace()));
+        assert_eq!(
+            strays(&[create("kube-system", 201, 0)], &taken.0).len(),
+            1,
+            "a label does not make it a tenant's"
+        );
+    }
+
+    #[test]
+    fn a_write_while_there_is_nothing_to_do_is_caught_even_if_it_changes_nothing() {
+        let at = |namespace: &str, name: &str, code, second| Event {
+            verb: "update".to_owned(),
+            name: name.to_owned(),
+            ..create(namespace, code, second)
+        };
+        let rest = Mark::of(&at("", "", 200, 2))..Mark::of(&at("", "", 200, 5));
+        let found = |event: Event| writes_at_rest(&[event], "acme", &rest).count();
+        assert_eq!(found(at("acme-dev", "tenantry", 200, 3)), 1);
+        assert_eq!(found(at("", "acme", 200, 3)), 1, "the Tenant itself");
+        assert_eq!(found(at("", "acme-dev", 403, 3)), 1, "a Namespace, refused");
+        assert_eq!(found(at("acme-dev", "tenantry", 409, 3)), 0, "by an old state");
+        assert_eq!(found(at("acmes-dev", "tenantry", 200, 3)), 0, "of another");
+        for second in [1, 5] {
+            assert_eq!(
+                found(at("acme-dev", "tenantry", 200, second)),
+                0,
+                "not at rest at {second}"
+            );
+        }
     }
 
     #[test]

@@ -8,7 +8,7 @@ use kube::{
 };
 use serde_json::Value;
 use tenantry::{
-    api::v1alpha1::{Tenant, TenantTemplate},
+    api::v1alpha1::{Tenant, TenantNamespace, TenantTemplate},
     apply::Kind,
     domain::Quantity,
     render,
@@ -54,9 +54,12 @@ pub async fn versions(admin: &Client) -> BTreeMap<String, String> {
     versions
 }
 
-/// As [`versions`], of one template and one tenant.
+/// As [`versions`], of one template and one tenant, and of what its owners ask for.
 pub async fn versions_of(admin: &Client, template: &str, tenant: &str) -> BTreeMap<String, String> {
     let mut versions = versions_in(managed_of(admin, &[tenant]).await);
+    let claims: Api<TenantNamespace> = Api::namespaced(admin.clone(), &format!("{tenant}-home"));
+    let claims = claims.list(&ListParams::default()).await.unwrap();
+    versions.extend(claims.iter().map(|claim| version("TenantNamespace", claim)));
     let tenant = Api::<Tenant>::all(admin.clone()).get(tenant).await.unwrap();
     let template = Api::<TenantTemplate>::all(admin.clone()).get(template).await.unwrap();
     versions.extend([version("Tenant", &tenant), version("TenantTemplate", &template)]);

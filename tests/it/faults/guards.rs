@@ -1,11 +1,14 @@
-//! Guards that cannot be written for a while, each refused in each way.
+//! Guards that cannot be written for a while, each refused in each way; and guards that cannot be put right again.
 
 use std::collections::BTreeMap;
 
 use controlplane::Audit;
 use faultproxy::{Proxy, RuleFile};
 use k8s_openapi::api::{core::v1::ResourceQuota, rbac::v1::RoleBinding};
-use kube::{Api, Client, ResourceExt, api::ListParams};
+use kube::{
+    Api, Client, ResourceExt,
+    api::{DynamicObject, ListParams, Patch, PatchParams},
+};
 use serde_json::{Value, json};
 use tenantry::api::v1alpha1::Tenant;
 
@@ -14,8 +17,9 @@ use crate::common::{
     self, PATIENCE,
     builders::{template, tenant},
     eventually,
-    oracle::breaches,
+    oracle::{self, breaches},
     record::Record,
+    stands,
 };
 
 /// Plural and name of each guard, and a word for its tenants.
@@ -57,9 +61,59 @@ impl Case {
         format!("{}-a", self.tenant)
     }
 
-    fn rule(&self) -> Value {
-        let guard = json!({ "resource": self.resource, "name": self.guard, "namespace": self.namespace() });
+    /// Refuses to write the guard; only by these verbs, if any are given.
+    fn rule(&self, verbs: &[&str]) -> Value {
+        let guard =
+            json!({ "verbs": verbs, "resource": self.resource, "name": self.guard, "namespace": self.namespace() });
         json!({ "match": guard, "action": { "status": { "code": self.code } } })
+    }
+
+    /// How often the guard was refused.
+    fn refusals(&self, proxy: &Proxy) -> usize {
+        let log = proxy.log();
+        let refused = log.iter().filter(|entry| entry.rule.is_some());
+        refused
+            .filter(|entry| {
+                let asked = &entry.asked;
+                asked.resource == self.resource && asked.name == self.guard && asked.namespace == self.namespace()
+            })
+            .count()
+    }
+
+    /// An admin changes what the guard says; it goes on standing.
+    async fn spoil(&self, admin: &Client) {
+        let (kind, _) = oracle::GUARDS
+            .into_iter()
+            .find(|(kind, name)| kind.api_resource().plural == self.resource && *name == self.guard)
+            .unwrap();
+        let spec = match (self.resource, self.guard) {
+            ("limitranges", _) => json!({ "limits": [] }),
+            // Less than the grant, so that it is no breach by itself.
+            ("resourcequotas", _) => json!({ "hard": { "pods": "5" } }),
+            ("networkpolicies", "tenantry-allow") => json!({ "egress": [{}] }),
+            ("networkpolicies", _) => json!({ "policyTypes": ["Ingress"] }),
+            _ => json!({ "imageDigests": true }),
+        };
+        let api: Api<DynamicObject> = Api::namespaced_with(admin.clone(), &self.namespace(), &kind.api_resource());
+        let before = api.get(self.guard).await.unwrap();
+        let change = Patch::Merge(json!({ "spec": spec }));
+        let after = api.patch(self.guard, &PatchParams::default(), &change).await.unwrap();
+        assert_ne!(
+            before.data["spec"], after.data["spec"],
+            "{}: nothing was spoilt",
+            self.guard
+        );
+    }
+
+    /// The RoleBindings that give `user` a right in the namespace.
+    async fn rights_of(&self, admin: &Client, user: &str) -> Vec<String> {
+        let bindings: Api<RoleBinding> = Api::namespaced(admin.clone(), &self.namespace());
+        let bindings = bindings.list(&ListParams::default()).await.unwrap();
+        let of_user = bindings.iter().filter(|binding| {
+            let mut subjects = binding.subjects.iter().flatten();
+            subjects.any(|subject| subject.name == user)
+        });
+        of_user.map(ResourceExt::name_any).collect()
     }
 
     /// How often it was tried to write the guard.
@@ -116,7 +170,7 @@ async fn while_any_one_guard_cannot_be_written_nobody_has_rights_and_the_tenant_
     let record = Record::start(&admin).await;
     let proxy = Proxy::start(lab.kubeconfig()).await.unwrap();
     let cases = Case::all();
-    let rules: Vec<_> = cases.iter().map(Case::rule).collect();
+    let rules: Vec<_> = cases.iter().map(|case| case.rule(&[])).collect();
     let rules = json!({ "rules": rules }).to_string();
     proxy.set_rules(RuleFile::parse(&rules).unwrap());
     let operator = lab.operator(alone(&proxy)).await.unwrap();
@@ -147,6 +201,97 @@ async fn while_any_one_guard_cannot_be_written_nobody_has_rights_and_the_tenant_
 
     proxy.set_rules(vec![]);
     common::all_ready(&admin).await;
+    let steps = record.steps(&admin).await;
+    let grants = |_: &str| BTreeMap::from([("pods".to_owned(), "10".parse().unwrap())]);
+    assert_eq!(breaches(&steps, &grants), [""; 0]);
+    assert!(operator.stop().await.unwrap().success());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn while_any_one_guard_cannot_be_put_right_nobody_new_has_rights() {
+    let (lab, admin) = common::own(Audit::Metadata).await;
+    let record = Record::start(&admin).await;
+    let proxy = Proxy::start(lab.kubeconfig()).await.unwrap();
+    let operator = lab.operator(alone(&proxy)).await.unwrap();
+    // So that the LimitRange says something.
+    let small = json!({ "cpu": "10m", "memory": "16Mi" });
+    let spec = json!({ "tier": "Standard", "quotas": { "pods": 10 }, "containers": { "default": small } });
+    let template = template("guarded", spec);
+    common::create_template(&admin, &template).await;
+    let cases = GUARDS.map(|(resource, guard, word)| Case {
+        tenant: format!("wrong-{word}"),
+        resource,
+        guard,
+        code: 403,
+    });
+    for Case { tenant: name, .. } in &cases {
+        common::create(&admin, &tenant(name, "guarded").owner("olga").namespace("a").build()).await;
+    }
+    common::all_ready(&admin).await;
+
+    let rules: Vec<_> = cases.iter().map(|case| case.rule(&["update"])).collect();
+    let rules = json!({ "rules": rules }).to_string();
+    proxy.set_rules(RuleFile::parse(&rules).unwrap());
+    for case in &cases {
+        case.spoil(&admin).await;
+    }
+    // Whoever comes before the operator has heard of it comes in by right.
+    for case in &cases {
+        eventually("the operator to have seen the wrong guard", PATIENCE, || async {
+            if case.refusals(&proxy) > 0 {
+                Ok(())
+            } else {
+                Err("no try yet")
+            }
+        })
+        .await;
+    }
+    let tenants: Api<Tenant> = Api::all(admin.clone());
+    let both = tenant("any", "guarded").owner("olga").owner("nina").build().spec.owners;
+    let both = Patch::Merge(json!({ "spec": { "owners": both } }));
+    let mut refused_before = Vec::new();
+    for case in &cases {
+        tenants
+            .patch(&case.tenant, &PatchParams::default(), &both)
+            .await
+            .unwrap();
+        refused_before.push(case.refusals(&proxy));
+    }
+    let mut blames = Vec::new();
+    for (case, before) in cases.iter().zip(refused_before) {
+        // It has done what it can for the new owner, and tried again.
+        common::condition(&admin, &case.tenant, "Ready", "False", None).await;
+        eventually("the operator to try again and again", PATIENCE, || async {
+            let since = case.refusals(&proxy) - before;
+            if since >= 2 { Ok(()) } else { Err(since) }
+        })
+        .await;
+        let rights = case.rights_of(&admin, "nina").await;
+        blames.extend(
+            rights
+                .iter()
+                .map(|right| format!("{right} lets her into {}", case.tenant)),
+        );
+        assert_ne!(
+            case.rights_of(&admin, "olga").await,
+            [""; 0],
+            "{}: who was in stays",
+            case.tenant
+        );
+    }
+    assert_eq!(blames, [""; 0]);
+
+    proxy.set_rules(vec![]);
+    let all = common::all_ready(&admin).await;
+    for case in &cases {
+        assert_eq!(
+            case.rights_of(&admin, "nina").await,
+            ["tenantry-owner"],
+            "{}",
+            case.tenant
+        );
+    }
+    assert_eq!(stands::differences(&admin, &[template], &all).await, [""; 0]);
     let steps = record.steps(&admin).await;
     let grants = |_: &str| BTreeMap::from([("pods".to_owned(), "10".parse().unwrap())]);
     assert_eq!(breaches(&steps, &grants), [""; 0]);

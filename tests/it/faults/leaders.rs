@@ -192,7 +192,7 @@ async fn a_quota_write_that_timed_out_is_counted_until_it_cannot_land_any_more()
         }
     })
     .await;
-    stand.rules(json!([]));
+    stand.proxy.set_rules(vec![]);
     stand.has(["5", "15"]).await;
     stand.never_exceeded_the_grant().await;
     operator.stop().await.unwrap();
@@ -207,7 +207,7 @@ async fn a_quota_write_that_is_lost_for_good_holds_nothing_up() {
     common::ready(&stand.admin, NAME).await;
 
     stand.hold_raises().await;
-    stand.rules(json!([]));
+    stand.proxy.set_rules(vec![]);
     // Never released.
     stand.has(["5", "15"]).await;
     println!("quota writes: {:?}", stand.quota_writes());

@@ -2,7 +2,7 @@
 //! operator and API server breaks requests by rule; the API server's audit log and watches judge.
 //!
 //! `TENANTRY_FAULTS=all` runs every fault at every place (`make faults`), the name of a group only that, `pairs:<number>:<seed>` two faults at
-//! once, a path the rules of that file. Without it a fixed sample runs.
+//! once, a path the rules of that file. Without it a fixed sample runs. Faults that do not strike fail the test too: they show nothing.
 
 #![allow(
     clippy::print_stdout,
@@ -23,23 +23,19 @@ use faultproxy::{Action, Match, Moment, Rule, RuleFile, Status, Verb, When};
 
 use self::{
     plan::{Beside, Choice, GROUPS, Plan, events, of_all, writes},
-    runs::{Stage, report},
+    runs::{Stage, assert_struck, idle, note_start, report},
     scenario::Cast,
 };
 
 #[tokio::test(flavor = "multi_thread")]
 async fn after_any_single_fault_no_rule_is_broken_and_the_end_is_the_same() {
     let choice = Choice::from_env();
+    println!("faults: {choice}");
+    note_start(&choice);
     let stage = Stage::new().await;
     let reference = Cast::new(0);
-    if let Choice::Replay(RuleFile { rules, .. }) = choice {
-        let plan = Plan {
-            cast: reference.clone(),
-            what: "of a rule file".to_owned(),
-            fault: None,
-            rules,
-        };
-        return report(&stage.run(vec![plan], &reference).await);
+    if let Choice::Replay(file) = choice {
+        return stage.replay(file, &reference).await;
     }
     let writes = writes(&stage.reference(reference.clone(), vec![]).await, &reference);
     assert!(writes.len() > 50, "the scenario writes more than that");
@@ -53,6 +49,9 @@ async fn after_any_single_fault_no_rule_is_broken_and_the_end_is_the_same() {
         verdicts.extend(stage.run(plans, &reference).await);
     }
     report(&verdicts);
+    if choice.must_strike() {
+        assert_struck(&verdicts);
+    }
 }
 
 /// How long a storm lasts. Some objects may make no step until it is over: whose every second write fails, fails for ever.
@@ -68,6 +67,7 @@ async fn storm_on(what: &str, rules: Vec<Rule>, flags: &[&str]) {
     let stage = Stage::new().await;
     let plans = (1..=3).map(|number| Plan {
         cast: Cast::new(number),
+        row: what.to_owned(),
         what: what.to_owned(),
         fault: None,
         rules: rules.clone(),
@@ -157,8 +157,10 @@ fn an_unknown_choice_of_faults_is_named() {
     assert!(error.contains("all:1/4"), "{error}");
     assert_eq!(Choice::read("killed"), Ok(Choice::Only("killed")));
     assert_eq!(Choice::read("pairs:48:7"), Ok(Choice::Pairs { number: 48, seed: 7 }));
-    let error = Choice::read("pairs:many").unwrap_err();
-    assert!(error.contains("pairs:48:7"), "{error}");
+    for none in ["pairs:many", "pairs:0:7"] {
+        let error = Choice::read(none).unwrap_err();
+        assert!(error.contains("pairs:48:7"), "{error}");
+    }
     let error = Choice::read("everything").unwrap_err();
     assert!(
         error.contains("everything") && error.contains("answers, late"),
@@ -169,4 +171,14 @@ fn an_unknown_choice_of_faults_is_named() {
     let error = Choice::read(folder.to_str().unwrap()).unwrap_err();
     std::fs::remove_file(&folder).unwrap();
     assert!(error.contains("explode"), "{error}");
+}
+
+#[test]
+fn faults_that_do_not_strike_are_told() {
+    let plans = |row: &'static str, struck: usize, of: usize| (0..of).map(move |number| (row, number < struck));
+    assert_eq!(idle(plans("reset", 6, 8)), [""; 0]);
+    assert_eq!(idle(plans("reset", 5, 8)), ["only 5 of 8 plans struck"]);
+    assert_eq!(idle(plans("reset", 0, 2)), [""; 0], "may be chance");
+    let one_of_two = plans("reset", 20, 20).chain(plans("cut", 0, 3));
+    assert_eq!(idle(one_of_two), ["none of the 3 plans of cut struck"]);
 }

@@ -1,6 +1,6 @@
 //! Which faults are tried: every write of the reference run, each with every fault; or a sample of these.
 
-use std::fmt;
+use std::{fmt, io::Write as _};
 
 use faultproxy::{Action, Asked, Entry, Match, Moment, Rule, RuleFile, Status, Verb, When};
 
@@ -231,6 +231,8 @@ fn is_of(asked: &Asked, cast: &Cast) -> bool {
 #[derive(Clone, Debug)]
 pub struct Plan {
     pub cast: Cast,
+    /// Its row in the table: plans of one row are counted together.
+    pub row: String,
     pub what: String,
     pub fault: Option<Fault>,
     pub rules: Vec<Rule>,
@@ -254,6 +256,7 @@ impl Plan {
         };
         let when = When::Nth(write.nth);
         Self {
+            row: fault.to_string(),
             what: format!("{fault}: {write}"),
             fault: Some(fault),
             rules: vec![Rule {
@@ -268,17 +271,22 @@ impl Plan {
 
     /// Whether a write of this object may come again: it was struck, or the operator is impatient.
     pub fn excuses(&self, resource: &str, namespace: &str, name: &str) -> bool {
-        let is = |wanted: &Option<String>, found: &str| wanted.as_ref().is_none_or(|wanted| wanted == found);
         if self.fault.is_some_and(Fault::is_late) {
             return true;
         }
         // Of a rule file it is not known.
         self.fault.is_none_or(Fault::hides_what_was_done)
-            && self.rules.iter().any(|rule| {
-                is(&rule.matches.resource, resource)
-                    && is(&rule.matches.namespace, namespace)
-                    && is(&rule.matches.name, name)
-            })
+            && self
+                .rules
+                .iter()
+                .any(|rule| rule_is_about(rule, resource, namespace, name))
+    }
+
+    /// Whether a request for this object may come so late that all else is at rest.
+    pub fn holds_back(&self, resource: &str, namespace: &str, name: &str) -> bool {
+        self.rules.iter().any(|rule| {
+            matches!(rule.action, Action::Hang | Action::Slow(_)) && rule_is_about(rule, resource, namespace, name)
+        }) || self.fault.is_some_and(Fault::is_late)
     }
 
     /// Its rules as the proxy's log has them.
@@ -292,6 +300,11 @@ impl Plan {
         let file = serde_json::to_string(&RuleFile::from(self.rules.clone())).unwrap();
         self.cast.renamed(&file, reference)
     }
+}
+
+fn rule_is_about(rule: &Rule, resource: &str, namespace: &str, name: &str) -> bool {
+    let is = |wanted: &Option<String>, found: &str| wanted.as_ref().is_none_or(|wanted| wanted == found);
+    is(&rule.matches.resource, resource) && is(&rule.matches.namespace, namespace) && is(&rule.matches.name, name)
 }
 
 /// Faults with a word for `TENANTRY_FAULTS`.
@@ -374,11 +387,28 @@ pub enum Choice {
     Replay(RuleFile),
 }
 
+impl fmt::Display for Choice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Sample => f.write_str("the fixed sample (TENANTRY_FAULTS=all is every single fault)"),
+            Self::All { part: 1, of: 1 } => f.write_str("every single fault"),
+            Self::All { part, of } => write!(f, "part {part} of {of} of the single faults"),
+            Self::Only(name) => write!(f, "the faults of the group {name}"),
+            Self::Pairs { number, seed } => write!(f, "{number} plans of two faults each, by seed {seed}"),
+            Self::Replay(_) => f.write_str("a rule file"),
+        }
+    }
+}
+
 impl Choice {
-    /// What `TENANTRY_FAULTS` says.
+    /// What `TENANTRY_FAULTS` says. One that says nothing of the kind ends the process, by one line.
     pub fn from_env() -> Self {
         let word = std::env::var("TENANTRY_FAULTS").unwrap_or_default();
-        Self::read(&word).unwrap_or_else(|error| panic!("{error}"))
+        Self::read(word.trim()).unwrap_or_else(|error| {
+            // Not by eprintln: what a test prints goes with the process. Control planes are cleared away by their janitors.
+            let _ = writeln!(std::io::stderr(), "faults: {error}");
+            std::process::exit(2)
+        })
     }
 
     pub fn read(word: &str) -> Result<Self, String> {
@@ -388,12 +418,12 @@ impl Choice {
         if let Some(rest) = word.strip_prefix("pairs:") {
             let mut numbers = rest.split(':').map(str::parse::<u64>);
             return match (numbers.next(), numbers.next(), numbers.next()) {
-                (Some(Ok(number)), Some(Ok(seed)), None) => Ok(Self::Pairs {
+                (Some(Ok(number @ 1..)), Some(Ok(seed)), None) => Ok(Self::Pairs {
                     number: usize::try_from(number).unwrap_or(usize::MAX),
                     seed,
                 }),
                 _ => Err(format!(
-                    "TENANTRY_FAULTS={word} is not pairs:<number>:<seed>, such as pairs:48:7"
+                    "TENANTRY_FAULTS={word} is not pairs:<number>:<seed> with one pair or more, such as pairs:48:7"
                 )),
             };
         }
@@ -428,6 +458,11 @@ impl Choice {
     /// Whether everything is asked for, what takes long too.
     pub fn is_all(&self) -> bool {
         matches!(self, Self::All { .. })
+    }
+
+    /// Whether its plans come from a reference run of this very scenario, so that nearly all must strike.
+    pub fn must_strike(&self) -> bool {
+        matches!(self, Self::Sample | Self::All { .. } | Self::Only(_))
     }
 
     /// The plans of some groups: each fault at each write, or at each event of a watch.
@@ -480,6 +515,7 @@ impl Choice {
                 };
                 let (first, second) = (single(), single());
                 Plan {
+                    row: "two at once".to_owned(),
                     what: format!("{}; {}", first.what, second.what),
                     fault: None,
                     rules: [first.rules, second.rules].concat(),

@@ -1,22 +1,28 @@
 //! Runs plans, many at once, each with tenants of its own, and judges what the API server saw.
 
-use std::{any::Any, collections::BTreeMap, future::pending, io::Write as _, pin::pin};
+use std::{
+    any::Any,
+    collections::{BTreeMap, BTreeSet},
+    future::pending,
+    io::Write as _,
+    pin::pin,
+};
 
 use faultproxy::{Entry, Proxy, Rule, RuleFile};
 use futures::FutureExt as _;
 use kube::Client;
 use lab::{Lab, Operator, OperatorOptions};
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
 use super::{
-    plan::{Fault, IMPATIENT, Plan},
+    plan::{Choice, Fault, IMPATIENT, Plan},
     scenario::{Cast, Player, Story, grants},
 };
 use crate::common::{
     self,
     audit::{self, Event, Mark},
-    oracle::{breaches_by_revision, repeated_creates, strays},
+    oracle::{breaches_by_revision, repeated_creates, strays, writes_at_rest},
     record::{Record, Step},
 };
 
@@ -29,6 +35,8 @@ pub struct Verdict {
     pub plan: Plan,
     /// Whether its fault struck. A write that depends on how things happen to fall may not come every time.
     pub fired: bool,
+    /// Its rules that never struck.
+    pub missed: Vec<String>,
     pub violations: Vec<String>,
     /// Why it did not come to the fault-free end.
     pub stuck: Option<String>,
@@ -47,17 +55,34 @@ pub struct Stage {
     olga: Client,
 }
 
-/// Adds a line of JSON for each to a file, so that a run that is cut short is not lost.
-fn note(verdicts: &[Verdict]) {
+/// Adds lines of JSON to a file, so that a run that is cut short is not lost.
+fn append(lines: impl IntoIterator<Item = Value>) {
     let path = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("faults.jsonl");
     let mut file = std::fs::File::options().create(true).append(true).open(path).unwrap();
-    for verdict in verdicts {
-        let line = json!({
-            "fault": verdict.plan.fault.map(|fault| fault.to_string()), "plan": verdict.plan.what, "struck": verdict.fired,
-            "violations": verdict.violations, "stuck": verdict.stuck,
-        });
+    for line in lines {
         writeln!(file, "{line}").unwrap();
     }
+}
+
+/// The line from which on the file is about this run.
+pub fn note_start(choice: &Choice) {
+    let git = std::process::Command::new("git")
+        .args(["describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"])
+        .current_dir(common::root())
+        .output();
+    let commit = git.ok().filter(|git| git.status.success());
+    let commit = commit.map(|git| String::from_utf8_lossy(&git.stdout).trim().to_owned());
+    append([json!({ "run": choice.to_string(), "at": jiff::Timestamp::now().to_string(), "commit": commit })]);
+}
+
+/// A line for each plan.
+fn note(verdicts: &[Verdict]) {
+    append(verdicts.iter().map(|verdict| {
+        json!({
+            "fault": verdict.plan.row, "plan": verdict.plan.what, "struck": verdict.fired,
+            "violations": verdict.violations, "stuck": verdict.stuck,
+        })
+    }));
 }
 
 /// Who may talk to the proxy, and how it is started.
@@ -97,6 +122,7 @@ impl Stage {
     pub async fn reference(&self, cast: Cast, rules: Vec<Rule>) -> Vec<Entry> {
         let plan = Plan {
             cast,
+            row: "no fault".to_owned(),
             what: "no fault".to_owned(),
             fault: None,
             rules: Vec::new(),
@@ -131,12 +157,31 @@ impl Stage {
             note(&more);
             verdicts.extend(more);
             let bad = verdicts.iter().filter(|verdict| !verdict.is_good()).count();
-            println!(
-                "{} of {total} plans run, {bad} of them with a fault of ours",
-                verdicts.len()
-            );
+            println!("{} of {total} plans run, {bad} failed", verdicts.len());
         }
         verdicts
+    }
+
+    /// Runs the rules of a file on the scenario whose names it has; fails if one of them never struck.
+    pub async fn replay(&self, file: RuleFile, reference: &Cast) {
+        let row = "of a rule file".to_owned();
+        let plan = Plan {
+            cast: reference.clone(),
+            what: row.clone(),
+            row,
+            fault: None,
+            rules: file.rules.clone(),
+        };
+        let (verdicts, _) = self.batch(vec![plan], file, pending(), &[]).await;
+        note(&verdicts);
+        report(&verdicts);
+        let missed: Vec<_> = verdicts.iter().flat_map(|verdict| &verdict.missed).collect();
+        assert!(
+            missed.is_empty(),
+            "{} of the file's rules never struck, so they showed nothing: {missed:#?}\n{}",
+            missed.len(),
+            reference.told()
+        );
     }
 
     /// Runs plans at once, under these rules until `calm`, under an operator with these flags; gives the proxy's log too.
@@ -277,6 +322,11 @@ fn judge(plan: Plan, end: Result<Story, String>, steps: &[Step], events: &[Event
     let own: Vec<Step> = steps.iter().filter(mine).cloned().collect();
     let story = end.as_ref().ok();
     let mut violations = breaches_by_revision(&own, &|tenant, revision| grants(story, tenant, revision));
+    for (tenant, rest) in story.into_iter().flat_map(|story| &story.rests) {
+        let writes = writes_at_rest(events, tenant, rest);
+        let in_time = writes.filter(|event| !plan.holds_back(&event.resource, &event.namespace, &event.name));
+        violations.extend(in_time.map(|event| format!("written though {tenant} was at rest: {event}")));
+    }
     // Of the whole batch: whose fault it was does not matter.
     violations.extend(strays(events, steps));
     let mine = events.iter().filter(|event| {
@@ -290,28 +340,64 @@ fn judge(plan: Plan, end: Result<Story, String>, steps: &[Step], events: &[Event
         .filter(own)
         .filter(|entry| !entry.guarded && entry.asked.resource != "events");
     violations.extend(unsure.map(|entry| format!("could have hit what its sender never saw: {}", entry.asked)));
+    let struck: BTreeSet<&String> = log.iter().filter_map(|entry| entry.rule.as_ref()).collect();
     let rules = plan.rule_texts();
-    let fired = log
-        .iter()
-        .filter_map(|entry| entry.rule.as_ref())
-        .any(|rule| rules.contains(rule));
+    let fired = rules.iter().any(|rule| struck.contains(rule));
     Verdict {
         fired,
+        missed: rules.into_iter().filter(|rule| !struck.contains(rule)).collect(),
         violations,
         stuck: end.err(),
         plan,
     }
 }
 
+/// In the order of the faults.
+fn by_row(verdicts: &[Verdict]) -> BTreeMap<(Option<Fault>, &str), Vec<&Verdict>> {
+    let mut by_row: BTreeMap<_, Vec<_>> = BTreeMap::new();
+    for verdict in verdicts {
+        let row = (verdict.plan.fault, &*verdict.plan.row);
+        by_row.entry(row).or_default().push(verdict);
+    }
+    by_row
+}
+
+/// Of fewer plans of one fault it may be chance that none struck; of fewer in all, that a quarter did not.
+const FEW: usize = 3;
+const FEW_IN_ALL: usize = 8;
+
+/// What shows that plans and scenario no longer fit together: a fault that does not strike is never survived.
+pub fn idle<'a>(plans: impl IntoIterator<Item = (&'a str, bool)>) -> Vec<String> {
+    let mut by_row: BTreeMap<&str, Vec<bool>> = BTreeMap::new();
+    for (row, struck) in plans {
+        by_row.entry(row).or_default().push(struck);
+    }
+    let of = |plans: &[bool]| plans.iter().filter(|struck| **struck).count();
+    let mut idle: Vec<String> = by_row
+        .iter()
+        .filter(|(_, plans)| plans.len() >= FEW && of(plans) == 0)
+        .map(|(row, plans)| format!("none of the {} plans of {row} struck", plans.len()))
+        .collect();
+    let all: Vec<bool> = by_row.into_values().flatten().collect();
+    if all.len() >= FEW_IN_ALL && of(&all) * 4 < all.len() * 3 {
+        idle.push(format!("only {} of {} plans struck", of(&all), all.len()));
+    }
+    idle
+}
+
+/// Fails if faults struck too seldom to show anything.
+pub fn assert_struck(verdicts: &[Verdict]) {
+    let idle = idle(verdicts.iter().map(|verdict| (&*verdict.plan.row, verdict.fired)));
+    assert!(
+        idle.is_empty(),
+        "the writes and events of the reference run are not those of the plans: {idle:#?}"
+    );
+}
+
 /// Prints one line for each fault; fails if a plan did.
 pub fn report(verdicts: &[Verdict]) {
-    let mut by_fault: BTreeMap<Option<Fault>, Vec<&Verdict>> = BTreeMap::new();
-    for verdict in verdicts {
-        by_fault.entry(verdict.plan.fault).or_default().push(verdict);
-    }
     println!("| fault | plans run | struck | violations | converged |\n| --- | --- | --- | --- | --- |");
-    for (fault, verdicts) in by_fault {
-        let name = fault.map_or_else(|| "of a rule file".to_owned(), |fault| fault.to_string());
+    for ((_, name), verdicts) in by_row(verdicts) {
         let struck = verdicts.iter().filter(|verdict| verdict.fired).count();
         let violations: usize = verdicts.iter().map(|verdict| verdict.violations.len()).sum();
         let converged = verdicts.iter().filter(|verdict| verdict.stuck.is_none()).count();

@@ -1,6 +1,6 @@
 //! What is lived through while faults strike: two tenants, from their creation to their end.
 
-use std::{collections::BTreeMap, fmt::Display, future::Future, time::Duration};
+use std::{collections::BTreeMap, fmt::Display, future::Future, ops::Range, time::Duration};
 
 use k8s_openapi::api::core::v1::{Namespace, Pod, ResourceQuota};
 use kube::{
@@ -15,6 +15,7 @@ use tenantry::{
 
 use crate::common::{
     self, PATIENCE,
+    audit::Mark,
     builders::{pod, template, tenant},
     eventually,
     oracle::four_cores_and,
@@ -55,9 +56,14 @@ pub struct Cast {
     parts: Vec<Part>,
 }
 
-/// What the oracle must know of a scenario that came to its end: for each tenant the revisions from which and until when
-/// (exclusive) the lower grant must hold.
-pub type Story = BTreeMap<String, (u64, u64)>;
+/// What the oracle must know of a scenario that came to its end, by tenant.
+#[derive(Debug, Default)]
+pub struct Story {
+    /// The revisions from which and until when (exclusive) the lower grant must hold.
+    low: BTreeMap<String, (u64, u64)>,
+    /// When nothing was left to do: from the start of the quiet that counted until the deletion.
+    pub rests: BTreeMap<String, Range<Mark>>,
+}
 
 impl Cast {
     pub fn new(number: usize) -> Self {
@@ -94,6 +100,15 @@ impl Cast {
         template(&self.name(part), spec)
     }
 
+    /// Its names, for whoever writes rules for it.
+    pub fn told(&self) -> String {
+        let [wide, single] = Part::ALL.map(|part| self.name(part));
+        format!(
+            "The scenario's tenants and templates are {wide} (namespaces {wide}-a, {wide}-b, {wide}-c and later {wide}-d) and \
+             {single} ({single}-only, {single}-home, {single}-asked)"
+        )
+    }
+
     /// The same write in another scenario.
     pub fn renamed(&self, name: &str, other: &Self) -> String {
         name.replace(&self.id, &other.id)
@@ -102,7 +117,7 @@ impl Cast {
 
 /// What a tenant is granted at a revision. What comes while it changes is bound by the larger grant.
 pub fn grants(story: Option<&Story>, tenant: &str, revision: u64) -> BTreeMap<String, Quantity> {
-    let low = story.and_then(|story| story.get(tenant));
+    let low = story.and_then(|story| story.low.get(tenant));
     let low = low.is_some_and(|low| (low.0..low.1).contains(&revision));
     let pods = if low { LOW } else { GRANT }.to_string();
     four_cores_and(&pods)
@@ -138,19 +153,20 @@ pub struct Player {
 
 impl Player {
     pub async fn play(&self) -> Story {
-        let mut story = Story::new();
+        let mut story = Story::default();
         for part in self.cast.parts.clone() {
             match part {
                 Part::Wide => {
                     let low = self.wide().await;
-                    story.insert(self.cast.name(part), low);
+                    story.low.insert(self.cast.name(part), low);
                 }
                 Part::Single => self.single().await,
             }
             let name = self.cast.name(part);
             self.ready(&name).await;
             self.as_rendered(part).await;
-            self.rests(&name).await;
+            let rested = self.rests(&name).await;
+            story.rests.insert(name.clone(), rested..Mark::now());
             self.leave(&name).await;
         }
         story
@@ -307,19 +323,21 @@ impl Player {
         .await;
     }
 
-    /// Waits until nothing is written any more for four times as long as a status may wait.
-    async fn rests(&self, name: &str) {
+    /// Waits until nothing changes any more for four times as long as a status may wait; gives when that began. A write that
+    /// changes nothing moves no version: it is judged by the audit log.
+    async fn rests(&self, name: &str) -> Mark {
         settles("nothing to be written any more", || async {
+            let since = Mark::now();
             let before = stands::versions_of(&self.admin, name, name).await;
             tokio::time::sleep(Duration::from_secs(4)).await;
             let changes = stands::changes(&before, &stands::versions_of(&self.admin, name, name).await);
             if changes.is_empty() {
-                Ok(())
+                Ok(since)
             } else {
                 Err(changes.join("\n"))
             }
         })
-        .await;
+        .await
     }
 
     /// Deletes the tenant and its template, and waits until nothing is left.

@@ -32,6 +32,16 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
+/// Names of all files and folders below `dir`.
+fn names_below(dir: &Path, names: &mut Vec<String>) {
+    for entry in std::fs::read_dir(dir).unwrap().flatten() {
+        names.push(entry.file_name().to_string_lossy().into_owned());
+        if entry.path().is_dir() {
+            names_below(&entry.path(), names);
+        }
+    }
+}
+
 #[test]
 fn what_is_printed_to_try_works_and_what_is_said_to_be_refused_is() {
     let tenantry = Path::new(env!("CARGO_BIN_EXE_lab")).with_file_name("tenantry");
@@ -80,6 +90,17 @@ fn what_is_printed_to_try_works_and_what_is_said_to_be_refused_is() {
     assert!(count > 10, "only {count} commands were printed: {printed}");
 
     assert!(lab("status", &up.0).status.success());
-    assert!(lab("down", &up.0).status.success());
+    let down = lab("down", &up.0);
+    assert!(down.status.success(), "{}", text(&down.stderr));
+    let logs = format!("logs stay below {}", up.0.display());
+    assert!(text(&down.stdout).contains(&logs), "{}", text(&down.stdout));
+    let mut left = Vec::new();
+    names_below(&up.0, &mut left);
+    let credentials = |name: &&String| name.contains("kubeconfig") || name.contains("kubectl-cache") || *name == "env";
+    assert_eq!(left.iter().find(credentials), None, "{left:?}");
+    assert!(
+        left.iter().any(|name| name.starts_with("operator-tenantry-0")),
+        "{left:?}"
+    );
     assert_eq!(lab("status", &up.0).status.code(), Some(3));
 }

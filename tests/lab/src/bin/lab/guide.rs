@@ -10,7 +10,7 @@ const COMMANDS: &str = "  Look:
     kubectl get tenants
     kubectl describe tenant acme
     kubectl get quota,limits,networkpolicies,rolebindings --namespace acme-web
-    kubectl get quota --all-namespaces --selector tenantry.dev/tenant=globex    # three shares, the sum is the grant
+    kubectl get quota --all-namespaces --selector tenantry.dev/tenant=globex    # three shares, whose sum is the grant, and home's
 
   Be alice, who owns acme:
     kubectl auth can-i create deployments --namespace acme-web --as alice       # yes

@@ -93,15 +93,33 @@ async fn status(flags: &Flags) -> anyhow::Result<ExitCode> {
 fn down(flags: &Flags) -> anyhow::Result<ExitCode> {
     let operator = holder::end(&flags.dir)?;
     let plane = detached::down(&flags.dir)?;
-    // It names a kubeconfig that is gone. Absent where nothing was up.
-    let _ = std::fs::remove_file(flags.dir.join("env"));
-    say(match (operator, plane) {
-        (true, true) => "stopped: the operator and the control plane; their data is gone",
-        (false, true) => "stopped: the control plane; its data is gone",
-        (true, false) => "stopped: the operator",
-        (false, false) => "nothing was up",
+    clear(&flags.dir);
+    let logs = flags.dir.display();
+    say(&match (operator, plane) {
+        (true, true) => {
+            format!("stopped: the operator and the control plane; their data is gone, their logs stay below {logs}")
+        }
+        (false, true) => format!("stopped: the control plane; its data is gone, logs stay below {logs}"),
+        (true, false) => format!("stopped: the operator; its log stays below {logs}"),
+        (false, false) => "nothing was up".to_owned(),
     });
     Ok(ExitCode::SUCCESS)
+}
+
+/// Removes what is about the control plane that is gone: credentials, the `env` file that names them, and what kubectl learnt
+/// of its kinds. Absent where nothing was up.
+fn clear(dir: &Path) {
+    let operator = dir.join("operator");
+    let _ = std::fs::remove_file(dir.join("env"));
+    for cache in [dir, &operator] {
+        let _ = std::fs::remove_dir_all(cache.join("kubectl-cache"));
+    }
+    let files = std::fs::read_dir(&operator).into_iter().flatten().flatten();
+    for path in files.map(|file| file.path()) {
+        if path.extension().is_some_and(|extension| extension == "kubeconfig") {
+            let _ = std::fs::remove_file(path);
+        }
+    }
 }
 
 /// One line to standard output. A reader that has gone wants no more lines.
