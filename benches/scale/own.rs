@@ -1,10 +1,11 @@
-//! What a tenant's own writes take, inside a tenant and outside any, by the same user with the same role.
+//! What a tenant's own writes take, by the same user with the same role: inside a tenant, outside any, and in a namespace outside
+//! any that has a ResourceQuota and a LimitRange, which Kubernetes itself takes its time for.
 
 use std::time::{Duration, Instant};
 
 use k8s_openapi::api::{
     apps::v1::Deployment,
-    core::v1::{ConfigMap, Namespace, Pod, ServiceAccount},
+    core::v1::{ConfigMap, LimitRange, Namespace, Pod, ResourceQuota, ServiceAccount},
     rbac::v1::RoleBinding,
 };
 use kube::{
@@ -29,6 +30,7 @@ const WARM_UP: usize = 30;
 
 const INSIDE: &str = "writer-n0";
 const OUTSIDE: &str = "outside";
+const BOUNDED: &str = "bounded";
 const USER: &str = "owner-writer";
 
 /// Which side a write goes to.
@@ -36,13 +38,17 @@ const USER: &str = "owner-writer";
 enum Side {
     Inside,
     Outside,
+    Bounded,
 }
 
 impl Side {
+    const ALL: [Self; 3] = [Self::Inside, Self::Outside, Self::Bounded];
+
     const fn namespace(self) -> &'static str {
         match self {
             Self::Inside => INSIDE,
             Self::Outside => OUTSIDE,
+            Self::Bounded => BOUNDED,
         }
     }
 }
@@ -51,16 +57,16 @@ pub async fn own_writes(lab: &Lab, client: &Client, report: &mut Report) {
     prepare(client).await;
     let user = lab.as_user(USER, &[]).await.unwrap();
     let config_map = typed::<ConfigMap>(json!({ "metadata": { "generateName": "c-" }, "data": { "key": "value" } }));
-    let times = create_both(&user, &config_map).await;
+    let times = create_all(&user, &config_map).await;
     tell(report, "config_map", "ConfigMap, create", times, Target::AtMost(1.3));
-    let times = create_both(&user, &totals::pod()).await;
+    let times = create_all(&user, &totals::pod()).await;
     tell(report, "pod", "Pod, create", times, Target::AtMost(2.0));
-    let times = scale_both(&user).await;
+    let times = scale_all(&user).await;
     tell(report, "scale", "Deployment, patch of its scale", times, Target::None);
 
     // Use must not change any more when something else is measured.
     let now = DeleteParams::default().grace_period(0);
-    for side in [Side::Inside, Side::Outside] {
+    for side in Side::ALL {
         let pods: Api<Pod> = Api::namespaced(client.clone(), side.namespace());
         pods.delete_collection(&now, &ListParams::default()).await.unwrap();
         eventually("the writer's pods to be gone", PATIENCE, || async {
@@ -81,15 +87,27 @@ fn typed<K: DeserializeOwned>(object: Value) -> K {
 async fn prepare(client: &Client) {
     let post = PostParams::default();
     create_roomy(client, "writer", 1).await;
-    let namespace: Namespace = typed(json!({ "metadata": { "name": OUTSIDE } }));
-    Api::all(client.clone()).create(&post, &namespace).await.unwrap();
-    let binding: RoleBinding = typed(json!({
-        "metadata": { "name": "writer" },
-        "roleRef": { "apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "tenantry-owner" },
-        "subjects": [{ "apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": USER }],
-    }));
-    let bindings: Api<RoleBinding> = Api::namespaced(client.clone(), OUTSIDE);
-    bindings.create(&post, &binding).await.unwrap();
+    for name in [OUTSIDE, BOUNDED] {
+        let namespace: Namespace = typed(json!({ "metadata": { "name": name } }));
+        Api::all(client.clone()).create(&post, &namespace).await.unwrap();
+        let binding: RoleBinding = typed(json!({
+            "metadata": { "name": "writer" },
+            "roleRef": { "apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "tenantry-owner" },
+            "subjects": [{ "apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": USER }],
+        }));
+        let bindings: Api<RoleBinding> = Api::namespaced(client.clone(), name);
+        bindings.create(&post, &binding).await.unwrap();
+    }
+    // As the tenant has them, but by hand.
+    copy::<LimitRange>(client).await;
+    copy::<ResourceQuota>(client).await;
+    let quotas: Api<ResourceQuota> = Api::namespaced(client.clone(), BOUNDED);
+    eventually("the plain quota to be counted", PATIENCE, || async {
+        let quota = quotas.get("tenantry").await.map_err(|error| error.to_string())?;
+        let counted = quota.status.and_then(|status| status.used).is_some();
+        if counted { Ok(()) } else { Err("not yet".to_owned()) }
+    })
+    .await;
     let mut deployment = json!({
         "metadata": { "name": "app" },
         // Paused before it ever ran: it can be scaled, and no controller makes pods of it.
@@ -100,7 +118,7 @@ async fn prepare(client: &Client) {
     });
     deployment["spec"]["template"]["spec"] = serde_json::to_value(totals::pod().spec).unwrap();
     let deployment: Deployment = typed(deployment);
-    for side in [Side::Inside, Side::Outside] {
+    for side in Side::ALL {
         let accounts: Api<ServiceAccount> = Api::namespaced(client.clone(), side.namespace());
         eventually("the namespace to have its ServiceAccount", PATIENCE, || {
             accounts.get("default")
@@ -111,20 +129,35 @@ async fn prepare(client: &Client) {
     }
 }
 
-/// Times of both sides: inside, outside.
-type Times = [Vec<Duration>; 2];
+/// Copies the object called `tenantry` of the tenant's namespace to the one that is bounded by hand.
+async fn copy<K>(client: &Client)
+where
+    K: Resource<Scope = k8s_openapi::NamespaceResourceScope, DynamicType = ()>
+        + Clone
+        + std::fmt::Debug
+        + DeserializeOwned
+        + Serialize,
+{
+    let from: Api<K> = Api::namespaced(client.clone(), INSIDE);
+    let mut object = serde_json::to_value(from.get("tenantry").await.unwrap()).unwrap();
+    object["metadata"] = json!({ "name": "tenantry" });
+    object["status"] = Value::Null;
+    let to: Api<K> = Api::namespaced(client.clone(), BOUNDED);
+    to.create(&PostParams::default(), &typed(object)).await.unwrap();
+}
 
-/// Writes in turns, so that whatever else happens on the machine hits both sides; who is first changes too.
+/// Times of each side, in the order of [`Side::ALL`].
+type Times = [Vec<Duration>; 3];
+
+/// Writes in turns, so that whatever else happens on the machine hits all sides; who is first changes too.
 async fn in_turns<F>(mut write: impl FnMut(Side, usize) -> F) -> Times
 where
     F: Future<Output = ()>,
 {
     let mut times = Times::default();
     for round in 0..WARM_UP + SAMPLES {
-        let mut order = [Side::Inside, Side::Outside];
-        if round % 2 == 1 {
-            order.reverse();
-        }
+        let mut order = Side::ALL;
+        order.rotate_left(round % Side::ALL.len());
         for side in order {
             let started = Instant::now();
             write(side, round).await;
@@ -136,7 +169,7 @@ where
     times
 }
 
-async fn create_both<K>(user: &Client, object: &K) -> Times
+async fn create_all<K>(user: &Client, object: &K) -> Times
 where
     K: Resource<Scope = k8s_openapi::NamespaceResourceScope, DynamicType = ()>
         + Clone
@@ -153,7 +186,7 @@ where
     .await
 }
 
-async fn scale_both(user: &Client) -> Times {
+async fn scale_all(user: &Client) -> Times {
     in_turns(|side, round| {
         let api: Api<Deployment> = Api::namespaced(user.clone(), side.namespace());
         let replicas = json!({ "spec": { "replicas": 2 + round % 2 } });
@@ -165,7 +198,7 @@ async fn scale_both(user: &Client) -> Times {
     .await
 }
 
-fn tell(report: &mut Report, name: &str, what: &str, [inside, outside]: Times, target: Target) {
+fn tell(report: &mut Report, name: &str, what: &str, [inside, outside, bounded]: Times, target: Target) {
     let (inside_p50, inside_p99) = percentiles(inside.clone());
     let (outside_p50, outside_p99) = percentiles(outside.clone());
     report.latency(
@@ -185,6 +218,12 @@ fn tell(report: &mut Report, name: &str, what: &str, [inside, outside]: Times, t
         &format!("{what}, in a tenant / outside, p50"),
         inside_p50 / outside_p50,
         target,
+    );
+    report.ratio(
+        &format!("own_{name}_bounded_ratio"),
+        &format!("{what}, in a tenant / outside with a plain quota, p50"),
+        inside_p50 / percentiles(bounded).0,
+        Target::None,
     );
     report.ratio(
         &format!("own_{name}_p99_ratio"),
