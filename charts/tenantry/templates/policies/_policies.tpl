@@ -59,9 +59,14 @@ spec:
 params.spec.ingressHosts.exists(a, {{ . }} == a || (a.startsWith('*.') && {{ . }}.endsWith(a.substring(1))))
 {{- end -}}
 
+{{/* CEL: the annotations that ask external-dns to publish hosts. */}}
+{{- define "tenantry.cel.dnsAnnotations" -}}
+['external-dns.alpha.kubernetes.io/hostname', 'external-dns.alpha.kubernetes.io/internal-hostname']
+{{- end -}}
+
 {{/* CEL: every host that external-dns is asked to publish by annotation is one of the tenant's. */}}
 {{- define "tenantry.cel.dnsHostsAllowed" -}}
-['external-dns.alpha.kubernetes.io/hostname', 'external-dns.alpha.kubernetes.io/internal-hostname'].all(k, !(k in variables.annotations) || variables.annotations[k].split(',').map(h, h.trim()).all(h, h.matches(r'^(\*\.)?[a-z0-9]([-a-z0-9.]*[a-z0-9])?$') && ({{ include "tenantry.cel.hostAllowed" "h" }})))
+{{ include "tenantry.cel.dnsAnnotations" . }}.all(k, !(k in variables.annotations) || variables.annotations[k].split(',').map(h, h.trim()).all(h, h.matches(r'^(\*\.)?[a-z0-9]([-a-z0-9.]*[a-z0-9])?$') && ({{ include "tenantry.cel.hostAllowed" "h" }})))
 {{- end -}}
 
 {{/* CEL: every image that a pod (args: object or oldObject) names, those mounted as volumes included. */}}
