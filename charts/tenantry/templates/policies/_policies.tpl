@@ -76,3 +76,8 @@ params.spec.ingressHosts.exists(a, {{ . }} == a || (a.startsWith('*.') && {{ . }
 + {{ . }}.spec.?ephemeralContainers.orValue([]).map(c, c.?image.orValue(''))
 + {{ . }}.spec.?volumes.orValue([]).filter(v, has(v.image)).map(v, v.image.?reference.orValue(''))
 {{- end -}}
+
+{{/* CEL: the annotations that CNI plugins take a pod's bandwidth from. */}}
+{{- define "tenantry.cel.bandwidthAnnotations" -}}
+['kubernetes.io/ingress-bandwidth', 'kubernetes.io/egress-bandwidth']
+{{- end -}}
