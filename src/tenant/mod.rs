@@ -68,11 +68,6 @@ use crate::{
 /// Name of the controller in logs, metrics and events.
 pub const CONTROLLER: &str = "tenant";
 
-/// How long a Tenant may wait for the quota controller before its status says so: it is done sooner as a rule, and a write
-/// is saved. Until then a fresh Tenant reads as in progress by its observedGeneration. When a thousand Tenants change at once
-/// the quota controller comes to the last of them some seconds after us: with 2 s here, 776 of 1,000 statuses were written twice.
-const QUIET_WAY: Duration = Duration::from_secs(10);
-
 /// How long writes may be overtaken by others', again and again, before the status says so.
 const STUCK: Duration = Duration::from_secs(60);
 
@@ -258,15 +253,18 @@ async fn run(tenant: &Tenant, name: &str, context: &Context) -> Result<(metrics:
 
     // status: pure, one write if it differs
     let status = status::of_applied(tenant, &valid, &applied, now);
-    if applied.failures.is_empty() && status::awaits_quota(&status) {
-        let since = context.memory.under_way(name, context.clock.monotonic());
-        if since < QUIET_WAY {
-            let wait = QUIET_WAY.saturating_sub(since);
-            let wait = valid.quota.look_again.map_or(wait, |again| wait.min(again));
+    let sound = applied.failures.is_empty();
+    let elapsed = context.clock.monotonic();
+    if sound && status::awaits_quota(&status) {
+        if let Some(quiet) = context.memory.quiet(name, elapsed) {
+            let wait = valid.quota.look_again.map_or(quiet, |again| quiet.min(again));
             return Ok((metrics::Outcome::Changed, Action::requeue(wait)));
         }
+        context.memory.told(name);
+    } else if sound {
+        context.memory.counted(name, elapsed);
     } else {
-        context.memory.arrived(name);
+        context.memory.told(name);
     }
     let wait = write_status(tenant, name, &status, context).await?;
     for ValidClaim { seen, verdict } in &valid.claims {
