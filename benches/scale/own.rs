@@ -9,11 +9,11 @@ use k8s_openapi::api::{
     rbac::v1::RoleBinding,
 };
 use kube::{
-    Api, Client, Resource,
+    Api, Client,
     api::{DeleteParams, ListParams, Patch, PatchParams, PostParams},
 };
-use lab::{Lab, eventually};
-use serde::{Serialize, de::DeserializeOwned};
+use lab::{Lab, Writable, eventually};
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use crate::{
@@ -130,14 +130,7 @@ async fn prepare(client: &Client) {
 }
 
 /// Copies the object called `tenantry` of the tenant's namespace to the one that is bounded by hand.
-async fn copy<K>(client: &Client)
-where
-    K: Resource<Scope = k8s_openapi::NamespaceResourceScope, DynamicType = ()>
-        + Clone
-        + std::fmt::Debug
-        + DeserializeOwned
-        + Serialize,
-{
+async fn copy<K: Writable>(client: &Client) {
     let from: Api<K> = Api::namespaced(client.clone(), INSIDE);
     let mut object = serde_json::to_value(from.get("tenantry").await.unwrap()).unwrap();
     object["metadata"] = json!({ "name": "tenantry" });
@@ -169,14 +162,7 @@ where
     times
 }
 
-async fn create_all<K>(user: &Client, object: &K) -> Times
-where
-    K: Resource<Scope = k8s_openapi::NamespaceResourceScope, DynamicType = ()>
-        + Clone
-        + std::fmt::Debug
-        + DeserializeOwned
-        + Serialize,
-{
+async fn create_all<K: Writable>(user: &Client, object: &K) -> Times {
     let post = PostParams::default();
     let post = &post;
     in_turns(|side, _| {

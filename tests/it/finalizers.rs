@@ -9,8 +9,8 @@ use kube::{
     Api, Client, Resource, ResourceExt as _,
     api::{DeleteParams, Patch, PatchParams, PostParams},
 };
-use lab::Lab;
-use serde::{Serialize, de::DeserializeOwned};
+use lab::{Lab, Writable};
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use tenantry::api::v1alpha1::{Tenant, TenantNamespace};
 
@@ -34,14 +34,7 @@ async fn roomy() -> (&'static Lab, Client, String) {
     (lab, admin, name)
 }
 
-async fn create<K>(client: &Client, namespace: &str, object: Value) -> Result<K, kube::Error>
-where
-    K: Resource<Scope = k8s_openapi::NamespaceResourceScope, DynamicType = ()>
-        + Clone
-        + std::fmt::Debug
-        + DeserializeOwned
-        + Serialize,
-{
+async fn create<K: Writable>(client: &Client, namespace: &str, object: Value) -> Result<K, kube::Error> {
     let object: K = serde_json::from_value(object).unwrap();
     let api: Api<K> = Api::namespaced(client.clone(), namespace);
     api.create(&PostParams::default(), &object).await

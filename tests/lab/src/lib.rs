@@ -9,17 +9,34 @@ mod users;
 mod wait;
 
 use std::{
+    fmt::Debug,
     path::{Path, PathBuf},
     process::Command,
 };
 
 use anyhow::{Context as _, bail};
 use controlplane::{Audit, ControlPlane, Options};
-use kube::{Client, Config, config::KubeConfigOptions, config::Kubeconfig};
+use kube::{
+    Client, Config, Resource,
+    config::{KubeConfigOptions, Kubeconfig},
+    core::NamespaceResourceScope,
+};
+use serde::{Serialize, de::DeserializeOwned};
 
 pub use operator::{Operator, OperatorOptions, cpu_seconds_of};
 pub use users::impersonate;
 pub use wait::{eventually, never};
+
+/// A kind of objects in namespaces that can be read and written.
+pub trait Writable:
+    Resource<Scope = NamespaceResourceScope, DynamicType = ()> + Clone + Debug + DeserializeOwned + Serialize
+{
+}
+
+impl<K> Writable for K where
+    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()> + Clone + Debug + DeserializeOwned + Serialize
+{
+}
 
 /// Namespace of the release.
 pub const NAMESPACE: &str = "tenantry-system";
