@@ -77,6 +77,11 @@ params.spec.ingressHosts.exists(a, {{ . }} == a || (a.startsWith('*.') && {{ . }
 + {{ . }}.spec.?volumes.orValue([]).filter(v, has(v.image)).map(v, v.image.?reference.orValue(''))
 {{- end -}}
 
+{{/* CEL: the pod has no toleration like this one of the TenantPolicy (args: a CEL expression). */}}
+{{- define "tenantry.cel.lacksToleration" -}}
+!object.spec.?tolerations.orValue([]).exists(t, t.?key.orValue('') == {{ . }}.key && t.?operator.orValue('Equal') == {{ . }}.operator && t.?value.orValue('') == {{ . }}.?value.orValue('') && t.?effect.orValue('') == {{ . }}.?effect.orValue(''))
+{{- end -}}
+
 {{/* CEL: the annotations that CNI plugins take a pod's bandwidth from. */}}
 {{- define "tenantry.cel.bandwidthAnnotations" -}}
 ['kubernetes.io/ingress-bandwidth', 'kubernetes.io/egress-bandwidth']
