@@ -29,6 +29,7 @@ struct Notes {
 #[derive(Debug, Default)]
 struct Note {
     under_way_since: Option<Monotonic>,
+    awaiting: Option<Awaiting>,
     status_written: Option<Monotonic>,
     tier: Option<Tier>,
     state: Option<TenantState>,
@@ -38,13 +39,21 @@ struct Note {
     written: HashMap<Key, (Monotonic, u32)>,
 }
 
+/// A Tenant that waits for quotas to be counted.
+#[derive(Clone, Copy, Debug)]
+struct Awaiting {
+    since: Monotonic,
+    /// When its status said so last.
+    told: Option<Monotonic>,
+}
+
 /// An object that is written so often within [`MINUTE`] is fought over: nothing that users or templates change comes near it.
 const CONTESTED: u32 = 20;
 const MINUTE: Duration = Duration::from_secs(60);
 
 /// How long a Tenant may wait for the quota controller before its status says so: it is done sooner as a rule, and a write
-/// is saved. Until then a fresh Tenant reads as in progress by its observedGeneration. With 2 s here, 776 of 1,000 statuses
-/// were written twice when all changed at once.
+/// is saved. Until then a Tenant that its users changed reads as in progress by its observedGeneration. With 2 s here, 776 of
+/// 1,000 statuses were written twice when all changed at once. Once it is said, each further step is said as late.
 const QUIET_WAY: Duration = Duration::from_secs(10);
 
 /// The same while quotas of other Tenants are being counted, whose turn came first. With 10 s for all, 3,321 of 4,000 statuses
@@ -63,31 +72,41 @@ impl Memory {
         now.since(*note.under_way_since.get_or_insert(now))
     }
 
-    /// How long the status may yet be silent about the quotas that the Tenant waits for; `None`: say it now.
-    pub fn quiet(&self, tenant: &str, now: Monotonic) -> Option<Duration> {
-        let waited = self.under_way(tenant, now);
-        let left = |of: Duration, gone| of.checked_sub(gone).filter(|left| !left.is_zero());
-        let others = self.lock().counted;
-        left(QUIET_WAY, waited).or_else(|| Some(left(QUIET_WAY, now.since(others?))?.min(left(BUSY_WAY, waited)?)))
-    }
-
-    /// The Tenant is where it can get by itself, its quotas counted.
-    pub fn counted(&self, tenant: &str, now: Monotonic) {
-        if self.rests(tenant) {
-            self.lock().counted = Some(now);
+    /// The Tenant is where it can get by itself, or what keeps it is said.
+    pub fn arrived(&self, tenant: &str) {
+        if let Some(note) = self.lock().tenants.get_mut(tenant) {
+            note.under_way_since = None;
         }
     }
 
-    /// The status tells why the Tenant is still under way.
-    pub fn told(&self, tenant: &str) {
-        self.rests(tenant);
+    /// How long the status may yet be silent about the quotas that the Tenant waits for; `None`: say it now.
+    pub fn quiet(&self, tenant: &str, now: Monotonic) -> Option<Duration> {
+        let mut notes = self.lock();
+        let others = notes.counted;
+        let note = notes.tenants.entry(tenant.to_owned()).or_default();
+        let Awaiting { since, told } = *note.awaiting.get_or_insert(Awaiting { since: now, told: None });
+        let left = |of: Duration, from| of.checked_sub(now.since(from)).filter(|left| !left.is_zero());
+        left(QUIET_WAY, told.unwrap_or(since)).or_else(|| match told {
+            Some(_) => None,
+            None => Some(left(QUIET_WAY, others?)?.min(left(BUSY_WAY, since)?)),
+        })
     }
 
-    /// Whether it was under way until now.
-    fn rests(&self, tenant: &str) -> bool {
+    /// The status says that the Tenant waits for quotas.
+    pub fn told(&self, tenant: &str, now: Monotonic) {
         let mut notes = self.lock();
-        let note = notes.tenants.get_mut(tenant);
-        note.and_then(|note| note.under_way_since.take()).is_some()
+        if let Some(awaiting) = notes.tenants.get_mut(tenant).and_then(|note| note.awaiting.as_mut()) {
+            awaiting.told = Some(now);
+        }
+    }
+
+    /// The Tenant waits for no quota, and its status says so.
+    pub fn counted(&self, tenant: &str, now: Monotonic) {
+        let mut notes = self.lock();
+        let awaited = notes.tenants.get_mut(tenant).and_then(|note| note.awaiting.take());
+        if awaited.is_some() {
+            notes.counted = Some(now);
+        }
     }
 
     /// How long to wait before use is written again; `None`: now.
@@ -217,7 +236,7 @@ mod tests {
         let memory = Memory::default();
         assert_eq!(memory.under_way("acme", at(5)), Duration::ZERO);
         assert_eq!(memory.under_way("acme", at(7)), Duration::from_secs(2));
-        memory.told("acme");
+        memory.arrived("acme");
         assert_eq!(memory.under_way("acme", at(9)), Duration::ZERO);
         memory.forget("acme");
         assert_eq!(memory.under_way("acme", at(11)), Duration::ZERO);
@@ -226,18 +245,45 @@ mod tests {
     #[test]
     fn a_wait_for_quotas_is_told_after_ten_seconds_unless_those_of_others_are_being_counted() {
         let memory = Memory::default();
-        let quiet = |seconds| memory.quiet("acme", at(seconds)).map(|quiet| quiet.as_secs());
-        assert_eq!((quiet(0), quiet(4), quiet(10)), (Some(10), Some(6), None));
-        memory.counted("other", at(10));
-        assert_eq!(quiet(10), None, "that one did not wait");
+        let quiet = |tenant, seconds| memory.quiet(tenant, at(seconds)).map(|quiet| quiet.as_secs());
+        assert_eq!(
+            (quiet("acme", 0), quiet("acme", 4), quiet("acme", 10)),
+            (Some(10), Some(6), None)
+        );
         memory.under_way("other", at(9));
+        memory.counted("other", at(10));
+        assert_eq!(quiet("acme", 10), None, "that one was under way, but not for quotas");
+        quiet("other", 11);
         memory.counted("other", at(12));
-        assert_eq!((quiet(12), quiet(15), quiet(22)), (Some(10), Some(7), None));
-        memory.under_way("other", at(50));
+        assert_eq!(
+            (quiet("acme", 12), quiet("acme", 15), quiet("acme", 22)),
+            (Some(10), Some(7), None)
+        );
+        quiet("other", 50);
         memory.counted("other", at(54));
-        assert_eq!((quiet(55), quiet(60)), (Some(5), None), "a minute at most");
-        memory.told("acme");
-        assert_eq!(quiet(61), Some(10), "what changes after that is told as quietly");
+        assert_eq!(
+            (quiet("acme", 55), quiet("acme", 60)),
+            (Some(5), None),
+            "a minute at most"
+        );
+        assert_eq!(quiet("acme", 61), None, "until it is told");
+    }
+
+    #[test]
+    fn once_a_wait_is_told_each_step_of_it_is_told_ten_seconds_later() {
+        let memory = Memory::default();
+        let quiet = |tenant, seconds| memory.quiet(tenant, at(seconds)).map(|quiet| quiet.as_secs());
+        quiet("acme", 0);
+        memory.told("acme", at(10));
+        quiet("other", 11);
+        memory.counted("other", at(19));
+        assert_eq!(
+            (quiet("acme", 11), quiet("acme", 20)),
+            (Some(9), None),
+            "whatever is counted for others"
+        );
+        memory.counted("acme", at(21));
+        assert_eq!(quiet("acme", 22), Some(10), "another wait");
     }
 
     #[test]

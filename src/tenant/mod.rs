@@ -48,8 +48,8 @@ use self::{
     memory::Memory,
     pending::PendingQuotas,
     refusals::Refusals,
-    report::{event, publish, reason, write_claim, write_status},
-    validate::{ValidClaim, validate},
+    report::{event, publish, reason, write_claim, write_claims, write_status},
+    validate::{Verdict, validate},
 };
 use crate::{
     api::{
@@ -246,6 +246,8 @@ async fn run(tenant: &Tenant, name: &str, context: &Context) -> Result<(metrics:
         return Err(Error::Outdated);
     }
 
+    context.memory.arrived(name);
+
     // Nothing is raised before the quotas are fenced against writes of a leader before this one, so look again.
     if valid.quota.fence.is_some() && applied.failures.is_empty() {
         return Ok((metrics::Outcome::Changed, Action::requeue(Duration::ZERO)));
@@ -253,25 +255,22 @@ async fn run(tenant: &Tenant, name: &str, context: &Context) -> Result<(metrics:
 
     // status: pure, one write if it differs
     let status = status::of_applied(tenant, &valid, &applied, now);
-    let sound = applied.failures.is_empty();
     let elapsed = context.clock.monotonic();
-    if sound && status::awaits_quota(&status) {
-        if let Some(quiet) = context.memory.quiet(name, elapsed) {
-            let wait = valid.quota.look_again.map_or(quiet, |again| quiet.min(again));
-            return Ok((metrics::Outcome::Changed, Action::requeue(wait)));
-        }
-        context.memory.told(name);
-    } else if sound {
-        context.memory.counted(name, elapsed);
-    } else {
-        context.memory.told(name);
+    let awaits_quota = applied.failures.is_empty() && status::awaits_quota(&status);
+    if awaits_quota && let Some(quiet) = context.memory.quiet(name, elapsed) {
+        // Who is refused waits for nobody.
+        let is_refused = |verdict: &Verdict| matches!(verdict, Verdict::Refused { .. });
+        write_claims(&valid, &applied, now, is_refused, context).await?;
+        let wait = valid.quota.look_again.map_or(quiet, |again| quiet.min(again));
+        return Ok((metrics::Outcome::Changed, Action::requeue(wait)));
     }
     let wait = write_status(tenant, name, &status, context).await?;
-    for ValidClaim { seen, verdict } in &valid.claims {
-        if let Ok(claim) = &seen.0 {
-            let status = status::of_claim(claim, verdict, &valid, &applied, now);
-            write_claim(claim, &status, context).await?;
-        }
+    write_claims(&valid, &applied, now, |_| true, context).await?;
+    // Not before it is written: what failed is tried again at once.
+    if awaits_quota {
+        context.memory.told(name, elapsed);
+    } else if applied.failures.is_empty() {
+        context.memory.counted(name, elapsed);
     }
     let Applied {
         namespaces,

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::runtime::{
     events::{Event, EventType},
@@ -10,7 +11,9 @@ use kube::runtime::{
 
 use super::{
     Context, Error,
+    apply::Applied,
     status::{self, types::READY},
+    validate::{ValidClaim, ValidTenant, Verdict},
 };
 use crate::{
     api::{
@@ -87,6 +90,23 @@ pub(super) async fn write_claim(
     }
     let version = context.custom.status(claim, status).await?;
     context.claims.wrote(claim, status, version);
+    Ok(())
+}
+
+/// Writes the statuses of TenantNamespaces that differ, where the verdict is one that is meant.
+pub(super) async fn write_claims(
+    valid: &ValidTenant,
+    applied: &Applied,
+    now: Timestamp,
+    is_meant: impl Fn(&Verdict) -> bool,
+    context: &Context,
+) -> Result<(), Error> {
+    for ValidClaim { seen, verdict } in valid.claims.iter().filter(|claim| is_meant(&claim.verdict)) {
+        if let Ok(claim) = &seen.0 {
+            let status = status::of_claim(claim, verdict, valid, applied, now);
+            write_claim(claim, &status, context).await?;
+        }
+    }
     Ok(())
 }
 

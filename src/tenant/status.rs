@@ -407,11 +407,15 @@ fn self_service(valid: &ValidTenant, namespaces: &[AppliedNamespace]) -> Option<
 
 /// Whether all that is missing is the quota controller's, which is done sooner as a rule than a status is written.
 pub fn awaits_quota(status: &TenantStatus) -> bool {
-    status.conditions.iter().any(|condition| match &*condition.type_ {
-        READY => matches!(&*condition.reason, "AwaitingQuota" | "QuotaMoving"),
-        SELF_SERVICE_READY => condition.reason == "AwaitingQuota",
+    let reason = |type_: &str| {
+        let condition = status.conditions.iter().find(|condition| condition.type_ == type_);
+        condition.map(|condition| &*condition.reason)
+    };
+    match reason(READY) {
+        Some("AwaitingQuota" | "QuotaMoving") => true,
+        Some("AllStands") => reason(SELF_SERVICE_READY) == Some("AwaitingQuota"),
         _ => false,
-    })
+    }
 }
 
 fn monitoring(valid: &ValidTenant, namespaces: &[AppliedNamespace]) -> Option<Statement> {

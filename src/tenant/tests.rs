@@ -131,6 +131,22 @@ async fn a_mere_change_of_use_is_written_only_so_often() {
 }
 
 #[tokio::test]
+async fn what_a_tenant_waits_for_is_told_after_a_while_and_tried_again_at_once_if_that_failed() {
+    let stage = Stage::new(&json!({}));
+    for _ in 0..3 {
+        stage.run().await.unwrap();
+    }
+    assert_eq!(stage.ready_because(), "", "the quota controller may yet come in time");
+    stage.server.clock.advance(Duration::from_secs(10));
+    let status = "replace tenants acme/status";
+    stage.server.trouble(status, Trouble::Refused(500, "InternalError"));
+    assert!(stage.run().await.is_err());
+    stage.server.no_more_trouble();
+    stage.run().await.unwrap();
+    assert_eq!(stage.ready_because(), "AwaitingQuota");
+}
+
+#[tokio::test]
 async fn a_tenant_that_is_frozen_while_it_is_invalid_is_frozen() {
     let stage = Stage::ready(&json!({})).await;
     stage.change(&json!({ "state": "Frozen", "templateRef": { "name": "gone" } }));
