@@ -327,8 +327,9 @@ impl Player {
     /// changes nothing moves no version: it is judged by the audit log.
     async fn rests(&self, name: &str) -> Mark {
         settles("nothing to be written any more", || async {
-            let since = Mark::now();
             let before = stands::versions_of(&self.admin, name, name).await;
+            // Not earlier: what was written while the versions were read is among them or among the changes.
+            let since = Mark::now();
             tokio::time::sleep(Duration::from_secs(4)).await;
             let changes = stands::changes(&before, &stands::versions_of(&self.admin, name, name).await);
             if changes.is_empty() {
