@@ -19,7 +19,7 @@ use crate::{
 /// not brought it yet waits there for 50 ms (`missingNamespaceWait` in plugin/pkg/admission/namespace/lifecycle).
 const ECHO: Duration = Duration::from_millis(30);
 
-/// What the API server's watch may be behind ours: of 778 creates in the first 4 ms after the namespace 68 waited there, of 309 in the
+/// What the API server's watch may be behind ours: of 778 creates in the first 4 ms after the namespace 68 waited there, of 337 in the
 /// 6 ms after that none.
 const HEAD_START: Duration = Duration::from_millis(5);
 

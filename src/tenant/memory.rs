@@ -225,6 +225,11 @@ mod tests {
         Monotonic::new(Duration::from_secs(seconds))
     }
 
+    /// Seconds of silence that are left.
+    fn quiet(memory: &Memory, tenant: &str, second: u64) -> Option<u64> {
+        Some(memory.quiet(tenant, at(second))?.as_secs())
+    }
+
     fn status(tier: Option<Tier>, conditions: &[(&str, &str)]) -> TenantStatus {
         let condition = |(type_, status): &(&str, &str)| json!({ "type": type_, "status": status, "reason": "R", "message": "", "lastTransitionTime": "2026-01-01T00:00:00Z" });
         let conditions: Vec<_> = conditions.iter().map(condition).collect();
@@ -245,7 +250,7 @@ mod tests {
     #[test]
     fn a_wait_for_quotas_is_told_after_ten_seconds_unless_those_of_others_are_being_counted() {
         let memory = Memory::default();
-        let quiet = |tenant, seconds| memory.quiet(tenant, at(seconds)).map(|quiet| quiet.as_secs());
+        let quiet = |tenant, second| quiet(&memory, tenant, second);
         assert_eq!(
             (quiet("acme", 0), quiet("acme", 4), quiet("acme", 10)),
             (Some(10), Some(6), None)
@@ -272,7 +277,7 @@ mod tests {
     #[test]
     fn once_a_wait_is_told_each_step_of_it_is_told_ten_seconds_later() {
         let memory = Memory::default();
-        let quiet = |tenant, seconds| memory.quiet(tenant, at(seconds)).map(|quiet| quiet.as_secs());
+        let quiet = |tenant, second| quiet(&memory, tenant, second);
         quiet("acme", 0);
         memory.told("acme", at(10));
         quiet("other", 11);

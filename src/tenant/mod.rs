@@ -255,9 +255,9 @@ async fn run(tenant: &Tenant, name: &str, context: &Context) -> Result<(metrics:
 
     // status: pure, one write if it differs
     let status = status::of_applied(tenant, &valid, &applied, now);
-    let elapsed = context.clock.monotonic();
+    let at = context.clock.monotonic();
     let awaits_quota = applied.failures.is_empty() && status::awaits_quota(&status);
-    if awaits_quota && let Some(quiet) = context.memory.quiet(name, elapsed) {
+    if awaits_quota && let Some(quiet) = context.memory.quiet(name, at) {
         // Who is refused waits for nobody.
         let is_refused = |verdict: &Verdict| matches!(verdict, Verdict::Refused { .. });
         write_claims(&valid, &applied, now, is_refused, context).await?;
@@ -268,9 +268,9 @@ async fn run(tenant: &Tenant, name: &str, context: &Context) -> Result<(metrics:
     write_claims(&valid, &applied, now, |_| true, context).await?;
     // Not before it is written: what failed is tried again at once.
     if awaits_quota {
-        context.memory.told(name, elapsed);
+        context.memory.told(name, at);
     } else if applied.failures.is_empty() {
-        context.memory.counted(name, elapsed);
+        context.memory.counted(name, at);
     }
     let Applied {
         namespaces,

@@ -25,11 +25,7 @@ use crate::{
 
 /// The reason of Ready.
 pub(super) fn reason(status: &TenantStatus) -> &str {
-    status
-        .conditions
-        .iter()
-        .find(|condition| condition.type_ == READY)
-        .map_or("", |condition| &condition.reason)
+    status::reason(status, READY)
 }
 
 /// Writes the status if it differs; gives the time to wait if only use differs and it was written just now.

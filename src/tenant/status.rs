@@ -405,15 +405,17 @@ fn self_service(valid: &ValidTenant, namespaces: &[AppliedNamespace]) -> Option<
     }
 }
 
+/// The reason of a condition; empty if it is not there.
+pub fn reason<'a>(status: &'a TenantStatus, type_: &str) -> &'a str {
+    let condition = status.conditions.iter().find(|condition| condition.type_ == type_);
+    condition.map_or("", |condition| &condition.reason)
+}
+
 /// Whether all that is missing is the quota controller's, which is done sooner as a rule than a status is written.
 pub fn awaits_quota(status: &TenantStatus) -> bool {
-    let reason = |type_: &str| {
-        let condition = status.conditions.iter().find(|condition| condition.type_ == type_);
-        condition.map(|condition| &*condition.reason)
-    };
-    match reason(READY) {
-        Some("AwaitingQuota" | "QuotaMoving") => true,
-        Some("AllStands") => reason(SELF_SERVICE_READY) == Some("AwaitingQuota"),
+    match reason(status, READY) {
+        "AwaitingQuota" | "QuotaMoving" => true,
+        "AllStands" => reason(status, SELF_SERVICE_READY) == "AwaitingQuota",
         _ => false,
     }
 }
