@@ -23,6 +23,7 @@ mod crowd;
 mod fan_out;
 mod measure;
 mod own;
+mod policies;
 mod raw;
 mod report;
 mod restart;

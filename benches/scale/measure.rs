@@ -11,8 +11,8 @@ use crate::{
     burst,
     crowd::Crowd,
     fan_out::fan_out,
-    own::own_writes,
-    raw,
+    own::Writer,
+    policies, raw,
     report::{Report, Target},
     restart::{quiet, restart},
     settings::{FEWER, PODS, Part, Settings},
@@ -131,9 +131,16 @@ impl Measurement<'_> {
         if settings.has(Part::Burst) {
             burst::all(admin, tenants, namespaces, pods, report).await;
         }
-        if settings.has(Part::Own) {
+        if settings.has(Part::Own) || settings.has(Part::Policies) {
             namespaces_furnished(admin).await;
-            own_writes(lab, admin, report).await;
+            let writer = Writer::prepare(lab, admin).await;
+            if settings.has(Part::Own) {
+                writer.writes(report).await;
+            }
+            if settings.has(Part::Policies) {
+                policies::taken_away(&writer, report).await;
+            }
+            writer.remove_pods().await;
         }
         if settings.has(Part::Crowd) {
             let crowd = Crowd::prepare(lab, admin).await;

@@ -28,7 +28,7 @@ const SAMPLES: usize = 500;
 /// Writes before that which are not counted: connections, caches.
 const WARM_UP: usize = 30;
 
-const INSIDE: &str = "writer-n0";
+pub const INSIDE: &str = "writer-n0";
 const OUTSIDE: &str = "outside";
 const BOUNDED: &str = "bounded";
 const USER: &str = "owner-writer";
@@ -53,33 +53,70 @@ impl Side {
     }
 }
 
-pub async fn own_writes(lab: &Lab, client: &Client, report: &mut Report) {
-    prepare(client).await;
-    let user = lab.as_user(USER, &[]).await.unwrap();
-    let config_map = typed::<ConfigMap>(json!({ "metadata": { "generateName": "c-" }, "data": { "key": "value" } }));
-    let times = create_all(&user, &config_map).await;
-    tell(report, "config_map", "ConfigMap, create", times, Target::AtMost(1.3));
-    let times = create_all(&user, &totals::pod()).await;
-    tell(report, "pod", "Pod, create", times, Target::AtMost(2.0));
-    let times = scale_all(&user).await;
-    tell(report, "scale", "Deployment, patch of its scale", times, Target::None);
+/// An owner with a place on each side.
+pub struct Writer<'a> {
+    pub admin: &'a Client,
+    pub user: Client,
+}
 
-    // Use must not change any more when something else is measured.
-    let now = DeleteParams::default().grace_period(0);
-    for side in Side::ALL {
-        let pods: Api<Pod> = Api::namespaced(client.clone(), side.namespace());
-        pods.delete_collection(&now, &ListParams::default()).await.unwrap();
-        eventually("the writer's pods to be gone", PATIENCE, || async {
-            match pods.list_metadata(&ListParams::default()).await.unwrap().items.len() {
-                0 => Ok(()),
-                left => Err(left),
+impl<'a> Writer<'a> {
+    pub async fn prepare(lab: &Lab, admin: &'a Client) -> Self {
+        prepare(admin).await;
+        let user = lab.as_user(USER, &[]).await.unwrap();
+        Self { admin, user }
+    }
+
+    pub async fn writes(&self, report: &mut Report) {
+        let config_map =
+            typed::<ConfigMap>(json!({ "metadata": { "generateName": "c-" }, "data": { "key": "value" } }));
+        let times = self.create_all(&config_map).await;
+        tell(report, "config_map", "ConfigMap, create", times, Target::AtMost(1.3));
+        let times = self.create_all(&totals::pod()).await;
+        tell(report, "pod", "Pod, create", times, Target::AtMost(2.0));
+        let times = self.scale_all().await;
+        tell(report, "scale", "Deployment, patch of its scale", times, Target::None);
+    }
+
+    /// Use must not change any more when something else is measured.
+    pub async fn remove_pods(&self) {
+        let now = DeleteParams::default().grace_period(0);
+        for side in Side::ALL {
+            let pods: Api<Pod> = Api::namespaced(self.admin.clone(), side.namespace());
+            pods.delete_collection(&now, &ListParams::default()).await.unwrap();
+            eventually("the writer's pods to be gone", PATIENCE, || async {
+                match pods.list_metadata(&ListParams::default()).await.unwrap().items.len() {
+                    0 => Ok(()),
+                    left => Err(left),
+                }
+            })
+            .await;
+        }
+    }
+
+    pub async fn create_all<K: Writable>(&self, object: &K) -> Times {
+        let post = PostParams::default();
+        let post = &post;
+        in_turns(|side, _| {
+            let api: Api<K> = Api::namespaced(self.user.clone(), side.namespace());
+            async move { drop(api.create(post, object).await.unwrap()) }
+        })
+        .await
+    }
+
+    async fn scale_all(&self) -> Times {
+        in_turns(|side, round| {
+            let api: Api<Deployment> = Api::namespaced(self.user.clone(), side.namespace());
+            let replicas = json!({ "spec": { "replicas": 2 + round % 2 } });
+            async move {
+                let patch = Patch::Merge(&replicas);
+                drop(api.patch_scale("app", &PatchParams::default(), &patch).await.unwrap());
             }
         })
-        .await;
+        .await
     }
 }
 
-fn typed<K: DeserializeOwned>(object: Value) -> K {
+pub fn typed<K: DeserializeOwned>(object: Value) -> K {
     serde_json::from_value(object).unwrap()
 }
 
@@ -140,7 +177,7 @@ async fn copy<K: Writable>(client: &Client) {
 }
 
 /// Times of each side, in the order of [`Side::ALL`].
-type Times = [Vec<Duration>; 3];
+pub type Times = [Vec<Duration>; 3];
 
 /// Writes in turns, so that whatever else happens on the machine hits all sides; who is first changes too.
 async fn in_turns<F>(mut write: impl FnMut(Side, usize) -> F) -> Times
@@ -162,26 +199,9 @@ where
     times
 }
 
-async fn create_all<K: Writable>(user: &Client, object: &K) -> Times {
-    let post = PostParams::default();
-    let post = &post;
-    in_turns(|side, _| {
-        let api: Api<K> = Api::namespaced(user.clone(), side.namespace());
-        async move { drop(api.create(post, object).await.unwrap()) }
-    })
-    .await
-}
-
-async fn scale_all(user: &Client) -> Times {
-    in_turns(|side, round| {
-        let api: Api<Deployment> = Api::namespaced(user.clone(), side.namespace());
-        let replicas = json!({ "spec": { "replicas": 2 + round % 2 } });
-        async move {
-            let patch = Patch::Merge(&replicas);
-            drop(api.patch_scale("app", &PatchParams::default(), &patch).await.unwrap());
-        }
-    })
-    .await
+/// The medians' ratio, in a tenant over outside any.
+pub fn times_over_outside([inside, outside, _bounded]: Times) -> f64 {
+    percentiles(inside).0 / percentiles(outside).0
 }
 
 fn tell(report: &mut Report, name: &str, what: &str, [inside, outside, bounded]: Times, target: Target) {

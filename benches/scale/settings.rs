@@ -23,6 +23,8 @@ pub enum Part {
     Burst,
     /// A tenant's own writes, inside and outside.
     Own,
+    /// A tenant's pod creates without the policies that look at them.
+    Policies,
     /// A tenant's pod creates in parallel, with and without the operator; restarts it.
     Crowd,
     /// The operator's restart.
@@ -34,13 +36,14 @@ pub enum Part {
 }
 
 impl Part {
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 11] = [
         Self::Idle,
         Self::FanOut,
         Self::Single,
         Self::Drift,
         Self::Burst,
         Self::Own,
+        Self::Policies,
         Self::Crowd,
         Self::Restart,
         Self::Totals,
@@ -57,6 +60,7 @@ impl Part {
             Self::Drift => "drift",
             Self::Burst => "burst",
             Self::Own => "own",
+            Self::Policies => "policies",
             Self::Crowd => "crowd",
             Self::Restart => "restart",
             Self::Totals => "totals",
