@@ -13,6 +13,7 @@ fn read<T: DeserializeOwned>(folder: &str) -> Vec<(PathBuf, T)> {
     let mut files: Vec<PathBuf> = std::fs::read_dir(folder)
         .unwrap()
         .map(|entry| entry.unwrap().path())
+        .filter(|path| path.is_file())
         .collect();
     files.sort();
     let parse = |path: PathBuf| {

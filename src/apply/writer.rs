@@ -11,7 +11,10 @@ use serde_json::{Value, json};
 
 use super::{Inventory, Key, Kind, Live, Object, drift};
 use crate::{
-    api::{names, v1alpha1::OwnerRole},
+    api::{
+        names,
+        v1alpha1::{OwnerRole, TenantState},
+    },
     runtime::leader::LeaderHandle,
 };
 
@@ -25,6 +28,8 @@ const HEAD_START: Duration = Duration::from_millis(5);
 
 /// How often a namespace is looked at for bindings before it goes, in one go.
 const LOOKS: usize = 4;
+/// Bindings in one page: a tenant can make each a megabyte large, which takes five here.
+const BINDINGS_AT_ONCE: u32 = 10;
 
 /// Writes objects and keeps the inventory in step.
 #[derive(Clone)]
@@ -106,7 +111,11 @@ pub enum Error {
 impl Error {
     /// Whether a new look at the cluster is all that is needed.
     pub fn is_outdated(&self) -> bool {
-        matches!(self, Self::Outdated { .. })
+        match self {
+            Self::Outdated { .. } => true,
+            Self::Api { source, .. } => is_of_a_namespace_that_goes(source),
+            Self::Unknown { .. } | Self::Malformed { .. } | Self::NotLeading { .. } | Self::Foreign { .. } => false,
+        }
     }
 }
 
@@ -234,37 +243,76 @@ impl Writer {
         Ok(found.items.into_iter().map(|object| object.metadata).collect())
     }
 
-    /// Takes the Tenant's owner reference off an object that is to outlive it.
+    /// Takes the Tenant's owner reference off an object that is to outlive it, and what said that it may be this Tenant's: another
+    /// of the same name is another tenant.
     pub async fn orphan(&self, key: &Key, live: &Live) -> Result<(), Error> {
         let mut body = live.body();
         body["metadata"]["ownerReferences"] = Value::Null;
+        if let Some(annotations) = body["metadata"]["annotations"].as_object_mut() {
+            annotations.remove(names::ADOPT_BY);
+        }
         self.put(key, body).await.map(drop)
     }
 
     /// Takes away every binding of our roles in a namespace, such as those that owners made for ServiceAccounts.
     ///
-    /// Looks again until there is none: whoever still had a right may have made another meanwhile.
+    /// Looks again until there is none: whoever still had a right may have made another meanwhile. Who goes on making them is
+    /// refused every write from the second look on.
     pub async fn withdraw_roles(&self, namespace: &str) -> Result<(), Error> {
-        let roles = OwnerRole::ALL.map(OwnerRole::cluster_role);
-        let listing = Key::new(Kind::RoleBinding, namespace, "*");
-        for _ in 0..LOOKS {
-            let found = match self.api(&listing)?.list(&ListParams::default()).await {
-                Ok(found) => found.items,
-                Err(kube::Error::Api(status)) if status.is_not_found() => return Ok(()),
-                Err(source) => return Err(failed("list", &listing, source)),
-            };
-            let ours = |binding: &DynamicObject| roles.iter().any(|role| binding.data["roleRef"]["name"] == *role);
-            let bindings: Vec<_> = found.into_iter().filter(ours).collect();
-            if bindings.is_empty() {
+        for look in 0..LOOKS {
+            if !self.withdraw_bindings(namespace).await? {
                 return Ok(());
             }
-            for binding in bindings {
+            if look > 0 {
+                self.freeze(namespace).await?;
+            }
+        }
+        Err(Error::Outdated {
+            key: Key::new(Kind::RoleBinding, namespace, "*"),
+        })
+    }
+
+    /// Takes away the bindings of our roles that stand; tells whether there were any.
+    async fn withdraw_bindings(&self, namespace: &str) -> Result<bool, Error> {
+        let roles = OwnerRole::ALL.map(OwnerRole::cluster_role);
+        let ours = |binding: &DynamicObject| roles.iter().any(|role| binding.data["roleRef"]["name"] == *role);
+        let listing = Key::new(Kind::RoleBinding, namespace, "*");
+        let mut page = ListParams::default().limit(BINDINGS_AT_ONCE);
+        let mut any = false;
+        loop {
+            let found = match self.api(&listing)?.list(&page).await {
+                Ok(found) => found,
+                Err(kube::Error::Api(status)) if status.is_not_found() => return Ok(false),
+                // The pages took too long; whoever asks looks again.
+                Err(kube::Error::Api(status)) if status.code == 410 => return Ok(true),
+                Err(source) => return Err(failed("list", &listing, source)),
+            };
+            page.continue_token = found.metadata.continue_.filter(|token| !token.is_empty());
+            for binding in found.items.into_iter().filter(ours) {
+                any = true;
                 let key = Key::new(Kind::RoleBinding, namespace, &binding.name_any());
                 let live = read(&key, binding)?;
                 self.delete(&key, &live).await?;
             }
+            if page.continue_token.is_none() {
+                return Ok(any);
+            }
         }
-        Err(Error::Outdated { key: listing })
+    }
+
+    /// Lets nobody of the tenant write in a namespace that it loses.
+    async fn freeze(&self, namespace: &str) -> Result<(), Error> {
+        let key = Key::new(Kind::TenantPolicy, namespace, names::EFFECTIVE);
+        let Some(live) = self.inventory.get(&key) else {
+            return Ok(());
+        };
+        let frozen = json!(TenantState::Frozen);
+        let mut body = live.body();
+        if body["spec"]["state"] == frozen {
+            return Ok(());
+        }
+        body["spec"]["state"] = frozen;
+        self.put(&key, body).await.map(drop)
     }
 
     /// Deletes exactly the object that was seen; one that is gone already is fine.
@@ -364,6 +412,16 @@ fn failed(verb: &'static str, key: &Key, source: kube::Error) -> Error {
             source: Box::new(source),
         },
     }
+}
+
+/// Whether nothing can be created because the namespace is being deleted: its watch tells so in a moment.
+fn is_of_a_namespace_that_goes(error: &kube::Error) -> bool {
+    let kube::Error::Api(status) = error else {
+        return false;
+    };
+    // `NamespaceTerminatingCause` of k8s.io/api/core/v1, which NamespaceLifecycle sets.
+    let mut causes = status.details.iter().flat_map(|details| &details.causes);
+    causes.any(|cause| cause.reason == "NamespaceTerminating")
 }
 
 fn is_already_exists(error: &kube::Error) -> bool {

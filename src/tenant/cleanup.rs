@@ -9,6 +9,7 @@ use super::{
     apply::{self, Applied},
     dereference::Facts,
     held::Going,
+    validate::may_be_made_for,
 };
 use crate::{
     api::{
@@ -57,12 +58,14 @@ pub async fn cleanup(writer: &Writer, tenant: &Tenant, facts: &Facts) -> Remaini
     }
     let ours = |live: &Live| live.is_owned_by(uid);
     let home = names::home(tenant.metadata.name.as_deref().unwrap_or_default());
-    // Nobody ever had a right in what was made for this tenant and not given to it.
-    for (key, live) in &facts.asking {
-        remaining.delete(writer, key, live).await;
-    }
     match tenant.spec.deletion_policy {
         DeletionPolicy::Delete => {
+            // Nobody ever had a right in what was made for this tenant and not given to it.
+            for (key, live) in &facts.asking {
+                if may_be_made_for(tenant, key, live) {
+                    remaining.delete(writer, key, live).await;
+                }
+            }
             for (key, live) in facts
                 .live
                 .iter()

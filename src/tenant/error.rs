@@ -59,3 +59,30 @@ impl From<custom::Error> for Error {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::apply::{Key, Kind};
+
+    fn refused(causes: serde_json::Value) -> writer::Error {
+        let status = json!({ "code": 403, "reason": "Forbidden", "details": { "causes": causes } });
+        writer::Error::Api {
+            verb: "create",
+            key: Key::new(Kind::LimitRange, "acme-lab", "tenantry"),
+            source: Box::new(kube::Error::Api(serde_json::from_value(status).unwrap())),
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_created_because_its_namespace_goes_is_no_trouble() {
+        let goes = refused(json!([{ "reason": "NamespaceTerminating", "field": "metadata.namespace" }]));
+        assert!(matches!(Error::from_failures(vec![goes]), Err(Error::Outdated)));
+        assert!(matches!(
+            Error::from_failures(vec![refused(json!([]))]),
+            Err(Error::Apply { .. })
+        ));
+    }
+}

@@ -252,6 +252,31 @@ async fn a_deleted_tenant_loses_its_rights_then_its_namespaces_then_its_finalize
 }
 
 #[tokio::test]
+async fn a_deleted_tenant_takes_with_it_what_its_owners_made_and_nothing_else_that_has_its_label() {
+    for (policy, taken) in [("Delete", true), ("Retain", false)] {
+        let stage = Stage::ready(&json!({ "deletionPolicy": policy })).await;
+        for name in ["acme-late", "production"] {
+            let metadata = json!({
+                "name": name, "labels": { (names::TENANT): "acme" }, "creationTimestamp": "2026-06-01T00:00:00Z",
+            });
+            let key = Key::namespace(name);
+            stage.server.put(&key, json!({ "metadata": metadata }));
+            stage.server.observe(&key);
+        }
+        let mut tenant = stage.server.tenant();
+        tenant.metadata.deletion_timestamp = serde_json::from_value(json!("2026-07-01T00:00:00Z")).unwrap();
+        stage.server.put_tenant(&tenant);
+        stage.run().await.unwrap();
+        assert!(stage.server.get(&Key::namespace("production")).is_some(), "{policy}");
+        assert_eq!(
+            stage.server.get(&Key::namespace("acme-late")).is_none(),
+            taken,
+            "{policy}"
+        );
+    }
+}
+
+#[tokio::test]
 async fn a_tenant_whose_rights_cannot_be_withdrawn_keeps_its_namespaces() {
     let stage = Stage::ready(&json!({})).await;
     let mut tenant = stage.server.tenant();
@@ -267,6 +292,11 @@ async fn a_tenant_whose_rights_cannot_be_withdrawn_keeps_its_namespaces() {
 #[tokio::test]
 async fn with_retain_everything_stays_but_rights_and_owner_references() {
     let stage = Stage::ready(&json!({ "deletionPolicy": "Retain" })).await;
+    let handed_over = Key::namespace("acme-dev");
+    let mut namespace = stage.server.get(&handed_over).unwrap();
+    namespace["metadata"]["annotations"][names::ADOPT_BY] = json!("acme");
+    stage.server.put(&handed_over, namespace);
+    stage.server.observe(&handed_over);
     let mut tenant = stage.server.tenant();
     tenant.metadata.deletion_timestamp = serde_json::from_value(json!("2026-01-01T00:00:00Z")).unwrap();
     stage.server.put_tenant(&tenant);
@@ -287,6 +317,11 @@ async fn with_retain_everything_stays_but_rights_and_owner_references() {
     let binding = Key::new(Kind::RoleBinding, "acme-dev", "tenantry-owner");
     assert!(stage.server.get(&binding).is_none());
     assert!(stage.server.tenant().finalizers().is_empty());
+    let annotations = &stage.server.get(&handed_over).unwrap()["metadata"]["annotations"];
+    assert!(
+        annotations[names::ADOPT_BY].is_null(),
+        "the next tenant of that name is another"
+    );
 }
 
 #[tokio::test]

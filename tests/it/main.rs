@@ -23,6 +23,7 @@ mod faults;
 mod finalizers;
 mod integrations;
 mod kstatus;
+mod leaving;
 mod owner;
 mod resilience;
 mod self_service;

@@ -80,7 +80,8 @@ pub struct TenantTemplateSpec {
     /// asked for stays when this changes.
     #[serde(default)]
     pub self_service: SelfService,
-    /// With `selfService: Direct`: what becomes of a namespace for which there is no place.
+    /// With `selfService: Direct`: what becomes of a namespace for which there is no place. One that no owner can have made, by its
+    /// name or as it is older than the Tenant, is never removed, whatever its labels.
     #[serde(default)]
     pub direct_overflow: DirectOverflow,
     /// Fields in which a Tenant's `overrides` may also loosen. All others can only be tightened.

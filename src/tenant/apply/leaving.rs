@@ -48,8 +48,10 @@ pub(super) async fn leave(writer: &Writer, tenant: &ValidTenant, facts: &Facts, 
             // Somebody else deletes it.
             Some(bound) if live.deleting && told.is_none() => writer.hold(key, live, &bound).await.map(drop),
             _ if live.deleting || !is_said => continue,
-            Some(bound) if told.is_none_or(|told| *told != *bound) => take_away(writer, key, live, &bound).await,
-            _ => writer.delete_namespace(key, live).await,
+            Some(bound) if told.is_none_or(|told| *told != *bound) => {
+                take_away(writer, tenant, facts, key, live, &bound).await
+            }
+            _ => end(writer, tenant, facts, key, live).await,
         };
         applied.record(result);
     }
@@ -57,9 +59,26 @@ pub(super) async fn leave(writer: &Writer, tenant: &ValidTenant, facts: &Facts, 
 
 /// Deletes a namespace that first tells what its quota bounds: that counts until all is gone, and the quota goes in no order with
 /// the rest.
-async fn take_away(writer: &Writer, key: &Key, live: &Live, bound: &str) -> Result<(), Error> {
+async fn take_away(
+    writer: &Writer,
+    tenant: &ValidTenant,
+    facts: &Facts,
+    key: &Key,
+    live: &Live,
+    bound: &str,
+) -> Result<(), Error> {
     let live = writer.hold(key, live, bound).await?;
-    writer.delete_namespace(key, &live).await
+    end(writer, tenant, facts, key, &live).await
+}
+
+/// Deletes a namespace. Its owners can make taking their bindings away last, so what is said is looked at again after that.
+async fn end(writer: &Writer, tenant: &ValidTenant, facts: &Facts, key: &Key, live: &Live) -> Result<(), Error> {
+    writer.withdraw_roles(&key.name).await?;
+    if is_still_said(writer, tenant, facts).await? {
+        writer.delete(key, live).await
+    } else {
+        Err(Error::Outdated { key: key.clone() })
+    }
 }
 
 /// Whether the Tenant stands as it was seen, and nobody asks for a namespace who was not seen to.

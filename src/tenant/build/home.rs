@@ -8,7 +8,7 @@ use super::{NamespaceObjects, Place, in_namespace, namespace, network_policy, ob
 use crate::{
     api::{
         names,
-        v1alpha1::{Environment, PodSecurity, SelfService},
+        v1alpha1::{Environment, PodSecurity, SelfService, TenantState},
     },
     apply::{Key, Kind, Object},
     tenant::validate::{Home, Member, Rights, ValidNamespace, ValidTenant},
@@ -73,7 +73,9 @@ fn role_bindings(tenant: &ValidTenant, place: &ValidNamespace) -> Vec<Object> {
             }
         }
     }
-    if tenant.template.self_service == SelfService::Direct {
+    // By this binding tenantry-namespaces lets owners make and delete namespaces; those are outside any, so the policy that
+    // refuses a frozen tenant's writes does not see them.
+    if tenant.template.self_service == SelfService::Direct && tenant.state != TenantState::Frozen {
         let owners = subjects.get(names::HOME_OWNER).cloned();
         subjects.extend(owners.map(|owners| (names::HOME_DIRECT, owners)));
     }

@@ -245,3 +245,16 @@ fn a_rule_that_nobody_set_is_left_out_of_the_policy_and_an_empty_one_stays() {
     });
     assert_eq!(policy.content["spec"], expected);
 }
+
+#[test]
+fn owners_of_a_frozen_tenant_make_and_delete_no_namespaces() {
+    let template = json!({ "quotas": { "namespaces": 5 }, "selfService": "Direct" });
+    let bound = |state: &str| {
+        let objects = fixture::built(&template, &json!({ "state": state }));
+        manifests(&objects)
+            .iter()
+            .any(|manifest| manifest["roleRef"]["name"] == names::HOME_DIRECT)
+    };
+    assert!(bound("Active"));
+    assert!(!bound("Frozen"));
+}

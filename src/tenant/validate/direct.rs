@@ -57,13 +57,21 @@ pub(super) fn in_order(facts: &Facts) -> Vec<Request<'_>> {
     all.into_iter().map(|(.., request)| request).collect()
 }
 
-/// Namespaces of ours that owners made before stay as they are.
+/// Namespaces of ours that owners made before stay as they are; one that is being deleted leaves like any other.
 pub(super) fn keep(places: &Places<'_>, wanted: &mut BTreeMap<String, ValidNamespace>) {
     for (name, live) in &places.standing {
-        if !wanted.contains_key(*name) && is_made(live) {
+        if !wanted.contains_key(*name) && is_made(live) && !live.deleting {
             wanted.insert((*name).to_owned(), as_made(name, live));
         }
     }
+}
+
+/// Whether an owner can have made this namespace for the tenant: by the name that tenantry-namespaces asks of owners, and not
+/// before there was a tenant. Any other has our label from somebody who may set it, for cost reports perhaps; it is not ours to delete.
+pub fn may_be_made_for(tenant: &Tenant, key: &Key, live: &Live) -> bool {
+    let name = tenant.metadata.name.as_deref().unwrap_or_default();
+    let named = names::inside(name, &key.name).is_some_and(|inside| !names::is_home(inside));
+    named && created(live) >= tenant.creation_timestamp().map(|time| time.0)
 }
 
 impl Judge<'_> {

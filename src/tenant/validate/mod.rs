@@ -21,7 +21,7 @@ use std::{
 
 pub use self::{
     claims::{ValidClaim, Verdict, taken},
-    direct::TurnedAway,
+    direct::{TurnedAway, may_be_made_for},
     home::Home,
     members::{Member, subjects_by_binding},
     quota::QuotaPlan,

@@ -120,14 +120,21 @@ pub(super) fn admit(
                 turned_away.extend(refused.map(|message| TurnedAway {
                     key: key.clone(),
                     live: live.clone(),
-                    overflow: template.direct_overflow,
+                    overflow: if direct::may_be_made_for(tenant, key, live) {
+                        template.direct_overflow
+                    } else {
+                        DirectOverflow::Wait
+                    },
                     message,
                 }));
             }
         }
     }
     // The oldest may wait for a place; a crowd would only be a load on everybody.
-    for crowded in turned_away.iter_mut().skip(MOST_CLOSED) {
+    let made = turned_away
+        .iter_mut()
+        .filter(|away| direct::may_be_made_for(tenant, &away.key, &away.live));
+    for crowded in made.skip(MOST_CLOSED) {
         crowded.overflow = DirectOverflow::Remove;
     }
     claims.sort_by_key(ValidClaim::name);

@@ -322,6 +322,35 @@ fn a_crowd_of_namespaces_beyond_the_grant_is_not_kept_waiting() {
 }
 
 #[test]
+fn a_namespace_that_no_owner_can_have_made_is_never_removed_whatever_its_label() {
+    let mut scene = Scene::new(1);
+    scene.template["selfService"] = json!("Direct");
+    scene.template["directOverflow"] = json!("Remove");
+    for number in 0..30 {
+        made(&mut scene, &format!("production-{number}"), number);
+    }
+    made(&mut scene, "acme-home", 1);
+    made(&mut scene, "acme-web", 1);
+    let valid = scene.valid();
+    let removed = valid
+        .turned_away
+        .iter()
+        .filter(|away| away.overflow == DirectOverflow::Remove);
+    assert_eq!(removed.map(|away| &*away.key.name).collect::<Vec<_>>(), ["acme-web"]);
+}
+
+#[test]
+fn one_that_an_owner_made_and_that_is_being_deleted_leaves() {
+    let mut scene = Scene::new(3).standing(&["acme-dev"]);
+    let metadata =
+        json!({ "labels": { "tenantry.dev/self-service": "Direct" }, "deletionTimestamp": "2026-01-01T00:00:00Z" });
+    scene.live("acme-web", &json!({ "metadata": metadata }));
+    let valid = scene.valid();
+    assert_eq!(stand(&valid), ["acme-dev"]);
+    assert_eq!(valid.leaving.len(), 1);
+}
+
+#[test]
 fn a_claim_of_a_name_that_is_anothers_is_no_conflict_of_the_tenant() {
     let mut scene = Scene::new(9).claims(&[("db", 1)]);
     let foreign = json!({ "metadata": { "ownerReferences": fixture::owner("t2"), "labels": { "tenantry.dev/tenant": "zebra" } } });
