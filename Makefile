@@ -17,6 +17,8 @@ CLUSTER ?= local
 # Where cargo puts programs. All are built at once: one by one, each would get its dependencies with other features.
 built = $(shell $(CARGO) metadata --no-deps --format-version 1 | sed 's/.*"target_directory":"\([^"]*\)".*/\1/')/debug
 build := $(CARGO) build --locked --workspace --bins
+# A first build takes minutes: not without a word.
+quietly = [ -x $(built)/lab ] || echo "building first: a minute or two"; $(build) --quiet
 
 ##@ Try it
 .PHONY: help
@@ -38,16 +40,18 @@ endif
 
 .PHONY: status
 status: ## Show what `make run` left running
-	@$(build) --quiet
-	@$(built)/lab status
+	@$(quietly)
+	@$(built)/lab status || [ $$? -eq 3 ] # 3: nothing is up, as it says
 
 .PHONY: stop
 stop: ## End what `make run` started, and remove its data
 ifeq ($(CLUSTER),kind)
 	@sh tools/kind.sh down
-else
-	@$(build) --quiet
+else ifeq ($(CLUSTER),local)
+	@$(quietly)
 	@$(built)/lab down
+else
+	@echo "CLUSTER=$(CLUSTER) is not known: leave it out, or say CLUSTER=kind" >&2; exit 2
 endif
 
 ##@ Use it on your cluster (your kubectl context)

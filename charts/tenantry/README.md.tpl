@@ -10,7 +10,7 @@ The namespace may enforce Pod Security `restricted`. Without Helm: `kubectl appl
 ## What it installs
 - The CustomResourceDefinitions, which upgrade with the chart and stay when it goes (`crds.keep`).
 - The operator: two replicas of which one leads, its ServiceAccount, and the rights it needs, kind by kind. It reads no Secrets,
-  makes no pods, and binds no role but the three below.
+  makes no pods, and binds no role but the three below and three of home namespaces (`tenantry-home-owner`, `-viewer` and `-direct`).
 - ClusterRoles `tenantry-owner`, `tenantry-editor` and `tenantry-viewer` for people in tenants' namespaces, closed to aggregation;
   `tenantry-platform` for whoever manages tenants and `tenantry-break-glass` (verb `bypass` on tenants), bound to nobody.
   Whoever may make pods in a namespace may mount its Secrets and run as its ServiceAccounts: that editors cannot read Secrets
@@ -38,7 +38,8 @@ roles there, belong into `policies.exempt`.
 ## Upgrade and removal
 `helm upgrade` upgrades the definitions too. `helm uninstall` leaves definitions and Tenants where they are, but takes the policies: tenants
 keep their quotas and network policies, and nothing protects these any more. To go for good, delete the Tenants first (their
-namespaces go with them unless `deletionPolicy` is Retain), then the release, then the definitions.
+namespaces go with them unless `deletionPolicy` is Retain), then the templates, both while the operator runs and takes its finalizers
+off, then the release, then the definitions.
 
 There is no `helm test`: the image holds one static binary and no shell, and `helm install --wait` already waits for `/readyz`.
 

@@ -15,11 +15,12 @@ const COMMANDS: &str = "  Look:
   Be alice, who owns acme:
     kubectl auth can-i create deployments --namespace acme-web --as alice       # yes
     kubectl create configmap hello --namespace acme-web --as alice
+    kubectl apply --filename examples/workloads/pod.yaml --namespace acme-web --as alice
     kubectl get configmaps --namespace globex-prod --as alice                   # refused: another tenant's
 
   Try to get out:
     kubectl delete quota tenantry --namespace acme-web --as alice               # refused: her own fence
-    kubectl delete networkpolicy tenantry-default-deny --namespace acme-web --as alice    # refused
+    kubectl delete networkpolicy tenantry-default-deny --namespace acme-web --as alice # refused
     kubectl run root --image nginx --privileged --namespace acme-web --as alice # refused: Pod Security restricted
     kubectl create namespace mine --as alice                                    # refused: ask in acme-home, see README.md
 
@@ -27,7 +28,10 @@ const COMMANDS: &str = "  Look:
     kubectl patch tenant acme --type merge --patch '{\"spec\":{\"templateRef\":{\"name\":\"premium\"}}}'
     kubectl wait tenant acme --for=jsonpath='{.status.tier}'=Premium --timeout=30s
     kubectl get quota tenantry --namespace acme-web                             # grew with the tier
-    kubectl patch tenant globex --type merge --patch '{\"spec\":{\"state\":\"Frozen\"}}'   # its writes are refused now
+    kubectl patch tenant globex --type merge --patch '{\"spec\":{\"state\":\"Frozen\"}}'
+    kubectl wait tenant globex --for=condition=Frozen --timeout=30s
+    kubectl create configmap note --namespace globex-prod --as bob --as-group globex-developers # refused: frozen
+    kubectl patch tenant globex --type merge --patch '{\"spec\":{\"state\":\"Active\"}}'
     kubectl delete tenant initech                                               # refused: deletionProtection
     kubectl delete tenant acme                                                  # the namespace goes with it
 ";

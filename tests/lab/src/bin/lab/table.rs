@@ -23,6 +23,15 @@ pub struct Row {
     cells: [String; 5],
     /// Ready for the generation that is there now.
     pub ready: bool,
+    /// What somebody must do first, for the generation that is there now.
+    pub stalled: Option<String>,
+}
+
+impl Row {
+    /// The Tenant.
+    pub fn name(&self) -> &str {
+        &self.cells[0]
+    }
 }
 
 /// Every Tenant, by name.
@@ -40,8 +49,12 @@ fn row(tenant: &DynamicObject) -> Row {
     let conditions = status["conditions"].as_array().map_or(&[][..], Vec::as_slice);
     let ready = conditions.iter().find(|condition| condition["type"] == "Ready");
     let field = |name: &str| text(ready.and_then(|condition| condition.get(name)));
+    let observed = status["observedGeneration"].as_i64() == tenant.metadata.generation;
+    let is_stalled = |condition: &&Value| condition["type"] == "Stalled" && condition["status"] == "True";
+    let stalled = conditions.iter().find(is_stalled).filter(|_| observed);
     Row {
-        ready: field("status") == "True" && status["observedGeneration"].as_i64() == tenant.metadata.generation,
+        ready: field("status") == "True" && observed,
+        stalled: stalled.map(|condition| text(condition.get("message"))),
         cells: [
             tenant.name_any(),
             text(status.get("tier")),
@@ -52,8 +65,8 @@ fn row(tenant: &DynamicObject) -> Row {
     }
 }
 
-/// Shows the table until every tenant is Ready or `limit` is over; gives what it was then. On a terminal lines change in
-/// place; elsewhere a line is printed whenever it says something new.
+/// Shows the table until every tenant is Ready or waits for somebody, or `limit` is over; gives what it was then. On a
+/// terminal lines change in place; elsewhere a line is printed whenever it says something new.
 pub async fn watch(client: &Client, limit: Duration) -> anyhow::Result<Vec<Row>> {
     let started = Instant::now();
     let terminal = std::io::stdout().is_terminal();
@@ -77,7 +90,7 @@ pub async fn watch(client: &Client, limit: Duration) -> anyhow::Result<Vec<Row>>
             }
             shown = rows;
         }
-        if shown.iter().all(|row| row.ready) || started.elapsed() > limit {
+        if shown.iter().all(|row| row.ready || row.stalled.is_some()) || started.elapsed() > limit {
             return Ok(shown);
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
@@ -113,6 +126,15 @@ mod tests {
         let row = row(&tenant(&Value::Null));
         assert!(!row.ready);
         assert_eq!(row.cells, ["acme", "-", "-", "-", "-"]);
+    }
+
+    #[test]
+    fn a_stalled_tenant_says_what_it_waits_for() {
+        let status = serde_json::json!({
+            "observedGeneration": 2,
+            "conditions": [{ "type": "Stalled", "status": "True", "reason": "ConflictingOwner", "message": "hand it over" }],
+        });
+        assert_eq!(row(&tenant(&status)).stalled.as_deref(), Some("hand it over"));
     }
 
     #[test]

@@ -63,13 +63,21 @@ pub async fn up(flags: &Flags) -> anyhow::Result<()> {
     step(5, "namespaces, guards and rights of each tenant, by the operator");
     let started = Instant::now();
     let rows = table::watch(&client, TENANTS_LIMIT).await?;
-    if rows.is_empty() || rows.iter().any(|row| !row.ready) {
+    if !rows.is_empty() && rows.iter().all(|row| row.ready || row.stalled.is_some()) {
+        for row in &rows {
+            if let Some(message) = &row.stalled {
+                say(&format!("      {} waits for somebody: {message}", row.name()));
+            }
+        }
+    } else {
         bail!(
             "not every tenant is Ready after {} s; `make status` shows where the operator's log is, `make stop` ends all",
             TENANTS_LIMIT.as_secs()
         );
     }
-    done(started, "every tenant is Ready");
+    if rows.iter().all(|row| row.ready) {
+        done(started, "every tenant is Ready");
+    }
 
     let env = write_env(&flags.dir, &plane.kubeconfig, &assets, &binary)?;
     guide::print(&plane.kubeconfig, &env, &left(plane.ends_at));
