@@ -39,6 +39,16 @@ impl Statement {
             message: message.into(),
         }
     }
+
+    /// A condition of which nobody knows whether it holds.
+    pub fn unknown(type_: &'static str, reason: &'static str, message: impl Into<String>) -> Self {
+        Self {
+            type_,
+            status: None,
+            reason,
+            message: message.into(),
+        }
+    }
 }
 
 /// Turns statements into conditions; a transition time moves only when the status changes.

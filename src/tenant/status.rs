@@ -70,27 +70,23 @@ pub fn of_invalid(tenant: &Tenant, invalid: &Invalid, now: Timestamp) -> TenantS
     ];
     let frozen = tenant.spec.state == TenantState::Frozen;
     statements.extend(frozen.then(is_frozen));
-    // What stood before still stands; its own conditions go on telling so.
-    let kept = previous.conditions.iter().filter(|condition| {
-        [
-            NAMESPACES_READY,
-            QUOTA_ENFORCED,
-            POLICIES_ENFORCED,
-            ACCESS_GRANTED,
-            MONITORING_READY,
-            SELF_SERVICE_READY,
-            FROZEN,
-        ]
-        .contains(&&*condition.type_)
-            && !(frozen && condition.type_ == FROZEN)
+    let told = |type_: &str| previous.conditions.iter().find(|condition| condition.type_ == type_);
+    // What stood before stands unless somebody took it away: nothing is put back that cannot be built.
+    let of_before = [
+        NAMESPACES_READY,
+        QUOTA_ENFORCED,
+        POLICIES_ENFORCED,
+        ACCESS_GRANTED,
+        MONITORING_READY,
+        SELF_SERVICE_READY,
+    ];
+    let not_kept = of_before.into_iter().filter(|type_| told(type_).is_some()).map(|type_| {
+        let message = "what stood when the Tenant was last valid stays, and is not put back if somebody takes it away; Ready says what to mend";
+        Statement::unknown(type_, "NotKept", message)
     });
-    let mut all = conditions(
-        std::mem::take(&mut statements),
-        &previous.conditions,
-        tenant.metadata.generation,
-        now,
-    );
-    all.extend(kept.cloned());
+    statements.extend(not_kept);
+    let mut all = conditions(statements, &previous.conditions, tenant.metadata.generation, now);
+    all.extend(told(FROZEN).filter(|_| !frozen).cloned());
     TenantStatus {
         observed_generation: tenant.metadata.generation,
         conditions: all,

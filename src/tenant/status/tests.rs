@@ -379,7 +379,8 @@ fn an_invalid_tenant_keeps_what_is_known_and_says_what_is_wrong() {
     );
     assert_eq!(condition(&after, STALLED).unwrap().0, "True");
     assert_eq!(condition(&after, RECONCILING), None);
-    assert_eq!(condition(&after, QUOTA_ENFORCED), condition(&before, QUOTA_ENFORCED));
+    let (status, reason, _) = condition(&after, QUOTA_ENFORCED).unwrap();
+    assert_eq!((status, reason), ("Unknown", "NotKept"));
     assert_eq!((&after.namespaces, &after.quota), (&before.namespaces, &before.quota));
     assert_eq!(after.observed_generation, Some(4));
     tenant.status = Some(after.clone());
