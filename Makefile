@@ -17,6 +17,7 @@ CLUSTER ?= local
 # Where cargo puts programs. All are built at once: one by one, each would get its dependencies with other features.
 built = $(shell $(CARGO) metadata --no-deps --format-version 1 | sed 's/.*"target_directory":"\([^"]*\)".*/\1/')/debug
 build := $(CARGO) build --locked --workspace --bins
+unknown_cluster = echo "CLUSTER=$(CLUSTER) is not known: leave it out, or say CLUSTER=kind" >&2; exit 2
 # A first build takes minutes: not without a word.
 quietly = [ -x $(built)/lab ] || echo "building first: a minute or two"; $(build) --quiet
 
@@ -35,7 +36,7 @@ else ifeq ($(CLUSTER),local)
 	$(build)
 	@$(built)/lab up
 else
-	@echo "CLUSTER=$(CLUSTER) is not known: leave it out, or say CLUSTER=kind" >&2; exit 2
+	@$(unknown_cluster)
 endif
 
 .PHONY: status
@@ -51,7 +52,7 @@ else ifeq ($(CLUSTER),local)
 	@$(quietly)
 	@$(built)/lab down
 else
-	@echo "CLUSTER=$(CLUSTER) is not known: leave it out, or say CLUSTER=kind" >&2; exit 2
+	@$(unknown_cluster)
 endif
 
 ##@ Use it on your cluster (your kubectl context)
@@ -70,7 +71,7 @@ install: ## Install or upgrade the chart with helm; VALUES="--set image.registry
 TENANTS ?= $(wildcard examples/*.yaml)
 .PHONY: validate
 validate: ## Check Tenants (TENANTS="a.yaml b.yaml") and templates: offline, and on your cluster if it has our kinds
-	@$(build) --quiet
+	@$(quietly)
 	@TENANTRY=$(built)/tenantry KUBECTL=$(KUBECTL) sh tools/validate.sh $(TENANTS)
 
 ##@ Check it

@@ -5,12 +5,12 @@ use std::time::{Duration, Instant};
 
 use k8s_openapi::api::{
     apps::v1::Deployment,
-    core::v1::{ConfigMap, LimitRange, Namespace, Pod, ResourceQuota, ServiceAccount},
+    core::v1::{ConfigMap, LimitRange, Namespace, ResourceQuota, ServiceAccount},
     rbac::v1::RoleBinding,
 };
 use kube::{
     Api, Client,
-    api::{DeleteParams, ListParams, Patch, PatchParams, PostParams},
+    api::{Patch, PatchParams, PostParams},
 };
 use lab::{Lab, Writable, eventually};
 use serde::de::DeserializeOwned;
@@ -79,17 +79,8 @@ impl<'a> Writer<'a> {
 
     /// Use must not change any more when something else is measured.
     pub async fn remove_pods(&self) {
-        let now = DeleteParams::default().grace_period(0);
         for side in Side::ALL {
-            let pods: Api<Pod> = Api::namespaced(self.admin.clone(), side.namespace());
-            pods.delete_collection(&now, &ListParams::default()).await.unwrap();
-            eventually("the writer's pods to be gone", PATIENCE, || async {
-                match pods.list_metadata(&ListParams::default()).await.unwrap().items.len() {
-                    0 => Ok(()),
-                    left => Err(left),
-                }
-            })
-            .await;
+            totals::empty(&Api::namespaced(self.admin.clone(), side.namespace())).await;
         }
     }
 

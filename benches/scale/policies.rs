@@ -38,22 +38,10 @@ pub async fn taken_away(writer: &Writer<'_>, report: &mut Report) {
 
     delete(&bindings, &of_pods).await;
     judged(user, &placed, false).await;
-    let times = writer.create_all(&totals::pod()).await;
-    report.ratio(
-        "own_pod_unjudged_ratio",
-        "Pod, create, in a tenant / outside, p50, without tenantry-pods",
-        times_over_outside(times),
-        Target::None,
-    );
+    pods_without(writer, "unjudged", "tenantry-pods", report).await;
     delete(&bindings, &others).await;
     judged(user, &exposed, false).await;
-    let times = writer.create_all(&totals::pod()).await;
-    report.ratio(
-        "own_pod_unguarded_ratio",
-        "Pod, create, in a tenant / outside, p50, without any ValidatingAdmissionPolicy",
-        times_over_outside(times),
-        Target::None,
-    );
+    pods_without(writer, "unguarded", "any ValidatingAdmissionPolicy", report).await;
 
     for mut binding in of_pods.into_iter().chain(others) {
         binding.metadata.resource_version = None;
@@ -61,6 +49,16 @@ pub async fn taken_away(writer: &Writer<'_>, report: &mut Report) {
     }
     judged(user, &placed, true).await;
     judged(user, &exposed, true).await;
+}
+
+async fn pods_without(writer: &Writer<'_>, name: &str, what: &str, report: &mut Report) {
+    let times = writer.create_all(&totals::pod()).await;
+    report.ratio(
+        &format!("own_pod_{name}_ratio"),
+        &format!("Pod, create, in a tenant / outside, p50, without {what}"),
+        times_over_outside(times),
+        Target::None,
+    );
 }
 
 async fn delete(bindings: &Api<ValidatingAdmissionPolicyBinding>, those: &[ValidatingAdmissionPolicyBinding]) {

@@ -71,7 +71,8 @@ async fn tenant(client: &Client, name: &'static str, pods: usize) {
     reach("the Tenant to be Ready", ready, 1).await;
 }
 
-async fn empty(pods: &Api<Pod>) {
+/// Deletes all pods and waits until they are gone.
+pub async fn empty(pods: &Api<Pod>) {
     let now = DeleteParams::default().grace_period(0);
     pods.delete_collection(&now, &ListParams::default()).await.unwrap();
     eventually("the pods to be gone", PATIENCE, || async {

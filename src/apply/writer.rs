@@ -263,8 +263,11 @@ impl Writer {
             if !self.withdraw_bindings(namespace).await? {
                 return Ok(());
             }
-            if look > 0 {
-                self.freeze(namespace).await?;
+            let policy = Key::new(Kind::TenantPolicy, namespace, names::EFFECTIVE);
+            if look > 0
+                && let Some(live) = self.inventory.get(&policy)
+            {
+                self.freeze(&policy, &live).await?;
             }
         }
         Err(Error::Outdated {
@@ -300,19 +303,15 @@ impl Writer {
         }
     }
 
-    /// Lets nobody of the tenant write in a namespace that it loses.
-    async fn freeze(&self, namespace: &str) -> Result<(), Error> {
-        let key = Key::new(Kind::TenantPolicy, namespace, names::EFFECTIVE);
-        let Some(live) = self.inventory.get(&key) else {
-            return Ok(());
-        };
+    /// Has a TenantPolicy refuse the tenant's writes; tells whether it did not yet.
+    pub async fn freeze(&self, key: &Key, live: &Live) -> Result<bool, Error> {
         let frozen = json!(TenantState::Frozen);
         let mut body = live.body();
         if body["spec"]["state"] == frozen {
-            return Ok(());
+            return Ok(false);
         }
         body["spec"]["state"] = frozen;
-        self.put(&key, body).await.map(drop)
+        self.put(key, body).await.map(|_| true)
     }
 
     /// Deletes exactly the object that was seen; one that is gone already is fine.
@@ -416,12 +415,14 @@ fn failed(verb: &'static str, key: &Key, source: kube::Error) -> Error {
 
 /// Whether nothing can be created because the namespace is being deleted: its watch tells so in a moment.
 fn is_of_a_namespace_that_goes(error: &kube::Error) -> bool {
-    let kube::Error::Api(status) = error else {
-        return false;
-    };
     // `NamespaceTerminatingCause` of k8s.io/api/core/v1, which NamespaceLifecycle sets.
+    matches!(error, kube::Error::Api(status) if has_cause(status, "NamespaceTerminating"))
+}
+
+/// Whether an answer names this among its causes.
+pub fn has_cause(status: &kube::core::Status, reason: &str) -> bool {
     let mut causes = status.details.iter().flat_map(|details| &details.causes);
-    causes.any(|cause| cause.reason == "NamespaceTerminating")
+    causes.any(|cause| cause.reason == reason)
 }
 
 fn is_already_exists(error: &kube::Error) -> bool {

@@ -7,7 +7,7 @@
 use std::{collections::BTreeMap, collections::BTreeSet, sync::Arc};
 
 use futures::{StreamExt as _, future, stream};
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 use super::{
     build::{NamespaceObjects, Place},
@@ -19,7 +19,7 @@ use super::{
 use crate::{
     api::{
         names,
-        v1alpha1::{DirectOverflow, PodSecurity, TenantState},
+        v1alpha1::{DirectOverflow, PodSecurity},
     },
     apply::{
         Key, Kind, Live, Object,
@@ -196,18 +196,8 @@ pub(super) async fn freeze(writer: &Writer, uid: Option<&str>, facts: &Facts, ap
         .iter()
         .filter(|(key, live)| key.kind == Kind::TenantPolicy && live.is_owned_by(uid));
     for (key, live) in policies {
-        let body = live.body();
-        let mut spec = body["spec"].clone();
-        spec["state"] = json!(TenantState::Frozen);
-        let frozen = Object {
-            key: key.clone(),
-            labels: Map::new(),
-            annotations: Map::new(),
-            owner: body["metadata"]["ownerReferences"].get(0).cloned(),
-            content: Map::from_iter([("spec".to_owned(), spec)]),
-        };
-        match writer.ensure(&frozen, Some(live)).await {
-            Ok(Outcome::Unchanged(_)) => {}
+        match writer.freeze(key, live).await {
+            Ok(false) => {}
             result => applied.record(result.map(drop)),
         }
     }

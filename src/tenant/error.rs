@@ -65,15 +65,11 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::apply::{Key, Kind};
+    use crate::{apply::Kind, tenant::fixture};
 
     fn refused(causes: serde_json::Value) -> writer::Error {
         let status = json!({ "code": 403, "reason": "Forbidden", "details": { "causes": causes } });
-        writer::Error::Api {
-            verb: "create",
-            key: Key::new(Kind::LimitRange, "acme-lab", "tenantry"),
-            source: Box::new(kube::Error::Api(serde_json::from_value(status).unwrap())),
-        }
+        fixture::answered("create", Kind::LimitRange, status)
     }
 
     #[test]

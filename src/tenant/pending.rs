@@ -219,8 +219,7 @@ fn is_certain(error: &writer::Error, new: bool) -> bool {
         writer::Error::Api { verb, .. } if *verb == "get" || (new && *verb != "create") => false,
         writer::Error::Api { source, .. } => match &**source {
             kube::Error::Api(status) => {
-                let causes = status.details.iter().flat_map(|details| &details.causes);
-                let unanswered = causes.into_iter().any(|cause| cause.reason == EARLIER_TRY_UNANSWERED);
+                let unanswered = writer::has_cause(status, EARLIER_TRY_UNANSWERED);
                 (400..500).contains(&status.code) && !unanswered
             }
             _ => false,
@@ -236,6 +235,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
+    use crate::tenant::fixture;
 
     fn quota(version: u64) -> Live {
         Live::from_value(json!({ "metadata": { "uid": "u", "resourceVersion": version.to_string() } })).unwrap()
@@ -267,11 +267,7 @@ mod tests {
 
     fn refused(verb: &'static str, causes: Value) -> writer::Error {
         let status = json!({ "code": 403, "details": { "causes": causes } });
-        writer::Error::Api {
-            verb,
-            key: Key::new(Kind::ResourceQuota, "acme-dev", names::OBJECT),
-            source: Box::new(kube::Error::Api(serde_json::from_value(status).unwrap())),
-        }
+        fixture::answered(verb, Kind::ResourceQuota, status)
     }
 
     #[test]

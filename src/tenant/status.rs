@@ -12,6 +12,7 @@ mod tests;
 use std::collections::BTreeSet;
 
 use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
 pub use self::claims::{of_claim, of_claim_of_invalid};
 use self::summary::{fullest, namespaces, quota};
@@ -70,7 +71,6 @@ pub fn of_invalid(tenant: &Tenant, invalid: &Invalid, now: Timestamp) -> TenantS
     ];
     let frozen = tenant.spec.state == TenantState::Frozen;
     statements.extend(frozen.then(is_frozen));
-    let told = |type_: &str| previous.conditions.iter().find(|condition| condition.type_ == type_);
     // What stood before stands unless somebody took it away: nothing is put back that cannot be built.
     let of_before = [
         NAMESPACES_READY,
@@ -80,13 +80,13 @@ pub fn of_invalid(tenant: &Tenant, invalid: &Invalid, now: Timestamp) -> TenantS
         MONITORING_READY,
         SELF_SERVICE_READY,
     ];
-    let not_kept = of_before.into_iter().filter(|type_| told(type_).is_some()).map(|type_| {
+    let not_kept = of_before.into_iter().filter(|type_| condition(&previous, type_).is_some()).map(|type_| {
         let message = "what stood when the Tenant was last valid stays, and is not put back if somebody takes it away; Ready says what to mend";
         Statement::unknown(type_, "NotKept", message)
     });
     statements.extend(not_kept);
     let mut all = conditions(statements, &previous.conditions, tenant.metadata.generation, now);
-    all.extend(told(FROZEN).filter(|_| !frozen).cloned());
+    all.extend(condition(&previous, FROZEN).filter(|_| !frozen).cloned());
     TenantStatus {
         observed_generation: tenant.metadata.generation,
         conditions: all,
@@ -401,10 +401,13 @@ fn self_service(valid: &ValidTenant, namespaces: &[AppliedNamespace]) -> Option<
     }
 }
 
+fn condition<'a>(status: &'a TenantStatus, type_: &str) -> Option<&'a Condition> {
+    status.conditions.iter().find(|condition| condition.type_ == type_)
+}
+
 /// The reason of a condition; empty if it is not there.
 pub fn reason<'a>(status: &'a TenantStatus, type_: &str) -> &'a str {
-    let condition = status.conditions.iter().find(|condition| condition.type_ == type_);
-    condition.map_or("", |condition| &condition.reason)
+    condition(status, type_).map_or("", |condition| &condition.reason)
 }
 
 /// Whether all that is missing is the quota controller's, which is done sooner as a rule than a status is written.

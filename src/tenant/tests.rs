@@ -23,6 +23,12 @@ impl Stage {
         Self::on(server, 10, "p1")
     }
 
+    fn delete_tenant(&self) {
+        let mut tenant = self.server.tenant();
+        tenant.metadata.deletion_timestamp = serde_json::from_value(json!("2026-07-01T00:00:00Z")).unwrap();
+        self.server.put_tenant(&tenant);
+    }
+
     /// Another process on the same cluster, whose template grants so many pods.
     fn on(server: Server, pods: u32, process: &str) -> Self {
         let clock: Arc<dyn Clock> = Arc::new(server.clock.clone());
@@ -228,9 +234,7 @@ async fn a_foreign_namespace_that_was_met_by_a_create_wakes_the_tenant() {
 #[tokio::test]
 async fn a_deleted_tenant_loses_its_rights_then_its_namespaces_then_its_finalizer() {
     let stage = Stage::ready(&json!({})).await;
-    let mut tenant = stage.server.tenant();
-    tenant.metadata.deletion_timestamp = serde_json::from_value(json!("2026-01-01T00:00:00Z")).unwrap();
-    stage.server.put_tenant(&tenant);
+    stage.delete_tenant();
     stage.run().await.unwrap();
     let expected = [
         "delete rolebindings acme-dev/tenantry-owner",
@@ -263,9 +267,7 @@ async fn a_deleted_tenant_takes_with_it_what_its_owners_made_and_nothing_else_th
             stage.server.put(&key, json!({ "metadata": metadata }));
             stage.server.observe(&key);
         }
-        let mut tenant = stage.server.tenant();
-        tenant.metadata.deletion_timestamp = serde_json::from_value(json!("2026-07-01T00:00:00Z")).unwrap();
-        stage.server.put_tenant(&tenant);
+        stage.delete_tenant();
         stage.run().await.unwrap();
         assert!(stage.server.get(&Key::namespace("production")).is_some(), "{policy}");
         assert_eq!(
@@ -279,9 +281,7 @@ async fn a_deleted_tenant_takes_with_it_what_its_owners_made_and_nothing_else_th
 #[tokio::test]
 async fn a_tenant_whose_rights_cannot_be_withdrawn_keeps_its_namespaces() {
     let stage = Stage::ready(&json!({})).await;
-    let mut tenant = stage.server.tenant();
-    tenant.metadata.deletion_timestamp = serde_json::from_value(json!("2026-01-01T00:00:00Z")).unwrap();
-    stage.server.put_tenant(&tenant);
+    stage.delete_tenant();
     stage
         .server
         .trouble("delete rolebindings", Trouble::Refused(500, "InternalError"));
@@ -297,9 +297,7 @@ async fn with_retain_everything_stays_but_rights_and_owner_references() {
     namespace["metadata"]["annotations"][names::ADOPT_BY] = json!("acme");
     stage.server.put(&handed_over, namespace);
     stage.server.observe(&handed_over);
-    let mut tenant = stage.server.tenant();
-    tenant.metadata.deletion_timestamp = serde_json::from_value(json!("2026-01-01T00:00:00Z")).unwrap();
-    stage.server.put_tenant(&tenant);
+    stage.delete_tenant();
     let owner = |kind, namespace: &str, name: &str| {
         let object = stage.server.get(&Key::new(kind, namespace, name)).unwrap();
         object["metadata"]["ownerReferences"].clone()

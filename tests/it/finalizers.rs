@@ -16,7 +16,7 @@ use tenantry::api::v1alpha1::{Tenant, TenantNamespace};
 
 use crate::common::{
     self, PATIENCE,
-    builders::{template, tenant},
+    builders::{binding, template, tenant},
     code, eventually,
 };
 
@@ -42,11 +42,8 @@ async fn create<K: Writable>(client: &Client, namespace: &str, object: Value) ->
 
 /// Gives a ServiceAccount of the namespace the role of an owner.
 fn grant(name: &str, role: &str, namespace: &str) -> Value {
-    json!({
-        "metadata": { "name": name, "finalizers": [HOLD] },
-        "roleRef": { "apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": role },
-        "subjects": [{ "kind": "ServiceAccount", "name": "default", "namespace": namespace }],
-    })
+    let metadata = json!({ "name": name, "finalizers": [HOLD] });
+    binding(&metadata, role, "default", namespace)
 }
 
 /// Lets go of an object.

@@ -17,35 +17,30 @@ use kube::{
     api::{DeleteParams, PostParams},
 };
 use lab::eventually;
-use serde_json::{Value, json};
+use serde_json::json;
 use tenantry::api::v1alpha1::Tenant;
 
-use crate::common::{self, PATIENCE, builders::tenant};
+use crate::common::{
+    self, PATIENCE,
+    builders::{binding, tenant},
+};
 
-/// A ServiceAccount as an owner of its namespace.
-fn owner_for(account: &str, namespace: &str) -> RoleBinding {
-    let binding: Value = json!({
-        "metadata": { "generateName": "mine-" },
-        "roleRef": { "apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "tenantry-owner" },
-        "subjects": [{ "kind": "ServiceAccount", "name": account, "namespace": namespace }],
-    });
+/// The account `bot` as an owner of its namespace.
+fn owning(namespace: &str) -> RoleBinding {
+    let binding = binding(&json!({ "generateName": "mine-" }), "tenantry-owner", "bot", namespace);
     serde_json::from_value(binding).unwrap()
 }
 
 /// Binds the account to the owner's role again and again until the namespace is gone, and counts.
-async fn cling(account: Client, namespace: String, made: Arc<AtomicUsize>) {
+async fn cling(account: Client, spaces: Api<Namespace>, namespace: String, made: Arc<AtomicUsize>) {
     let bindings: Api<RoleBinding> = Api::namespaced(account, &namespace);
     loop {
-        match bindings
-            .create(&PostParams::default(), &owner_for("bot", &namespace))
-            .await
-        {
+        match bindings.create(&PostParams::default(), &owning(&namespace)).await {
             Ok(_) => {
                 made.fetch_add(1, Ordering::Relaxed);
             }
             Err(Error::Api(status)) if status.is_not_found() => return,
             Err(Error::Api(status)) if status.is_forbidden() => {
-                let spaces: Api<Namespace> = Api::all(common::shared().await.admin().await.unwrap());
                 if spaces.get_opt(&namespace).await.unwrap().is_none() {
                     return;
                 }
@@ -74,7 +69,7 @@ async fn an_account_that_goes_on_binding_itself_ends_with_its_tenant() {
     accounts.create(&PostParams::default(), &account).await.unwrap();
     let bindings: Api<RoleBinding> = Api::namespaced(mallory, &namespace);
     bindings
-        .create(&PostParams::default(), &owner_for("bot", &namespace))
+        .create(&PostParams::default(), &owning(&namespace))
         .await
         .unwrap();
 
@@ -84,7 +79,12 @@ async fn an_account_that_goes_on_binding_itself_ends_with_its_tenant() {
     for _ in 0..2 {
         let groups = ["system:serviceaccounts", "system:authenticated"];
         let bot = lab.as_user(&user, &groups).await.unwrap();
-        bots.push(tokio::spawn(cling(bot, namespace.clone(), made.clone())));
+        bots.push(tokio::spawn(cling(
+            bot,
+            Api::all(admin.clone()),
+            namespace.clone(),
+            made.clone(),
+        )));
     }
     eventually("the account to cling", PATIENCE, || async {
         match made.load(Ordering::Relaxed) {

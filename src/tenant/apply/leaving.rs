@@ -14,10 +14,7 @@ use crate::{
         names,
         v1alpha1::{Tenant, TenantNamespace},
     },
-    apply::{
-        Key, Live,
-        writer::{Error, Writer},
-    },
+    apply::writer::{Error, Writer},
     domain::allocation::QuotaObservation,
     tenant::{
         dereference::Facts,
@@ -36,7 +33,8 @@ pub(super) async fn leave(writer: &Writer, tenant: &ValidTenant, facts: &Facts, 
             Err(error) => applied.failures.push(error),
         }
     }
-    for Leaving { key, live } in &tenant.leaving {
+    for leaving in &tenant.leaving {
+        let Leaving { key, live } = leaving;
         applied.leaving.push(Going::of(&key.name, live));
         let bound = tenant.quota.seen.get(&*key.name).map(QuotaObservation::bound);
         let bound = bound
@@ -48,34 +46,31 @@ pub(super) async fn leave(writer: &Writer, tenant: &ValidTenant, facts: &Facts, 
             // Somebody else deletes it.
             Some(bound) if live.deleting && told.is_none() => writer.hold(key, live, &bound).await.map(drop),
             _ if live.deleting || !is_said => continue,
-            Some(bound) if told.is_none_or(|told| *told != *bound) => {
-                take_away(writer, tenant, facts, key, live, &bound).await
+            bound => {
+                let untold = bound.filter(|bound| told.is_none_or(|told| *told != **bound));
+                take_away(writer, tenant, facts, leaving, untold).await
             }
-            _ => end(writer, tenant, facts, key, live).await,
         };
         applied.record(result);
     }
 }
 
-/// Deletes a namespace that first tells what its quota bounds: that counts until all is gone, and the quota goes in no order with
-/// the rest.
+/// Deletes a namespace that first tells what its quota bounds, if it did not: that counts until all is gone, and the quota goes in no
+/// order with the rest. Its owners can make taking their bindings away last, so what is said is looked at again after that.
 async fn take_away(
     writer: &Writer,
     tenant: &ValidTenant,
     facts: &Facts,
-    key: &Key,
-    live: &Live,
-    bound: &str,
+    Leaving { key, live }: &Leaving,
+    untold: Option<String>,
 ) -> Result<(), Error> {
-    let live = writer.hold(key, live, bound).await?;
-    end(writer, tenant, facts, key, &live).await
-}
-
-/// Deletes a namespace. Its owners can make taking their bindings away last, so what is said is looked at again after that.
-async fn end(writer: &Writer, tenant: &ValidTenant, facts: &Facts, key: &Key, live: &Live) -> Result<(), Error> {
+    let live = match untold {
+        Some(bound) => writer.hold(key, live, &bound).await?,
+        None => live.clone(),
+    };
     writer.withdraw_roles(&key.name).await?;
     if is_still_said(writer, tenant, facts).await? {
-        writer.delete(key, live).await
+        writer.delete(key, &live).await
     } else {
         Err(Error::Outdated { key: key.clone() })
     }

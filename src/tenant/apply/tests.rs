@@ -4,6 +4,8 @@ mod order;
 mod quota;
 mod rights;
 
+use serde_json::json;
+
 use super::*;
 use crate::{
     api::names,

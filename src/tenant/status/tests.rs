@@ -55,11 +55,7 @@ fn condition<'a>(status: &'a TenantStatus, type_: &str) -> Option<(&'a str, &'a 
 
 fn failed(code: u16) -> writer::Error {
     let answer = json!({ "status": "Failure", "code": code, "reason": "Forbidden", "message": "no" });
-    writer::Error::Api {
-        verb: "create",
-        key: Key::new(Kind::LimitRange, "acme-dev", "tenantry"),
-        source: Box::new(kube::Error::Api(serde_json::from_value(answer).unwrap())),
-    }
+    fixture::answered("create", Kind::LimitRange, answer)
 }
 
 #[test]

@@ -69,9 +69,16 @@ pub(super) fn keep(places: &Places<'_>, wanted: &mut BTreeMap<String, ValidNames
 /// Whether an owner can have made this namespace for the tenant: by the name that tenantry-namespaces asks of owners, and not
 /// before there was a tenant. Any other has our label from somebody who may set it, for cost reports perhaps; it is not ours to delete.
 pub fn may_be_made_for(tenant: &Tenant, key: &Key, live: &Live) -> bool {
-    let name = tenant.metadata.name.as_deref().unwrap_or_default();
-    let named = names::inside(name, &key.name).is_some_and(|inside| !names::is_home(inside));
-    named && created(live) >= tenant.creation_timestamp().map(|time| time.0)
+    is_named_for(tenant.metadata.name.as_deref().unwrap_or_default(), &key.name) && !is_older(live, tenant)
+}
+
+fn is_named_for(tenant: &str, namespace: &str) -> bool {
+    names::inside(tenant, namespace).is_some_and(|inside| !names::is_home(inside))
+}
+
+/// One from before would be an earlier tenant's of the same name.
+fn is_older(live: &Live, tenant: &Tenant) -> bool {
+    created(live) < tenant.creation_timestamp().map(|time| time.0)
 }
 
 impl Judge<'_> {
@@ -89,7 +96,7 @@ impl Judge<'_> {
         if wanted.contains_key(name) {
             return None;
         }
-        if names::inside(self.tenant, name).is_none_or(names::is_home) {
+        if !is_named_for(self.tenant, name) {
             return Some(format!(
                 "it must be called {}-<name>; delete it and create another",
                 self.tenant
@@ -98,8 +105,7 @@ impl Judge<'_> {
         if self.self_service != SelfService::Direct {
             return Some("the template lets owners create no namespaces themselves; delete it, or have the platform team delete it".to_owned());
         }
-        // One from before would be an earlier tenant's of the same name.
-        if created(live) < tenant.creation_timestamp().map(|time| time.0) {
+        if is_older(live, tenant) {
             return Some("it is older than the tenant; delete it and create it again".to_owned());
         }
         if !places.take(name) {

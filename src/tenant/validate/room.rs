@@ -120,11 +120,7 @@ pub(super) fn admit(
                 turned_away.extend(refused.map(|message| TurnedAway {
                     key: key.clone(),
                     live: live.clone(),
-                    overflow: if direct::may_be_made_for(tenant, key, live) {
-                        template.direct_overflow
-                    } else {
-                        DirectOverflow::Wait
-                    },
+                    overflow: DirectOverflow::Wait,
                     message,
                 }));
             }
@@ -134,8 +130,11 @@ pub(super) fn admit(
     let made = turned_away
         .iter_mut()
         .filter(|away| direct::may_be_made_for(tenant, &away.key, &away.live));
-    for crowded in made.skip(MOST_CLOSED) {
-        crowded.overflow = DirectOverflow::Remove;
+    for (number, away) in made.enumerate() {
+        away.overflow = match number {
+            ..MOST_CLOSED => template.direct_overflow,
+            _ => DirectOverflow::Remove,
+        };
     }
     claims.sort_by_key(ValidClaim::name);
 

@@ -82,3 +82,12 @@ pub fn template(name: &str, spec: Value) -> TenantTemplate {
     });
     serde_json::from_value(object).unwrap()
 }
+
+/// A RoleBinding that gives a ServiceAccount of the namespace one of our roles.
+pub fn binding(metadata: &Value, role: &str, account: &str, namespace: &str) -> Value {
+    json!({
+        "metadata": metadata,
+        "roleRef": { "apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": role },
+        "subjects": [{ "kind": "ServiceAccount", "name": account, "namespace": namespace }],
+    })
+}

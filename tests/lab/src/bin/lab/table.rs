@@ -32,6 +32,11 @@ impl Row {
     pub fn name(&self) -> &str {
         &self.cells[0]
     }
+
+    /// Whether waiting changes nothing: it is Ready, or waits for somebody.
+    pub fn is_settled(&self) -> bool {
+        self.ready || self.stalled.is_some()
+    }
 }
 
 /// Every Tenant, by name.
@@ -90,7 +95,7 @@ pub async fn watch(client: &Client, limit: Duration) -> anyhow::Result<Vec<Row>>
             }
             shown = rows;
         }
-        if shown.iter().all(|row| row.ready || row.stalled.is_some()) || started.elapsed() > limit {
+        if shown.iter().all(Row::is_settled) || started.elapsed() > limit {
             return Ok(shown);
         }
         tokio::time::sleep(Duration::from_millis(100)).await;

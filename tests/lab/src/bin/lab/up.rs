@@ -63,17 +63,16 @@ pub async fn up(flags: &Flags) -> anyhow::Result<()> {
     step(5, "namespaces, guards and rights of each tenant, by the operator");
     let started = Instant::now();
     let rows = table::watch(&client, TENANTS_LIMIT).await?;
-    if !rows.is_empty() && rows.iter().all(|row| row.ready || row.stalled.is_some()) {
-        for row in &rows {
-            if let Some(message) = &row.stalled {
-                say(&format!("      {} waits for somebody: {message}", row.name()));
-            }
-        }
-    } else {
+    if rows.is_empty() || !rows.iter().all(table::Row::is_settled) {
         bail!(
             "not every tenant is Ready after {} s; `make status` shows where the operator's log is, `make stop` ends all",
             TENANTS_LIMIT.as_secs()
         );
+    }
+    for row in &rows {
+        if let Some(message) = &row.stalled {
+            say(&format!("      {} waits for somebody: {message}", row.name()));
+        }
     }
     if rows.iter().all(|row| row.ready) {
         done(started, "every tenant is Ready");
