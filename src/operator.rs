@@ -32,7 +32,7 @@ use crate::{
     runtime::{
         admin::{self, Admin},
         backoff::{Backoff, BackoffConfig},
-        client,
+        client::{self, CallPolicy},
         clock::{Clock, SystemClock},
         health::{Gates, Heartbeats},
         leader::{self, Elector, Ended, KubeLease, LeaderHandle},
@@ -59,7 +59,9 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let (trigger, shutdown) = shutdown::channel();
     trigger.on_signals().context("failed to listen for signals")?;
-    let client = client::connect(&settings.cluster, settings.request_timeout, metrics.clone()).await?;
+    let config = client::load_config(&settings.cluster).await?;
+    let policy = CallPolicy::new(settings.request_timeout);
+    let client = client::build(config.clone(), policy, metrics.clone())?;
 
     let gates = Gates::new();
     let heartbeats = Heartbeats::new(clock.clone());
@@ -101,7 +103,9 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
             if acquired {
                 metrics.set_leader(true);
                 tracing::info!("leading");
-                let lead = lead(settings, client, leader, gates, heartbeats, metrics.clone(), clock, shutdown.clone());
+                let writes = client::build_for_leader(config, policy, metrics.clone(), leader.clone())?;
+                let clients = Clients { reads: client, writes };
+                let lead = lead(settings, clients, leader, gates, heartbeats, metrics.clone(), clock, shutdown.clone());
                 tokio::select! {
                     result = lead => result,
                     ended = &mut election => lost(ended),
@@ -137,6 +141,14 @@ async fn until_true(mut flag: watch::Receiver<bool>) {
     let _ = flag.wait_for(|set| *set).await;
 }
 
+/// How a leader talks to the API server.
+struct Clients {
+    /// Lists and watches; and events, which tell of what was.
+    reads: Client,
+    /// Carries nothing once leadership is lost.
+    writes: Client,
+}
+
 /// What a leader does.
 #[expect(
     clippy::too_many_arguments,
@@ -144,7 +156,7 @@ async fn until_true(mut flag: watch::Receiver<bool>) {
 )]
 async fn lead(
     settings: Settings,
-    client: Client,
+    clients: Clients,
     leader: LeaderHandle,
     gates: Gates,
     heartbeats: Heartbeats,
@@ -152,6 +164,7 @@ async fn lead(
     clock: Arc<dyn Clock>,
     shutdown: shutdown::Shutdown,
 ) -> anyhow::Result<()> {
+    let Clients { reads: client, writes } = clients;
     let crds = gates.register("crds");
     crds.unready("waiting for the CRDs of tenantry.dev to be served");
     tokio::select! {
@@ -198,8 +211,8 @@ async fn lead(
     .await;
     let (used, used_templates) = mpsc::unbounded_channel::<String>();
     let context = Arc::new(tenant::Context {
-        custom: CustomWriter::new(client.clone(), leader.clone(), names::TENANT_MANAGER),
-        writer: Writer::new(client.clone(), inventory.clone(), leader.clone()),
+        custom: CustomWriter::new(writes.clone(), leader.clone(), names::TENANT_MANAGER),
+        writer: Writer::new(writes.clone(), inventory.clone(), leader.clone()),
         inventory: inventory.clone(),
         claims,
         templates: template_reader.clone(),
@@ -211,7 +224,7 @@ async fn lead(
         memory: Memory::default(),
         clock: clock.clone(),
         recorder: Recorder::new(
-            client.clone(),
+            client,
             Reporter {
                 controller: "tenantry".to_owned(),
                 instance: None,
@@ -256,7 +269,7 @@ async fn lead(
     let tenant_run = or_unlisted(tenant_run, tenant_reader.clone(), shutdown.clone());
     tasks.spawn(tenant_run.map(|()| "the tenant controller"));
     let template_context = Arc::new(template::Context {
-        custom: CustomWriter::new(client, leader, names::TEMPLATE_MANAGER),
+        custom: CustomWriter::new(writes, leader, names::TEMPLATE_MANAGER),
         tenants: tenant_reader,
         served: served.receiver.clone(),
         settings: tenant_settings,

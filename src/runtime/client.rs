@@ -7,19 +7,21 @@
 //! slow list delays no write. Concurrency is the only brake; kube limits nothing on the client's side.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use kube::client::ClientBuilder;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
 
 use crate::cli::ClusterSettings;
+use crate::runtime::leader::LeaderHandle;
 use crate::runtime::metrics::Metrics;
 
 pub mod middleware;
 pub mod request_kind;
+mod while_leading;
 
 pub use middleware::{CallPolicy, DeadlineExceeded};
+use while_leading::WhileLeading;
 
 /// Why there is no client.
 #[derive(Debug, thiserror::Error)]
@@ -40,26 +42,34 @@ pub enum ClientError {
     Build(#[from] Box<kube::Error>),
 }
 
-/// Connects nothing yet: reads the configuration and builds the client.
-pub async fn connect(
-    cluster: &ClusterSettings,
-    request_timeout: Duration,
-    metrics: Arc<Metrics>,
-) -> Result<Client, ClientError> {
-    let config = load_config(cluster).await?;
-    build(config, CallPolicy::new(request_timeout), metrics)
+/// Builds a client from a configuration; kube's own retries are switched off.
+pub fn build(config: Config, policy: CallPolicy, metrics: Arc<Metrics>) -> Result<Client, ClientError> {
+    let config = with_our_limits(config, policy);
+    let builder = ClientBuilder::try_from(config).map_err(Box::new)?;
+    Ok(builder.with_layer(&layer(policy, metrics)).build())
 }
 
-/// Builds a client from a configuration; kube's own retries are switched off.
-pub fn build(mut config: Config, policy: CallPolicy, metrics: Arc<Metrics>) -> Result<Client, ClientError> {
+/// A client, for writes, whose connections carry nothing once `leader` leads no more.
+pub fn build_for_leader(
+    config: Config,
+    policy: CallPolicy,
+    metrics: Arc<Metrics>,
+    leader: LeaderHandle,
+) -> Result<Client, ClientError> {
+    let config = with_our_limits(config, policy);
+    let builder = ClientBuilder::try_from((config, WhileLeading::new(leader))).map_err(Box::new)?;
+    Ok(builder.with_layer(&layer(policy, metrics)).build())
+}
+
+fn with_our_limits(mut config: Config, policy: CallPolicy) -> Config {
     config.default_retry = false;
     // A dead endpoint shows in the connect; the deadline of the call would else be spent on one attempt.
     config.connect_timeout = Some(policy.deadline() / 2);
-    let layer = middleware::ApiLayer::new(policy, metrics, fastrand::Rng::new());
-    Ok(ClientBuilder::try_from(config)
-        .map_err(Box::new)?
-        .with_layer(&layer)
-        .build())
+    config
+}
+
+fn layer(policy: CallPolicy, metrics: Arc<Metrics>) -> middleware::ApiLayer {
+    middleware::ApiLayer::new(policy, metrics, fastrand::Rng::new())
 }
 
 /// Reads the configuration; connects nothing.

@@ -11,6 +11,8 @@
 //! [`LeaderHandle::is_leading`]: it asks the clock, so a process that was frozen past its deadline knows so at once,
 //! before any of its tasks ran again.
 //!
+//! Writes go through a client whose connections ask it once more right before they send (`runtime::client::build_for_leader`).
+//!
 //! What it cannot give: a write sent before the deadline may arrive after it. So every replace and
 //! delete carries a precondition, and quotas are fenced (docs/decisions/0007). A monotonic clock that stands still while the machine sleeps, or an
 //! admin who deletes the Lease just before another replica starts, also defeats it; as they do client-go.
