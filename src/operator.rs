@@ -300,6 +300,7 @@ async fn lead(
             tokio::time::sleep(TICK).await;
             beat.beat();
             count(&metrics, &context.memory, &inventory);
+            context.memory.forget_old_writes(context.clock.monotonic());
         }
     };
     let draining = async {

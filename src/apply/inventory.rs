@@ -4,7 +4,7 @@
 //! Kubernetes 1.35 by contract, and were before in fact). So a reconcile sees its own writes at once, and the watch
 //! event that echoes a write wakes nobody.
 //!
-//! Objects are kept as compact JSON text without managedFields: a tenth of what the parsed tree takes.
+//! Objects are kept packed and without managedFields.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -14,7 +14,7 @@ use std::{
 use serde_json::Value;
 use tokio::sync::watch;
 
-use super::{Key, Kind};
+use super::{Key, Kind, packed::Packed};
 use crate::api::names;
 
 /// A live object.
@@ -32,7 +32,7 @@ pub struct Live {
     pub tenant: Option<Box<str>>,
     /// The tenant whose label it carries without being managed or owned: an owner made this namespace for it.
     pub asks: Option<Box<str>>,
-    body: Box<str>,
+    body: Packed,
 }
 
 impl Live {
@@ -76,7 +76,7 @@ impl Live {
             asks: asks.filter(|_| owner.is_none()),
             owner,
             tenant,
-            body: object.to_string().into(),
+            body: Packed::new(&object),
         })
     }
 
@@ -87,7 +87,7 @@ impl Live {
 
     /// The whole object.
     pub fn body(&self) -> Value {
-        serde_json::from_str(&self.body).unwrap_or(Value::Null)
+        self.body.value()
     }
 }
 

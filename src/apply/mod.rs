@@ -17,6 +17,7 @@ pub mod drift;
 pub mod inventory;
 pub mod kinds;
 pub mod object;
+pub mod packed;
 pub mod served;
 pub mod watch;
 pub mod writer;

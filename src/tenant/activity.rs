@@ -6,8 +6,6 @@ use std::{
     time::Duration,
 };
 
-use serde_json::Value;
-
 use crate::{
     apply::{Key, Kind, Live},
     runtime::clock::Monotonic,
@@ -26,7 +24,8 @@ pub struct Activity {
 #[derive(Debug)]
 struct Seen {
     version: u64,
-    used: Value,
+    /// JSON text: it is only compared.
+    used: Box<str>,
     since: Monotonic,
 }
 
@@ -50,7 +49,7 @@ impl Activity {
         for (key, quota) in quotas {
             let namespace = key.namespace.to_string();
             if seen.get(&namespace).is_none_or(|seen| seen.version != quota.version) {
-                let used = quota.body()["status"]["used"].take();
+                let used: Box<str> = quota.body()["status"]["used"].to_string().into();
                 let since = match seen.get(&namespace) {
                     Some(before) if before.used == used => before.since,
                     _ => now,

@@ -162,7 +162,7 @@ impl Memory {
     pub fn written(&self, tenant: &str, keys: Vec<Key>, now: Monotonic) -> Vec<Key> {
         let mut notes = self.lock();
         let written = &mut notes.tenants.entry(tenant.to_owned()).or_default().written;
-        written.retain(|_, (since, _)| now.since(*since) < MINUTE);
+        forget_before_last_minute(written, now);
         let mut contested = Vec::new();
         for key in keys {
             let (_, times) = written.entry(key.clone()).or_insert((now, 0));
@@ -172,6 +172,14 @@ impl Memory {
             }
         }
         contested
+    }
+
+    /// Forgets what was written more than a minute ago, and gives its memory back: a Tenant at rest writes nothing, so nobody else would.
+    pub fn forget_old_writes(&self, now: Monotonic) {
+        for note in self.lock().tenants.values_mut() {
+            forget_before_last_minute(&mut note.written, now);
+            note.written.shrink_to_fit();
+        }
     }
 
     /// Forgets a Tenant that is gone.
@@ -192,6 +200,10 @@ impl Memory {
             .map(|((tier, state), count)| (tier, state, count))
             .collect()
     }
+}
+
+fn forget_before_last_minute(written: &mut HashMap<Key, (Monotonic, u32)>, now: Monotonic) {
+    written.retain(|_, (since, _)| now.since(*since) < MINUTE);
 }
 
 #[cfg(test)]
@@ -219,6 +231,23 @@ mod tests {
                 .sum::<usize>(),
             0
         );
+    }
+
+    #[test]
+    fn what_was_written_takes_no_memory_after_a_minute() {
+        let memory = Memory::default();
+        let keys = |at: char| vec![Key::namespace(&format!("acme-{at}"))];
+        memory.written("acme", keys('a'), at(0));
+        memory.written("acme", keys('b'), at(30));
+        memory.forget_old_writes(at(61));
+        let left = |memory: &Memory| {
+            let notes = memory.lock();
+            let written = &notes.tenants["acme"].written;
+            (written.len(), written.capacity() > 0)
+        };
+        assert_eq!(left(&memory), (1, true));
+        memory.forget_old_writes(at(91));
+        assert_eq!(left(&memory), (0, false));
     }
 
     fn at(seconds: u64) -> Monotonic {

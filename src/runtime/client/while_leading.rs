@@ -64,7 +64,7 @@ mod tests {
     async fn stage(clock: &TestClock) -> (Client, mpsc::UnboundedReceiver<()>) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
-        let (heard, hears) = mpsc::unbounded_channel();
+        let (heard, requests) = mpsc::unbounded_channel();
         let router = Router::new().fallback(move || {
             let _ = heard.send(());
             async { "{}" }
@@ -74,7 +74,7 @@ mod tests {
         let policy = CallPolicy::new(Duration::from_secs(10));
         let metrics = Arc::new(Metrics::new().unwrap());
         let client = client::build_for_leader(Config::new(url), policy, metrics, leader).unwrap();
-        (client, hears)
+        (client, requests)
     }
 
     async fn write(client: &Client) -> Result<Namespace, kube::Error> {
