@@ -58,6 +58,10 @@ endif
 ##@ Use it on your cluster (your kubectl context)
 .PHONY: install
 install: ## Install or upgrade the chart with helm; VALUES="--set image.registry=..." are helm's arguments
+	@command -v $(HELM) >/dev/null || { \
+	  echo "this takes helm 3 or 4 (https://helm.sh/docs/intro/install), or HELM=/path/to/it; without it see kubectl in README.md, Install" >&2; exit 2; }
+	@command -v $(KUBECTL) >/dev/null || { \
+	  echo "this takes kubectl (https://kubernetes.io/docs/tasks/tools), or KUBECTL=/path/to/it" >&2; exit 2; }
 	@# Helm asks the API server about templates before it creates their definition: the first time takes two steps.
 	@$(KUBECTL) get crd tenants.tenantry.dev >/dev/null 2>&1 || { \
 	  $(HELM) upgrade --install tenantry charts/tenantry --namespace $(NAMESPACE) --create-namespace $(VALUES) \

@@ -162,7 +162,7 @@ pub struct RunArgs {
 /// Flags of `tenantry render`.
 #[derive(Debug, Clone, Args)]
 pub struct RenderArgs {
-    /// File with a TenantTemplate, a Tenant or both; "-" is standard input; may be given several times.
+    /// File with a TenantTemplate, a Tenant or both, or a folder of such; "-" is standard input; may be given several times.
     #[arg(short = 'f', long = "filename", required = true)]
     pub files: Vec<PathBuf>,
     /// Form of the output.

@@ -1,12 +1,6 @@
 //! The `tenantry` binary: `run`, `render`, `adopt`, `generate`, `version`.
 
-use std::{
-    collections::BTreeSet,
-    io::{Read as _, Write as _},
-    path::Path,
-    process::ExitCode,
-    time::Duration,
-};
+use std::{collections::BTreeSet, io::Write as _, path::Path, process::ExitCode, time::Duration};
 
 use anyhow::{Context as _, bail};
 use clap::Parser as _;
@@ -112,17 +106,8 @@ fn print_manifests(args: RenderArgs) -> anyhow::Result<()> {
         served,
         resources,
     } = args;
-    let mut texts = Vec::new();
-    for file in &files {
-        let name = file.display().to_string();
-        let text = if name == "-" {
-            let mut text = String::new();
-            std::io::stdin().read_to_string(&mut text).map(|_| text)
-        } else {
-            std::fs::read_to_string(file)
-        };
-        texts.push((name.clone(), text.with_context(|| format!("failed to read {name}"))?));
-    }
+    let texts = render::input::read(&files);
+    let texts = texts.map_err(|(name, error)| anyhow::Error::new(error).context(format!("failed to read {name}")))?;
     let settings = offline_settings(resources)?;
     let served = match render::served(&served, &settings) {
         Ok(served) => served,

@@ -2,6 +2,8 @@
 //!
 //! It takes the same steps as the operator ([`validate`], [`build`]), so what it prints is what a fresh cluster gets.
 
+pub mod input;
+
 use std::{collections::BTreeMap, sync::Arc};
 
 use serde::{Serialize, de::DeserializeOwned};

@@ -240,9 +240,7 @@ async fn run(tenant: &Tenant, name: &str, context: &Context) -> Result<(metrics:
         report::contested(tenant, &key, context).await;
     }
 
-    // What changed since it was seen is seen anew in a moment; no trouble that a status should tell of.
-    let outdated = applied.failures.iter().all(writer::Error::is_outdated);
-    if !applied.failures.is_empty() && outdated && context.memory.under_way(name, context.clock.monotonic()) < STUCK {
+    if is_seen_anew(name, &applied, context) {
         return Err(Error::Outdated);
     }
 
@@ -311,12 +309,19 @@ async fn finish(tenant: &Tenant, name: &str, context: &Context) -> Result<(metri
         tracing::info!("tenant is gone");
         return Ok((metrics::Outcome::Changed, Action::await_change()));
     }
-    if !remaining.namespaces.is_empty() {
-        let status = status::of_deleting(tenant, &remaining.namespaces, context.clock.now());
-        write_status(tenant, name, &status, context).await?;
+    if is_seen_anew(name, &remaining.applied, context) {
+        return Err(Error::Outdated);
     }
+    let status = status::of_deleting(tenant, &remaining, context.clock.now());
+    write_status(tenant, name, &status, context).await?;
     Error::from_failures(remaining.applied.failures)?;
     Ok((metrics::Outcome::Waiting, Action::await_change()))
+}
+
+/// Whether all that failed did so because it changed since it was seen, as is seen in a moment: no trouble that a status should tell of.
+fn is_seen_anew(name: &str, applied: &Applied, context: &Context) -> bool {
+    let outdated = applied.failures.iter().all(writer::Error::is_outdated);
+    !applied.failures.is_empty() && outdated && context.memory.under_way(name, context.clock.monotonic()) < STUCK
 }
 
 fn is_held(tenant: &Tenant) -> bool {

@@ -19,6 +19,7 @@ use self::summary::{fullest, namespaces, quota};
 use super::{
     apply::{Applied, AppliedNamespace, Progress},
     build::Place,
+    cleanup::Remaining,
     held::Going,
     validate::{Invalid, Rights, Room, ValidTenant, Verdict},
 };
@@ -95,12 +96,21 @@ pub fn of_invalid(tenant: &Tenant, invalid: &Invalid, now: Timestamp) -> TenantS
 }
 
 /// Status of a Tenant that is being deleted.
-pub fn of_deleting(tenant: &Tenant, remaining: &[Going], now: Timestamp) -> TenantStatus {
+pub fn of_deleting(tenant: &Tenant, remaining: &Remaining, now: Timestamp) -> TenantStatus {
+    let Remaining {
+        namespaces: remaining,
+        applied,
+    } = remaining;
     let previous = tenant.status.clone().unwrap_or_default();
-    let message = format!(
-        "owners have no rights any more; waiting for namespaces to go: {}",
-        names(remaining)
-    );
+    let message = if applied.failures.is_empty() {
+        format!(
+            "owners have no rights any more; waiting for namespaces to go: {}",
+            names(remaining)
+        )
+    } else {
+        let failures: Vec<_> = applied.failures.iter().map(failure).collect();
+        format!("owners' rights are being taken away: {}", failures.join("; "))
+    };
     let mut statements = vec![
         Statement::fails(READY, "Terminating", message.clone()),
         Statement::holds(RECONCILING, "Terminating", message),
@@ -114,7 +124,12 @@ pub fn of_deleting(tenant: &Tenant, remaining: &[Going], now: Timestamp) -> Tena
     TenantStatus {
         observed_generation: tenant.metadata.generation,
         conditions: conditions(statements, &previous.conditions, tenant.metadata.generation, now),
-        namespaces: remaining.iter().map(namespace).collect(),
+        // While rights are being taken away nothing is known of them.
+        namespaces: if remaining.is_empty() {
+            previous.namespaces
+        } else {
+            remaining.iter().map(namespace).collect()
+        },
         namespaces_ready: Some(format!("0/{}", tenant.spec.namespaces.len())),
         ..previous
     }

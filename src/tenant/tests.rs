@@ -286,7 +286,22 @@ async fn a_tenant_whose_rights_cannot_be_withdrawn_keeps_its_namespaces() {
         .server
         .trouble("delete rolebindings", Trouble::Refused(500, "InternalError"));
     assert!(matches!(stage.run().await, Err(Error::Apply { .. })));
-    assert_eq!(stage.server.whats(), ["delete rolebindings acme-dev/tenantry-owner"]);
+    assert_eq!(
+        stage.server.whats(),
+        [
+            "delete rolebindings acme-dev/tenantry-owner",
+            "replace tenants acme/status"
+        ]
+    );
+    let status = stage.server.tenant().status.unwrap();
+    let ready = &status.conditions[0];
+    assert_eq!((&*ready.reason, &*ready.status), ("Terminating", "False"));
+    assert!(
+        ready.message.starts_with("owners' rights are being taken away"),
+        "{}",
+        ready.message
+    );
+    assert_eq!(status.namespaces.len(), 1, "it stands as it did");
 }
 
 #[tokio::test]

@@ -38,7 +38,19 @@ pub fn plain_quantity(_: &mut SchemaGenerator) -> Schema {
 
 /// CPU in cores: `500m`, `8`.
 pub fn cpu(_: &mut SchemaGenerator) -> Schema {
-    amount("1M", "500m or 8; to set no limit, leave the field out")
+    let mut schema = amount("1M", "500m or 8; to set no limit, leave the field out");
+    // The API server rounds up what is finer wherever it stands: a quota would never read as it was written, and sums not be exact.
+    let finer = json!({
+        "rule": "!string(self).matches('[nu]$|[.][0-9]*[1-9][0-9]*m$|[.][0-9]{3}[0-9]*[1-9][0-9]*$|[eE]-')",
+        "message": "must be whole thousandths of a core, for example 5m or \"0.005\"",
+    });
+    if let Some(rules) = schema
+        .get_mut("x-kubernetes-validations")
+        .and_then(|rules| rules.as_array_mut())
+    {
+        rules.push(finer);
+    }
+    schema
 }
 
 /// Bytes of memory or disk: `512Mi`, `16Gi`.
@@ -98,7 +110,7 @@ pub fn conditions(_: &mut SchemaGenerator) -> Schema {
     })
 }
 
-/// Last touches that no attribute offers: the kstatus default of `observedGeneration` and list types.
+/// Last touches that no attribute offers: the kstatus default of `observedGeneration`, a spec without a required field, and list types.
 ///
 /// A fresh object reads `status.observedGeneration: -1`, so kstatus, `kubectl wait`, Helm and Flux see it in progress
 /// before the operator has written anything, and the operator saves that write.
@@ -112,17 +124,23 @@ pub fn finish(mut crd: CustomResourceDefinition) -> CustomResourceDefinition {
             continue;
         };
         tidy(root);
-        let Some(status) = root
-            .properties
-            .as_mut()
-            .and_then(|properties| properties.get_mut("status"))
-        else {
+        let Some(properties) = root.properties.as_mut() else {
             continue;
         };
-        if status
-            .properties
-            .as_ref()
-            .is_some_and(|properties| properties.contains_key("observedGeneration"))
+        // Who has nothing to say need not say so.
+        if let Some(spec) = properties.get_mut("spec")
+            && spec.required.as_ref().is_none_or(Vec::is_empty)
+        {
+            spec.default = Some(JSON(json!({})));
+            let others = root.required.take().into_iter().flatten();
+            let others: Vec<_> = others.filter(|field| field != "spec").collect();
+            root.required = Some(others).filter(|others| !others.is_empty());
+        }
+        if let Some(status) = properties.get_mut("status")
+            && status
+                .properties
+                .as_ref()
+                .is_some_and(|properties| properties.contains_key("observedGeneration"))
         {
             status.default = Some(JSON(json!({ "observedGeneration": -1 })));
         }

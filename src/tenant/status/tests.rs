@@ -408,20 +408,34 @@ fn a_namespace_that_is_held_up_is_named_also_while_its_tenant_stays() {
 #[test]
 fn a_tenant_on_its_way_out_names_what_holds_it() {
     let tenant = fixture::tenant(&json!({}));
-    let free = of_deleting(&tenant, &[going("acme-dev")], at(1));
+    let remaining = |namespaces: Vec<Going>| Remaining {
+        namespaces,
+        ..Remaining::default()
+    };
+    let free = of_deleting(&tenant, &remaining(vec![going("acme-dev")]), at(1));
     assert_eq!(condition(&free, READY).unwrap().1, "Terminating");
     assert_eq!(condition(&free, RECONCILING).unwrap().0, "True");
     assert_eq!(condition(&free, DELETION_BLOCKED), None);
-    let held = [Going {
+    let held = vec![Going {
         held: Some("a finalizer remains".to_owned()),
         ..going("acme-dev")
     }];
-    let held = of_deleting(&tenant, &held, at(1));
+    let held = of_deleting(&tenant, &remaining(held), at(1));
     assert_eq!(
         condition(&held, DELETION_BLOCKED).unwrap().2,
         "acme-dev: a finalizer remains"
     );
     assert_eq!(held.namespaces[0].message.as_deref(), Some("a finalizer remains"));
+    let mut stuck = remaining(vec![going("acme-dev")]);
+    stuck.applied.failures.push(writer::Error::Outdated {
+        key: Key::new(Kind::RoleBinding, "acme-dev", "*"),
+    });
+    let stuck = of_deleting(&tenant, &stuck, at(1));
+    let message = condition(&stuck, READY).unwrap().2;
+    assert!(
+        message.starts_with("owners' rights are being taken away: RoleBinding acme-dev/*"),
+        "{message}"
+    );
 }
 
 /// The JSON that kubectl wait and GitOps tools read.

@@ -1,22 +1,28 @@
-//! What is lived through while faults strike: two tenants, from their creation to their end.
+//! What is lived through while faults strike: three tenants, from their creation to their end.
 
 use std::{collections::BTreeMap, fmt::Display, future::Future, ops::Range, time::Duration};
 
-use k8s_openapi::api::core::v1::{Namespace, Pod, ResourceQuota};
+use k8s_openapi::api::{
+    core::v1::{Namespace, Pod, ResourceQuota},
+    rbac::v1::RoleBinding,
+};
 use kube::{
     Api, Client, ResourceExt as _,
     api::{DeleteParams, ListParams, Patch, PatchParams, PostParams},
 };
-use serde_json::json;
+use serde_json::{Value, json};
 use tenantry::{
-    api::v1alpha1::{Tenant, TenantNamespace, TenantTemplate},
+    api::{
+        names,
+        v1alpha1::{Tenant, TenantNamespace, TenantTemplate},
+    },
     domain::Quantity,
 };
 
 use crate::common::{
     self, PATIENCE,
     audit::Mark,
-    builders::{pod, template, tenant},
+    builders::{binding, pod, template, tenant},
     eventually,
     oracle::four_cores_and,
     stands,
@@ -35,15 +41,18 @@ pub enum Part {
     Wide,
     /// One namespace and a home namespace, where its owner asks for one more and gives it back.
     Single,
+    /// Frozen and not any more, handed to another owner, deleted with its namespace kept, which one of the same name takes over.
+    Kept,
 }
 
 impl Part {
-    const ALL: [Self; 2] = [Self::Wide, Self::Single];
+    const ALL: [Self; 3] = [Self::Wide, Self::Single, Self::Kept];
 
     fn word(self) -> &'static str {
         match self {
             Self::Wide => "wide",
             Self::Single => "single",
+            Self::Kept => "kept",
         }
     }
 }
@@ -90,7 +99,7 @@ impl Cast {
         let spec = json!({
             "tier": "Standard", "quotaSpread": "Demand",
             "selfService": match part {
-                Part::Wide => "Disabled",
+                Part::Wide | Part::Kept => "Disabled",
                 Part::Single => "Claim",
             },
             "quotas": { "cpu": "4", "memory": "8Gi", "pods": GRANT },
@@ -102,10 +111,10 @@ impl Cast {
 
     /// Its names, for whoever writes rules for it.
     pub fn told(&self) -> String {
-        let [wide, single] = Part::ALL.map(|part| self.name(part));
+        let [wide, single, kept] = Part::ALL.map(|part| self.name(part));
         format!(
-            "The scenario's tenants and templates are {wide} (namespaces {wide}-a, {wide}-b, {wide}-c and later {wide}-d) and \
-             {single} ({single}-only, {single}-home, {single}-asked)"
+            "The scenario's tenants and templates are {wide} (namespaces {wide}-a, {wide}-b, {wide}-c and later {wide}-d), \
+             {single} ({single}-only, {single}-home, {single}-asked) and {kept} ({kept}-only)"
         )
     }
 
@@ -161,6 +170,7 @@ impl Player {
                     story.low.insert(self.cast.name(part), low);
                 }
                 Part::Single => self.single().await,
+                Part::Kept => self.kept().await,
             }
             let name = self.cast.name(part);
             self.ready(&name).await;
@@ -215,6 +225,65 @@ impl Player {
         common::create(&self.admin, &single.build()).await;
         self.ready(&name).await;
         self.asks_and_gives_back(&name, "asked").await;
+    }
+
+    async fn kept(&self) {
+        let name = self.cast.name(Part::Kept);
+        let only = format!("{name}-only");
+        let of = |policy: &str, owner: &str| {
+            let tenant = tenant(&name, &name).owner(owner).namespace("only");
+            tenant.with("deletionPolicy", json!(policy)).build()
+        };
+        let tenants: Api<Tenant> = Api::all(self.admin.clone());
+        let change = async |spec: Value| {
+            let change = Patch::Merge(json!({ "spec": spec }));
+            tenants.patch(&name, &PatchParams::default(), &change).await.unwrap();
+        };
+        common::create_template(&self.admin, &self.cast.template(Part::Kept)).await;
+        common::create(&self.admin, &of("Retain", "olga")).await;
+        self.ready(&name).await;
+        let bindings: Api<RoleBinding> = Api::namespaced(self.olga.clone(), &only);
+        let bot = binding(&json!({ "name": "bot" }), "tenantry-editor", "bot", &only);
+        let bot: RoleBinding = serde_json::from_value(bot).unwrap();
+        settles("the owner to bind an account", || async {
+            bindings.create(&PostParams::default(), &bot).await
+        })
+        .await;
+
+        change(json!({ "state": "Frozen" })).await;
+        self.frozen(&name).await;
+        change(json!({ "state": "Active" })).await;
+        self.ready(&name).await;
+        change(json!({ "owners": [{ "kind": "User", "name": "otto" }] })).await;
+        self.ready(&name).await;
+
+        tenants.delete(&name, &DeleteParams::default()).await.unwrap();
+        self.gone(&tenants, &name).await;
+        let bindings: Api<RoleBinding> = Api::namespaced(self.admin.clone(), &only);
+        let left = bindings.list(&ListParams::default()).await.unwrap();
+        let left: Vec<_> = left.iter().map(kube::ResourceExt::name_any).collect();
+        assert_eq!(left, [""; 0], "nobody has a right in what was kept");
+        let namespaces: Api<Namespace> = Api::all(self.admin.clone());
+        let take_over = Patch::Merge(json!({ "metadata": { "annotations": { names::ADOPT_BY: name } } }));
+        let taken = namespaces.patch(&only, &PatchParams::default(), &take_over).await;
+        assert_eq!(taken.unwrap().metadata.owner_references, None);
+        common::create(&self.admin, &of("Delete", "olga")).await;
+    }
+
+    async fn frozen(&self, name: &str) {
+        let tenants: Api<Tenant> = Api::all(self.admin.clone());
+        settles(&format!("{name} to be frozen"), || async {
+            let tenant = tenants.get(name).await.map_err(|error| error.to_string())?;
+            let status = tenant.status.unwrap_or_default();
+            let mut frozen = status.conditions.iter().filter(|condition| condition.type_ == "Frozen");
+            if status.observed_generation == tenant.metadata.generation && frozen.any(|frozen| frozen.status == "True")
+            {
+                Ok(())
+            } else {
+                Err(format!("{status:#?}"))
+            }
+        })
+        .await;
     }
 
     async fn ready(&self, name: &str) {

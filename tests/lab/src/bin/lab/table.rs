@@ -5,6 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use anyhow::bail;
 use kube::{
     Api, Client, ResourceExt as _,
     api::{DynamicObject, ListParams},
@@ -44,7 +45,15 @@ pub async fn tenants(client: &Client) -> anyhow::Result<Vec<Row>> {
     let kind = ApiResource::from_gvk(&GroupVersionKind::gvk("tenantry.dev", "v1alpha1", "Tenant"));
     let tenants = Api::<DynamicObject>::all_with(client.clone(), &kind)
         .list(&ListParams::default())
-        .await?;
+        .await;
+    let tenants = match tenants {
+        Err(kube::Error::Api(answer)) if answer.is_not_found() => {
+            bail!(
+                "the API server does not know Tenants any more: their definition is gone; `make run` installs it again"
+            )
+        }
+        tenants => tenants?,
+    };
     Ok(tenants.iter().map(row).collect())
 }
 

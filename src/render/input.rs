@@ -1,0 +1,92 @@
+//! The files that `-f` names, read as kubectl reads them.
+
+use std::{
+    io::{Error, Read as _},
+    path::{Path, PathBuf},
+};
+
+/// What of a folder kubectl reads.
+const EXTENSIONS: [&str; 3] = ["json", "yaml", "yml"];
+
+/// Names and texts. A folder stands for the manifests right in it, by name; `-` for standard input. Fails with the name of what could
+/// not be read.
+pub fn read(files: &[PathBuf]) -> Result<Vec<(String, String)>, (String, Error)> {
+    let mut texts = Vec::new();
+    for file in files {
+        let named = |error| (file.display().to_string(), error);
+        if file.is_dir() {
+            for file in manifests(file).map_err(named)? {
+                texts.push(text(&file)?);
+            }
+        } else {
+            texts.push(text(file)?);
+        }
+    }
+    Ok(texts)
+}
+
+fn manifests(folder: &Path) -> Result<Vec<PathBuf>, Error> {
+    let entries: Result<Vec<_>, _> = std::fs::read_dir(folder)?.collect();
+    let is_manifest = |path: &PathBuf| {
+        let extension = path.extension().and_then(|extension| extension.to_str());
+        extension.is_some_and(|extension| EXTENSIONS.contains(&extension)) && !path.is_dir()
+    };
+    let mut files: Vec<_> = entries?
+        .iter()
+        .map(std::fs::DirEntry::path)
+        .filter(is_manifest)
+        .collect();
+    if files.is_empty() {
+        return Err(Error::other("there is no .yaml, .yml or .json file in this folder"));
+    }
+    files.sort();
+    Ok(files)
+}
+
+fn text(file: &Path) -> Result<(String, String), (String, Error)> {
+    let name = file.display().to_string();
+    let text = if name == "-" {
+        let mut text = String::new();
+        std::io::stdin().read_to_string(&mut text).map(|_| text)
+    } else {
+        std::fs::read_to_string(file)
+    };
+    match text {
+        Ok(text) => Ok((name, text)),
+        Err(error) => Err((name, error)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(path: &str) -> PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
+    }
+
+    #[test]
+    fn a_folder_stands_for_its_manifests_in_order_and_not_for_those_below() {
+        let texts = read(&[at("deploy/templates/free.yaml"), at("examples")]).unwrap();
+        let names: Vec<_> = texts.iter().map(|(name, _)| name.rsplit('/').next().unwrap()).collect();
+        assert_eq!(
+            names,
+            [
+                "free.yaml",
+                "enterprise.yaml",
+                "first-tenant.yaml",
+                "multi-namespace.yaml"
+            ]
+        );
+        assert!(texts.iter().all(|(_, text)| text.contains("tenantry.dev/v1alpha1")));
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_named() {
+        let failed = |path: &str| read(&[at(path)]).unwrap_err();
+        assert!(failed("no-such.yaml").0.ends_with("no-such.yaml"));
+        let (name, error) = failed("src/render");
+        assert!(name.ends_with("src/render"));
+        assert!(error.to_string().contains("no .yaml"), "{error}");
+    }
+}
