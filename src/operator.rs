@@ -88,6 +88,7 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
             (Some(elector), handle)
         }
     };
+    let writes = client::build_for_leader(config, policy, metrics.clone(), leader.clone())?;
     let (release, released) = watch::channel(false);
     let mut election = tokio::spawn(async move {
         if let Some(elector) = elector {
@@ -103,7 +104,6 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
             if acquired {
                 metrics.set_leader(true);
                 tracing::info!("leading");
-                let writes = client::build_for_leader(config, policy, metrics.clone(), leader.clone())?;
                 let clients = Clients { reads: client, writes };
                 let lead = lead(settings, clients, leader, gates, heartbeats, metrics.clone(), clock, shutdown.clone());
                 tokio::select! {

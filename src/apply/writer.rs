@@ -28,8 +28,8 @@ const HEAD_START: Duration = Duration::from_millis(5);
 
 /// How often a namespace is looked at for bindings before it goes, in one go.
 const LOOKS: usize = 4;
-/// Bindings in one page: a tenant can make each a megabyte large, which takes five here.
-const BINDINGS_AT_ONCE: u32 = 10;
+/// Objects of tenants in one page: they can make each a megabyte large, which takes five here.
+const AT_ONCE: u32 = 10;
 
 /// Writes objects and keeps the inventory in step.
 #[derive(Clone)]
@@ -109,6 +109,18 @@ pub enum Error {
 }
 
 impl Error {
+    /// The object, if it is about one.
+    pub fn key(&self) -> Option<&Key> {
+        match self {
+            Self::Api { key, .. }
+            | Self::Outdated { key }
+            | Self::Malformed { key }
+            | Self::NotLeading { key }
+            | Self::Foreign { key, .. } => Some(key),
+            Self::Unknown { .. } => None,
+        }
+    }
+
     /// Whether a new look at the cluster is all that is needed.
     pub fn is_outdated(&self) -> bool {
         match self {
@@ -232,15 +244,23 @@ impl Writer {
             Some(namespace) => Api::namespaced_with(self.client.clone(), namespace, &resource),
             None => Api::all_with(self.client.clone(), &resource),
         };
-        let params = name.map_or_else(ListParams::default, |name| {
-            ListParams::default().fields(&format!("metadata.name={name}"))
-        });
-        let found = api.list_metadata(&params).await;
-        let found = found.map_err(|source| Error::Unknown {
-            plural: resource.plural,
-            source: Box::new(source),
-        })?;
-        Ok(found.items.into_iter().map(|object| object.metadata).collect())
+        let mut page = ListParams::default().limit(AT_ONCE);
+        if let Some(name) = name {
+            page = page.fields(&format!("metadata.name={name}"));
+        }
+        let mut stand = Vec::new();
+        loop {
+            let found = api.list_metadata(&page).await;
+            let found = found.map_err(|source| Error::Unknown {
+                plural: resource.plural.clone(),
+                source: Box::new(source),
+            })?;
+            stand.extend(found.items.into_iter().map(|object| object.metadata));
+            page.continue_token = found.metadata.continue_.filter(|token| !token.is_empty());
+            if page.continue_token.is_none() {
+                return Ok(stand);
+            }
+        }
     }
 
     /// Takes the Tenant's owner reference off an object that is to outlive it, and what said that it may be this Tenant's: another
@@ -280,7 +300,7 @@ impl Writer {
         let roles = OwnerRole::ALL.map(OwnerRole::cluster_role);
         let ours = |binding: &DynamicObject| roles.iter().any(|role| binding.data["roleRef"]["name"] == *role);
         let listing = Key::new(Kind::RoleBinding, namespace, "*");
-        let mut page = ListParams::default().limit(BINDINGS_AT_ONCE);
+        let mut page = ListParams::default().limit(AT_ONCE);
         let mut any = false;
         loop {
             let found = match self.api(&listing)?.list(&page).await {
@@ -349,9 +369,12 @@ impl Writer {
             live
         };
         let text = |field: &str| live["metadata"][field].as_str().map(str::to_owned);
+        let Some(uid) = text("uid") else {
+            return Err(Error::Malformed { key: key.clone() });
+        };
         // The version of a Namespace too: who takes it from the tenant at this moment must not lose it.
         let preconditions = Preconditions {
-            uid: text("uid"),
+            uid: Some(uid),
             resource_version: text("resourceVersion"),
         };
         let params = DeleteParams {

@@ -14,7 +14,7 @@ pub fn read(files: &[PathBuf]) -> Result<Vec<(String, String)>, (String, Error)>
     let mut texts = Vec::new();
     for file in files {
         let named = |error| (file.display().to_string(), error);
-        if file.is_dir() {
+        if file.as_os_str() != "-" && file.is_dir() {
             for file in manifests(file).map_err(named)? {
                 texts.push(text(&file)?);
             }

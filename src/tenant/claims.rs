@@ -21,6 +21,9 @@ use crate::{
     runtime::{metrics::Metrics, source::Source},
 };
 
+/// TenantNamespaces in one page of a list: owners can make each more than a megabyte large, and a page is read as a whole.
+const IN_ONE_PAGE: u32 = 20;
+
 /// A TenantNamespace, also one that cannot be read: what it asked for must not go for that.
 pub type Claim = Arc<DeserializeGuard<TenantNamespace>>;
 
@@ -105,6 +108,7 @@ fn upsert(claims: &mut ByNamespace, claim: DeserializeGuard<TenantNamespace>) ->
 fn slim(claim: &mut DeserializeGuard<TenantNamespace>) {
     let metadata = claim.meta_mut();
     (metadata.managed_fields, metadata.annotations, metadata.labels) = (None, None, None);
+    (metadata.finalizers, metadata.owner_references) = (None, None);
 }
 
 /// Watches TenantNamespaces into `claims`, wakes the tenants that they concern, and calls `listed` when all are known.
@@ -116,7 +120,9 @@ pub async fn watch(
     listed: impl Fn() + Send,
 ) {
     let api = Api::<DeserializeGuard<TenantNamespace>>::all(source.client.clone());
-    let events = source.watch(api, watcher::Config::default()).modify(slim);
+    let events = source
+        .watch(api, watcher::Config::default().page_size(IN_ONE_PAGE))
+        .modify(slim);
     let mut events = std::pin::pin!(events);
     while let Some(event) = events.next().await {
         match event {

@@ -312,6 +312,7 @@ async fn finish(tenant: &Tenant, name: &str, context: &Context) -> Result<(metri
     if is_seen_anew(name, &remaining.applied, context) {
         return Err(Error::Outdated);
     }
+    context.memory.arrived(name);
     let status = status::of_deleting(tenant, &remaining, context.clock.now());
     write_status(tenant, name, &status, context).await?;
     Error::from_failures(remaining.applied.failures)?;

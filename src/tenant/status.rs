@@ -25,7 +25,7 @@ use super::{
 };
 use crate::{
     api::v1alpha1::{NamespaceState, NamespaceStatus, Tenant, TenantState, TenantStatus},
-    apply::{Kind, writer},
+    apply::{Key, Kind, writer},
     domain::{
         conditions::{Statement, conditions},
         quantity::Quantity,
@@ -102,15 +102,19 @@ pub fn of_deleting(tenant: &Tenant, remaining: &Remaining, now: Timestamp) -> Te
         applied,
     } = remaining;
     let previous = tenant.status.clone().unwrap_or_default();
-    let message = if applied.failures.is_empty() {
-        format!(
-            "owners have no rights any more; waiting for namespaces to go: {}",
-            names(remaining)
-        )
+    // Frozen by its policy is who goes on giving rights.
+    let is_of_rights = |key: &Key| matches!(key.kind, Kind::RoleBinding | Kind::TenantPolicy);
+    let rights_stand = applied.failures.iter().filter_map(writer::Error::key).any(is_of_rights);
+    let mut parts = vec![if rights_stand {
+        "owners' rights are being taken away".to_owned()
     } else {
-        let failures: Vec<_> = applied.failures.iter().map(failure).collect();
-        format!("owners' rights are being taken away: {}", failures.join("; "))
-    };
+        "owners have no rights any more".to_owned()
+    }];
+    if !remaining.is_empty() {
+        parts.push(format!("waiting for namespaces to go: {}", names(remaining)));
+    }
+    parts.extend(applied.failures.iter().map(failure));
+    let message = parts.join("; ");
     let mut statements = vec![
         Statement::fails(READY, "Terminating", message.clone()),
         Statement::holds(RECONCILING, "Terminating", message),

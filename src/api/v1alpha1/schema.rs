@@ -41,8 +41,8 @@ pub fn cpu(_: &mut SchemaGenerator) -> Schema {
     let mut schema = amount("1M", "500m or 8; to set no limit, leave the field out");
     // The API server rounds up what is finer wherever it stands: a quota would never read as it was written, and sums not be exact.
     let finer = json!({
-        "rule": "!string(self).matches('[nu]$|[.][0-9]*[1-9][0-9]*m$|[.][0-9]{3}[0-9]*[1-9][0-9]*$|[eE]-')",
-        "message": "must be whole thousandths of a core, for example 5m or \"0.005\"",
+        "rule": "!string(self).matches('[nu]$|[.][0-9]*[1-9][0-9]*m$|[.][0-9]{3}[0-9]*[1-9]|[eE]-')",
+        "message": "must be whole thousandths of a core, written as 5m or \"0.005\"",
     });
     if let Some(rules) = schema
         .get_mut("x-kubernetes-validations")

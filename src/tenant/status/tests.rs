@@ -426,15 +426,19 @@ fn a_tenant_on_its_way_out_names_what_holds_it() {
         "acme-dev: a finalizer remains"
     );
     assert_eq!(held.namespaces[0].message.as_deref(), Some("a finalizer remains"));
-    let mut stuck = remaining(vec![going("acme-dev")]);
-    stuck.applied.failures.push(writer::Error::Outdated {
-        key: Key::new(Kind::RoleBinding, "acme-dev", "*"),
-    });
-    let stuck = of_deleting(&tenant, &stuck, at(1));
-    let message = condition(&stuck, READY).unwrap().2;
-    assert!(
-        message.starts_with("owners' rights are being taken away: RoleBinding acme-dev/*"),
-        "{message}"
+    let stuck = |key: Key| {
+        let mut stuck = remaining(vec![going("acme-dev")]);
+        stuck.applied.failures.push(writer::Error::Outdated { key });
+        let status = of_deleting(&tenant, &stuck, at(1));
+        condition(&status, READY).unwrap().2.to_owned()
+    };
+    assert_eq!(
+        stuck(Key::new(Kind::RoleBinding, "acme-dev", "*")),
+        "owners' rights are being taken away; waiting for namespaces to go: acme-dev; RoleBinding acme-dev/* changed since it was seen"
+    );
+    assert_eq!(
+        stuck(Key::namespace("acme-dev")),
+        "owners have no rights any more; waiting for namespaces to go: acme-dev; Namespace acme-dev changed since it was seen"
     );
 }
 

@@ -110,21 +110,22 @@ impl Fault {
         matches!(self, Self::LateBefore | Self::LateAfter)
     }
 
-    /// Whether the write that it strikes may come a second time though it was done: its sender cannot know.
-    fn hides_what_was_done(self) -> bool {
+    /// Whether its sender cannot know what stands after a request of these verbs was struck, so that a write may come a second time.
+    fn hides_what_stands(self, verbs: &[Verb]) -> bool {
         match self {
             Self::KilledLate
             | Self::ResetAfter
             | Self::TimeoutAfter
             | Self::LateBefore
             | Self::LateAfter => true,
+            // Nothing is there, it says: what is to be there is made.
+            Self::NotFound => verbs.contains(&Verb::Delete),
             // One that starts anew looks first.
             Self::Killed
             | Self::Terminated
             | Self::ResetBefore
             | Self::Conflict
             | Self::Forbidden
-            | Self::NotFound
             | Self::Invalid
             | Self::Overload
             | Self::OverloadForADay
@@ -274,12 +275,12 @@ impl Plan {
         if self.fault.is_some_and(Fault::is_late) {
             return true;
         }
-        // Of a rule file it is not known.
-        self.fault.is_none_or(Fault::hides_what_was_done)
-            && self
-                .rules
-                .iter()
-                .any(|rule| rule_is_about(rule, resource, namespace, name))
+        self.rules.iter().any(|rule| {
+            // Of a rule file it is not known.
+            self.fault
+                .is_none_or(|fault| fault.hides_what_stands(&rule.matches.verbs))
+                && rule_is_about(rule, resource, namespace, name)
+        })
     }
 
     /// Whether a request for this object may come so late that all else is at rest.

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use tenantry::{
     api::{
         names,
-        v1alpha1::{Tenant, TenantNamespace, TenantTemplate},
+        v1alpha1::{Tenant, TenantNamespace, TenantPolicy, TenantState, TenantTemplate},
     },
     domain::Quantity,
 };
@@ -252,21 +252,40 @@ impl Player {
 
         change(json!({ "state": "Frozen" })).await;
         self.frozen(&name).await;
+        let policies: Api<TenantPolicy> = Api::namespaced(self.admin.clone(), &only);
+        let policy = policies.get(names::EFFECTIVE).await.unwrap();
+        assert_eq!(policy.spec.state, TenantState::Frozen);
         change(json!({ "state": "Active" })).await;
         self.ready(&name).await;
         change(json!({ "owners": [{ "kind": "User", "name": "otto" }] })).await;
         self.ready(&name).await;
 
+        let mut guards = stands::managed_of(&self.admin, &[&name]).await;
+        guards.retain(|key, _| !key.starts_with("RoleBinding"));
         tenants.delete(&name, &DeleteParams::default()).await.unwrap();
         self.gone(&tenants, &name).await;
+        let kept = stands::managed_of(&self.admin, &[&name]).await;
+        assert!(
+            kept.keys().eq(guards.keys()),
+            "every guard was kept: {:?} of {:?}",
+            kept.keys(),
+            guards.keys()
+        );
+        let owned = kept
+            .iter()
+            .filter(|(_, object)| !object["metadata"]["ownerReferences"].is_null());
+        let owned: Vec<_> = owned.map(|(key, _)| key).collect();
+        assert_eq!(owned, [""; 0], "nothing that the garbage collector would take");
         let bindings: Api<RoleBinding> = Api::namespaced(self.admin.clone(), &only);
         let left = bindings.list(&ListParams::default()).await.unwrap();
         let left: Vec<_> = left.iter().map(kube::ResourceExt::name_any).collect();
         assert_eq!(left, [""; 0], "nobody has a right in what was kept");
         let namespaces: Api<Namespace> = Api::all(self.admin.clone());
         let take_over = Patch::Merge(json!({ "metadata": { "annotations": { names::ADOPT_BY: name } } }));
-        let taken = namespaces.patch(&only, &PatchParams::default(), &take_over).await;
-        assert_eq!(taken.unwrap().metadata.owner_references, None);
+        namespaces
+            .patch(&only, &PatchParams::default(), &take_over)
+            .await
+            .unwrap();
         common::create(&self.admin, &of("Delete", "olga")).await;
     }
 
