@@ -106,8 +106,7 @@ fn print_manifests(args: RenderArgs) -> anyhow::Result<()> {
         served,
         resources,
     } = args;
-    let texts = render::input::read(&files);
-    let texts = texts.map_err(|(name, error)| anyhow::Error::new(error).context(format!("failed to read {name}")))?;
+    let texts = render::input::read(&files)?;
     let settings = offline_settings(resources)?;
     let served = match render::served(&served, &settings) {
         Ok(served) => served,

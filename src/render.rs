@@ -24,6 +24,14 @@ use crate::{
 /// Manifests could not be read or a Tenant cannot be built.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
+    /// A file that cannot be read.
+    #[error("failed to read {file}")]
+    Unreadable {
+        /// The file, or the folder.
+        file: String,
+        /// The cause.
+        source: std::io::Error,
+    },
     /// No YAML.
     #[error("{file}: not YAML: {source}")]
     Yaml {

@@ -15,7 +15,7 @@ use crate::{
         names,
         v1alpha1::{OwnerRole, TenantState},
     },
-    runtime::leader::LeaderHandle,
+    runtime::{leader::LeaderHandle, pages},
 };
 
 /// How long our own watch is waited for to tell of a new Namespace. Whoever creates an object in one that the API server's watch has
@@ -256,8 +256,7 @@ impl Writer {
                 source: Box::new(source),
             })?;
             stand.extend(found.items.into_iter().map(|object| object.metadata));
-            page.continue_token = found.metadata.continue_.filter(|token| !token.is_empty());
-            if page.continue_token.is_none() {
+            if !pages::turn(&mut page, &found.metadata) {
                 return Ok(stand);
             }
         }
@@ -310,14 +309,13 @@ impl Writer {
                 Err(kube::Error::Api(status)) if status.code == 410 => return Ok(true),
                 Err(source) => return Err(failed("list", &listing, source)),
             };
-            page.continue_token = found.metadata.continue_.filter(|token| !token.is_empty());
             for binding in found.items.into_iter().filter(ours) {
                 any = true;
                 let key = Key::new(Kind::RoleBinding, namespace, &binding.name_any());
                 let live = read(&key, binding)?;
                 self.delete(&key, &live).await?;
             }
-            if page.continue_token.is_none() {
+            if !pages::turn(&mut page, &found.metadata) {
                 return Ok(any);
             }
         }

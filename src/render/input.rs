@@ -1,21 +1,21 @@
 //! The files that `-f` names, read as kubectl reads them.
 
 use std::{
-    io::{Error, Read as _},
+    io,
     path::{Path, PathBuf},
 };
+
+use super::Error;
 
 /// What of a folder kubectl reads.
 const EXTENSIONS: [&str; 3] = ["json", "yaml", "yml"];
 
-/// Names and texts. A folder stands for the manifests right in it, by name; `-` for standard input. Fails with the name of what could
-/// not be read.
-pub fn read(files: &[PathBuf]) -> Result<Vec<(String, String)>, (String, Error)> {
+/// Names and texts. A folder stands for the manifests right in it, by name; `-` for standard input.
+pub fn read(files: &[PathBuf]) -> Result<Vec<(String, String)>, Error> {
     let mut texts = Vec::new();
     for file in files {
-        let named = |error| (file.display().to_string(), error);
         if file.as_os_str() != "-" && file.is_dir() {
-            for file in manifests(file).map_err(named)? {
+            for file in manifests(file).map_err(|source| unreadable(file, source))? {
                 texts.push(text(&file)?);
             }
         } else {
@@ -25,8 +25,8 @@ pub fn read(files: &[PathBuf]) -> Result<Vec<(String, String)>, (String, Error)>
     Ok(texts)
 }
 
-fn manifests(folder: &Path) -> Result<Vec<PathBuf>, Error> {
-    let entries: Result<Vec<_>, _> = std::fs::read_dir(folder)?.collect();
+fn manifests(folder: &Path) -> io::Result<Vec<PathBuf>> {
+    let entries: io::Result<Vec<_>> = std::fs::read_dir(folder)?.collect();
     let is_manifest = |path: &PathBuf| {
         let extension = path.extension().and_then(|extension| extension.to_str());
         extension.is_some_and(|extension| EXTENSIONS.contains(&extension)) && !path.is_dir()
@@ -37,24 +37,25 @@ fn manifests(folder: &Path) -> Result<Vec<PathBuf>, Error> {
         .filter(is_manifest)
         .collect();
     if files.is_empty() {
-        return Err(Error::other("there is no .yaml, .yml or .json file in this folder"));
+        return Err(io::Error::other("there is no .yaml, .yml or .json file in this folder"));
     }
     files.sort();
     Ok(files)
 }
 
-fn text(file: &Path) -> Result<(String, String), (String, Error)> {
+fn text(file: &Path) -> Result<(String, String), Error> {
     let name = file.display().to_string();
     let text = if name == "-" {
-        let mut text = String::new();
-        std::io::stdin().read_to_string(&mut text).map(|_| text)
+        io::read_to_string(io::stdin())
     } else {
         std::fs::read_to_string(file)
     };
-    match text {
-        Ok(text) => Ok((name, text)),
-        Err(error) => Err((name, error)),
-    }
+    Ok((name, text.map_err(|source| unreadable(file, source))?))
+}
+
+fn unreadable(file: &Path, source: io::Error) -> Error {
+    let file = file.display().to_string();
+    Error::Unreadable { file, source }
 }
 
 #[cfg(test)]
@@ -83,7 +84,10 @@ mod tests {
 
     #[test]
     fn what_cannot_be_read_is_named() {
-        let failed = |path: &str| read(&[at(path)]).unwrap_err();
+        let failed = |path: &str| match read(&[at(path)]) {
+            Err(Error::Unreadable { file, source }) => (file, source),
+            other => panic!("{other:?}"),
+        };
         assert!(failed("no-such.yaml").0.ends_with("no-such.yaml"));
         let (name, error) = failed("src/render");
         assert!(name.ends_with("src/render"));

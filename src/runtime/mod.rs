@@ -10,6 +10,7 @@ pub mod clock;
 pub mod health;
 pub mod leader;
 pub mod metrics;
+pub mod pages;
 pub mod shutdown;
 pub mod source;
 pub mod telemetry;

@@ -240,11 +240,7 @@ async fn run(tenant: &Tenant, name: &str, context: &Context) -> Result<(metrics:
         report::contested(tenant, &key, context).await;
     }
 
-    if is_seen_anew(name, &applied, context) {
-        return Err(Error::Outdated);
-    }
-
-    context.memory.arrived(name);
+    arrive(name, &applied, context)?;
 
     // Nothing is raised before the quotas are fenced against writes of a leader before this one, so look again.
     if valid.quota.fence.is_some() && applied.failures.is_empty() {
@@ -309,20 +305,22 @@ async fn finish(tenant: &Tenant, name: &str, context: &Context) -> Result<(metri
         tracing::info!("tenant is gone");
         return Ok((metrics::Outcome::Changed, Action::await_change()));
     }
-    if is_seen_anew(name, &remaining.applied, context) {
-        return Err(Error::Outdated);
-    }
-    context.memory.arrived(name);
+    arrive(name, &remaining.applied, context)?;
     let status = status::of_deleting(tenant, &remaining, context.clock.now());
     write_status(tenant, name, &status, context).await?;
     Error::from_failures(remaining.applied.failures)?;
     Ok((metrics::Outcome::Waiting, Action::await_change()))
 }
 
-/// Whether all that failed did so because it changed since it was seen, as is seen in a moment: no trouble that a status should tell of.
-fn is_seen_anew(name: &str, applied: &Applied, context: &Context) -> bool {
+/// Notes that the Tenant came as far as it can now. Fails if all that failed did so because it changed since it was seen, as is seen in
+/// a moment: no trouble that a status should tell of.
+fn arrive(name: &str, applied: &Applied, context: &Context) -> Result<(), Error> {
     let outdated = applied.failures.iter().all(writer::Error::is_outdated);
-    !applied.failures.is_empty() && outdated && context.memory.under_way(name, context.clock.monotonic()) < STUCK
+    if !applied.failures.is_empty() && outdated && context.memory.under_way(name, context.clock.monotonic()) < STUCK {
+        return Err(Error::Outdated);
+    }
+    context.memory.arrived(name);
+    Ok(())
 }
 
 fn is_held(tenant: &Tenant) -> bool {

@@ -6,7 +6,7 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
 };
 use kube::core::Rule;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde_json::json;
+use serde_json::{Value, json};
 
 mod text;
 
@@ -19,15 +19,19 @@ pub use text::{
 /// An amount: a Kubernetes quantity from 0 to `max`, written as a string or an integer. A decimal such as 0.5 must be
 /// quoted: the API server refuses it as `type number` before any rule of ours can explain it.
 fn amount(max: &str, advice: &str) -> Schema {
-    json_schema!({
-        "x-kubernetes-int-or-string": true,
-        "maxLength": 32,
-        "x-kubernetes-validations": [{
-            "rule": format!(
-                "isQuantity(string(self)) && !quantity(string(self)).isLessThan(quantity('0')) && !quantity(string(self)).isGreaterThan(quantity('{max}'))"
-            ),
-            "message": format!("must be a quantity from 0 to {max}, for example {advice}"),
-        }],
+    amount_that(&[up_to(max, advice)])
+}
+
+fn amount_that(rules: &[Value]) -> Schema {
+    json_schema!({ "x-kubernetes-int-or-string": true, "maxLength": 32, "x-kubernetes-validations": rules })
+}
+
+fn up_to(max: &str, advice: &str) -> Value {
+    json!({
+        "rule": format!(
+            "isQuantity(string(self)) && !quantity(string(self)).isLessThan(quantity('0')) && !quantity(string(self)).isGreaterThan(quantity('{max}'))"
+        ),
+        "message": format!("must be a quantity from 0 to {max}, for example {advice}"),
     })
 }
 
@@ -38,19 +42,13 @@ pub fn plain_quantity(_: &mut SchemaGenerator) -> Schema {
 
 /// CPU in cores: `500m`, `8`.
 pub fn cpu(_: &mut SchemaGenerator) -> Schema {
-    let mut schema = amount("1M", "500m or 8; to set no limit, leave the field out");
+    let up_to = up_to("1M", "500m or 8; to set no limit, leave the field out");
     // The API server rounds up what is finer wherever it stands: a quota would never read as it was written, and sums not be exact.
-    let finer = json!({
+    let no_finer = json!({
         "rule": "!string(self).matches('[nu]$|[.][0-9]*[1-9][0-9]*m$|[.][0-9]{3}[0-9]*[1-9]|[eE]-')",
         "message": "must be whole thousandths of a core, written as 5m or \"0.005\"",
     });
-    if let Some(rules) = schema
-        .get_mut("x-kubernetes-validations")
-        .and_then(|rules| rules.as_array_mut())
-    {
-        rules.push(finer);
-    }
-    schema
+    amount_that(&[up_to, no_finer])
 }
 
 /// Bytes of memory or disk: `512Mi`, `16Gi`.

@@ -17,7 +17,7 @@ use tokio::sync::mpsc::UnboundedSender;
 use super::{Refusals, hear};
 use crate::{
     apply::Inventory,
-    runtime::{clock::Clock, metrics::Metrics},
+    runtime::{clock::Clock, metrics::Metrics, pages},
 };
 
 /// Which events are heard.
@@ -90,9 +90,8 @@ async fn list(events: &Api<Event>, heard: &(impl Fn(&Event) + Sync)) -> Result<S
     loop {
         let page = events.list(&params).await?;
         page.items.iter().for_each(heard);
-        match page.metadata.continue_.filter(|token| !token.is_empty()) {
-            Some(token) => params = params.continue_token(&token),
-            None => return Ok(page.metadata.resource_version.unwrap_or_default()),
+        if !pages::turn(&mut params, &page.metadata) {
+            return Ok(page.metadata.resource_version.unwrap_or_default());
         }
     }
 }

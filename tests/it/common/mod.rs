@@ -162,22 +162,27 @@ pub async fn condition(client: &Client, tenant: &str, type_: &str, status: &str,
             let api = api.clone();
             async move {
                 let tenant = api.get(tenant).await.map_err(|error| error.to_string())?;
-                let conditions = tenant.status.as_ref().map_or(&[][..], |status| &status.conditions);
-                let holds = conditions.iter().any(|condition| {
-                    condition.type_ == type_
-                        && condition.status == status
-                        && reason.is_none_or(|reason| condition.reason == reason)
-                        && condition.observed_generation == tenant.metadata.generation
-                });
-                if holds {
+                if holds(&tenant, type_, status, reason) {
                     Ok(tenant)
                 } else {
+                    let conditions = tenant.status.as_ref().map_or(&[][..], |status| &status.conditions);
                     Err(format!("{conditions:#?}"))
                 }
             }
         },
     )
     .await
+}
+
+/// Whether a condition of a Tenant has this status and, if given, this reason, at the current generation.
+pub fn holds(tenant: &Tenant, type_: &str, status: &str, reason: Option<&str>) -> bool {
+    let mut conditions = tenant.status.iter().flat_map(|status| &status.conditions);
+    conditions.any(|condition| {
+        condition.type_ == type_
+            && condition.status == status
+            && reason.is_none_or(|reason| condition.reason == reason)
+            && condition.observed_generation == tenant.metadata.generation
+    })
 }
 
 /// Waits until a Tenant is Ready.
@@ -206,12 +211,11 @@ pub async fn all_ready(client: &Client) -> Vec<Tenant> {
 
 /// Whether a Tenant is Ready at its current generation, and its home namespace, if it has one, open.
 pub fn is_ready(tenant: &Tenant) -> bool {
-    let conditions = || tenant.status.iter().flat_map(|status| &status.conditions);
-    if conditions().any(|condition| condition.type_ == "SelfServiceReady" && condition.status != "True") {
+    let mut conditions = tenant.status.iter().flat_map(|status| &status.conditions);
+    if conditions.any(|condition| condition.type_ == "SelfServiceReady" && condition.status != "True") {
         return false;
     }
-    let mut ready = conditions().filter(|condition| condition.type_ == "Ready");
-    ready.any(|ready| ready.status == "True" && ready.observed_generation == tenant.metadata.generation)
+    holds(tenant, "Ready", "True", None)
 }
 
 /// Waits until a template's status counts so many tenants.

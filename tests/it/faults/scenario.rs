@@ -290,26 +290,19 @@ impl Player {
     }
 
     async fn frozen(&self, name: &str) {
-        let tenants: Api<Tenant> = Api::all(self.admin.clone());
-        settles(&format!("{name} to be frozen"), || async {
-            let tenant = tenants.get(name).await.map_err(|error| error.to_string())?;
-            let status = tenant.status.unwrap_or_default();
-            let mut frozen = status.conditions.iter().filter(|condition| condition.type_ == "Frozen");
-            if status.observed_generation == tenant.metadata.generation && frozen.any(|frozen| frozen.status == "True")
-            {
-                Ok(())
-            } else {
-                Err(format!("{status:#?}"))
-            }
-        })
-        .await;
+        self.until(name, "frozen", |tenant| common::holds(tenant, "Frozen", "True", None))
+            .await;
     }
 
     async fn ready(&self, name: &str) {
+        self.until(name, "Ready", common::is_ready).await;
+    }
+
+    async fn until(&self, name: &str, what: &str, holds: impl Fn(&Tenant) -> bool) {
         let tenants: Api<Tenant> = Api::all(self.admin.clone());
-        settles(&format!("{name} to be Ready"), || async {
+        settles(&format!("{name} to be {what}"), || async {
             let tenant = tenants.get(name).await.map_err(|error| error.to_string())?;
-            if common::is_ready(&tenant) {
+            if holds(&tenant) {
                 Ok(())
             } else {
                 Err(format!("{:#?}", tenant.status))
