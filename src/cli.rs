@@ -40,7 +40,7 @@ pub enum Command {
     /// Say what handing an existing namespace to a tenant would mean, and with --yes do it; for cluster admins.
     ///
     /// Everything in the namespace is tried, as a dry run, in a scratch namespace with the guards that it would get. One line
-    /// a finding: <kind>/<name>: who refuses it: why. Exit code 0: nothing would be refused, or --yes --even-so was given; 3:
+    /// a finding: <kind>/<name>: who refuses it: why. Exit code 0: nothing would be refused, or --yes --force was given; 3:
     /// something would be, and the namespace was not handed over; 1: an error.
     Adopt(AdoptArgs),
     /// Write the generated files of this repository (CRDs, docs), or check that they are current.

@@ -33,10 +33,21 @@ fn main() -> ExitCode {
         Ok(code) => code,
         Err(error) => {
             // Nothing is left to be done if even that fails.
-            let _ = writeln!(std::io::stderr(), "error: {error:#}");
+            let _ = writeln!(std::io::stderr(), "error: {}", told(&error));
             ExitCode::FAILURE
         }
     }
+}
+
+/// An error with its causes. Many of ours say their cause themselves: it is not said twice.
+fn told(error: &anyhow::Error) -> String {
+    error
+        .chain()
+        .fold(String::new(), |told, cause| match cause.to_string() {
+            cause if told.is_empty() => cause,
+            cause if told.ends_with(&cause) => told,
+            cause => format!("{told}: {cause}"),
+        })
 }
 
 fn run(args: RunArgs) -> anyhow::Result<()> {
@@ -71,15 +82,15 @@ fn adopt_namespace(args: AdoptArgs) -> anyhow::Result<ExitCode> {
         namespace,
         tenant,
         yes,
-        even_so,
+        force,
         output,
         resources,
         ..
     } = args;
-    let hand_over = match (yes, even_so) {
+    let hand_over = match (yes, force) {
         (false, _) => HandOver::No,
         (true, false) => HandOver::IfNothingIsRefused,
-        (true, true) => HandOver::EvenSo,
+        (true, true) => HandOver::Always,
     };
     let settings = offline_settings(resources)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -153,4 +164,24 @@ fn generate_files(args: GenerateArgs) -> anyhow::Result<()> {
         writeln!(std::io::stdout(), "wrote {}", path.display())?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cause_that_its_error_says_is_not_said_again() {
+        let source = serde_json::from_str::<bool>("[").unwrap_err();
+        let (file, kind, name) = ("a.yaml".to_owned(), "Tenant".to_owned(), "acme".to_owned());
+        let error = render::Error::Shape {
+            file,
+            kind,
+            name,
+            source,
+        };
+        let told = told(&anyhow::Error::new(error).context("failed to render"));
+        assert!(told.starts_with("failed to render: a.yaml: Tenant acme: "), "{told}");
+        assert_eq!(told.matches("line 1 column").count(), 1, "{told}");
+    }
 }

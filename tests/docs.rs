@@ -81,7 +81,7 @@ fn every_reason_of_a_condition_has_its_line_in_the_table_of_operations() {
     .flat_map(words)
     .filter(|word| !types.contains(&word.as_str()))
     .collect();
-    assert!(reasons.contains("AllStands") && reasons.contains("InvalidOwner") && reasons.contains("InUse"));
+    assert!(reasons.contains("Reconciled") && reasons.contains("InvalidOwner") && reasons.contains("InUse"));
     let missing: Vec<_> = reasons
         .iter()
         .filter(|reason| !page.contains(&format!("\n| {reason} |")))

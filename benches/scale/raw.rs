@@ -184,10 +184,10 @@ fn status(name: &str, namespaces: usize, pods: u64) -> Value {
     json!({
         "observedGeneration": 1,
         "conditions": [
-            condition("Ready", "AllStands", "everything that the template promises stands"),
-            condition("NamespacesReady", "AllStand", &format!("{namespaces} namespaces stand")),
+            condition("Ready", "Reconciled", "everything that the template promises stands"),
+            condition("NamespacesReady", "NamespacesReady", &format!("{namespaces} namespaces stand")),
             condition("QuotaEnforced", "WithinGrant", "Enforced: the API server refuses what is above a namespace's quota, and the quotas sum to no more than the grant"),
-            condition("PoliciesEnforced", "GuardsStand", "Enforced: Pod Security, limits and admission rules; Configured: network policies, on which the network plugin must act"),
+            condition("PoliciesEnforced", "PoliciesApplied", "Enforced: Pod Security, limits and admission rules; Configured: network policies, on which the network plugin must act"),
             condition("AccessGranted", "Granted", "1 owners, editors and viewers"),
         ],
         "tier": "Standard",

@@ -51,7 +51,7 @@ pub enum HandOver {
     /// If nothing would be refused.
     IfNothingIsRefused,
     /// Whatever would be refused.
-    EvenSo,
+    Always,
 }
 
 /// Finds out what adoption would mean and, if that is wanted and may be, hands the namespace over.
@@ -76,7 +76,7 @@ pub async fn adopt(
     if match hand_over {
         HandOver::No => false,
         HandOver::IfNothingIsRefused => report.refused() == 0,
-        HandOver::EvenSo => true,
+        HandOver::Always => true,
     } {
         annotate(&admin, &subject).await?;
         report.handed_over = true;

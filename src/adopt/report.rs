@@ -105,7 +105,7 @@ impl std::fmt::Display for Report {
             (0, false) => writeln!(f, "Nothing was changed; to hand it over: {command}"),
             (_, false) => writeln!(
                 f,
-                "Nothing was changed; mend these, or hand it over as it is: {command} --even-so"
+                "Nothing was changed; mend these, or hand it over as it is: {command} --force"
             ),
         }
     }
@@ -140,7 +140,7 @@ mod tests {
              Service/web: policy x: no  NodePorts\n\
              NetworkPolicy/open: stays in force: it opens\n\
              acme-web: refusals: 2 (objects tried: 3); what runs goes on, what is created anew is refused. \
-             Nothing was changed; mend these, or hand it over as it is: tenantry adopt acme-web --tenant acme --yes --even-so\n"
+             Nothing was changed; mend these, or hand it over as it is: tenantry adopt acme-web --tenant acme --yes --force\n"
         );
     }
 

@@ -19,7 +19,7 @@ pub struct AdoptArgs {
     pub yes: bool,
     /// With --yes: hand it over whatever would be refused.
     #[arg(long, requires = "yes")]
-    pub even_so: bool,
+    pub force: bool,
     /// Form of the output.
     #[arg(short = 'o', long, value_enum, default_value_t = ReportFormat::Text)]
     pub output: ReportFormat,

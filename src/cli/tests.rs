@@ -185,14 +185,14 @@ fn adopt_changes_nothing_unless_it_is_told_to() {
     match parse(&["--tenant", "acme"]).expect("parses").command {
         Command::Adopt(args) => {
             assert_eq!((&*args.namespace, &*args.tenant), ("acme-web", "acme"));
-            assert!(!args.yes && !args.even_so);
+            assert!(!args.yes && !args.force);
             assert_eq!(args.output, ReportFormat::Text);
         }
         other => panic!("expected adopt, got {other:?}"),
     }
     assert!(parse(&[]).is_err(), "a tenant is required");
     assert!(
-        parse(&["--tenant", "acme", "--even-so"]).is_err(),
-        "--even-so alone does nothing"
+        parse(&["--tenant", "acme", "--force"]).is_err(),
+        "--force alone does nothing"
     );
 }

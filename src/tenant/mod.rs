@@ -280,7 +280,7 @@ async fn run(tenant: &Tenant, name: &str, context: &Context) -> Result<(metrics:
     Error::from_failures(failures)?;
     let outcome = match (changed, reason(&status)) {
         (true, _) => metrics::Outcome::Changed,
-        (false, "AllStands") => metrics::Outcome::Unchanged,
+        (false, "Reconciled") => metrics::Outcome::Unchanged,
         (false, _) => metrics::Outcome::Waiting,
     };
     let wait = wait

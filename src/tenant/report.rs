@@ -130,7 +130,7 @@ async fn announce(tenant: &Tenant, previous: &TenantStatus, status: &TenantStatu
             event(EventType::Warning, after, ready.message.clone()),
         )
         .await;
-    } else if stalled(previous) && after == "AllStands" {
+    } else if stalled(previous) && after == "Reconciled" {
         publish(context, &object, event(EventType::Normal, after, ready.message.clone())).await;
     }
 }

@@ -83,7 +83,7 @@ pub fn of_invalid(tenant: &Tenant, invalid: &Invalid, now: Timestamp) -> TenantS
     ];
     let not_kept = of_before.into_iter().filter(|type_| condition(&previous, type_).is_some()).map(|type_| {
         let message = "what stood when the Tenant was last valid stays, and is not put back if somebody takes it away; Ready says what to mend";
-        Statement::unknown(type_, "NotKept", message)
+        Statement::unknown(type_, "NotReconciled", message)
     });
     statements.extend(not_kept);
     let mut all = conditions(statements, &previous.conditions, tenant.metadata.generation, now);
@@ -218,7 +218,7 @@ fn statements(valid: &ValidTenant, applied: &Applied) -> Vec<Statement> {
             Rights::Granted => None,
             Rights::Withheld(missing) => Some((
                 true,
-                "MeansAbsent",
+                "PrerequisiteMissing",
                 format!(
                     "namespaces stand, owners are kept out: {missing}; provide it, or set security.onMissingMeans to Degrade"
                 ),
@@ -258,7 +258,7 @@ fn statements(valid: &ValidTenant, applied: &Applied) -> Vec<Statement> {
     let mut statements = match troubles.into_iter().flatten().next() {
         None => vec![Statement::holds(
             READY,
-            "AllStands",
+            "Reconciled",
             "everything that the template promises stands",
         )],
         Some((stalled, reason, message)) => vec![
@@ -285,7 +285,7 @@ fn statements(valid: &ValidTenant, applied: &Applied) -> Vec<Statement> {
         ),
         (true, true) => Statement::holds(
             NAMESPACES_READY,
-            "AllStand",
+            "NamespacesReady",
             format!(
                 "{stand} {} and nothing is missing in them",
                 if stand == 1 {
@@ -316,7 +316,7 @@ fn statements(valid: &ValidTenant, applied: &Applied) -> Vec<Statement> {
     } else if incomplete.is_empty() {
         Statement::holds(
             POLICIES_ENFORCED,
-            "GuardsStand",
+            "PoliciesApplied",
             "Enforced: Pod Security, limits and admission rules; Configured: network policies, on which the network plugin must act",
         )
     } else {
@@ -374,7 +374,7 @@ fn access(valid: &ValidTenant, namespaces: &[AppliedNamespace]) -> Statement {
         .iter()
         .all(|namespace| namespace.place == Place::Home || namespace.progress == Progress::Complete);
     match &valid.rights {
-        Rights::Withheld(missing) => Statement::fails(ACCESS_GRANTED, "MeansAbsent", missing.clone()),
+        Rights::Withheld(missing) => Statement::fails(ACCESS_GRANTED, "PrerequisiteMissing", missing.clone()),
         Rights::Granted if members == 0 => {
             Statement::fails(ACCESS_GRANTED, "NoOwners", "spec.owners is empty: nobody has rights")
         }
@@ -408,10 +408,10 @@ fn self_service(valid: &ValidTenant, namespaces: &[AppliedNamespace]) -> Option<
             "AwaitingQuota",
             "waiting for the quota controller to count TenantNamespaces; it looks for new kinds every 30 s".to_owned(),
         ),
-        (Progress::Complete, Rights::Withheld(missing)) => says("MeansAbsent", missing.clone()),
+        (Progress::Complete, Rights::Withheld(missing)) => says("PrerequisiteMissing", missing.clone()),
         (Progress::Complete, Rights::Granted) => Some(Statement::holds(
             SELF_SERVICE_READY,
-            "HomeStands",
+            "HomeReady",
             format!(
                 "Enforced: owners ask by TenantNamespaces in namespace {}, and a ResourceQuota there admits {}",
                 home.name, home.places
@@ -433,7 +433,7 @@ pub fn reason<'a>(status: &'a TenantStatus, type_: &str) -> &'a str {
 pub fn awaits_quota(status: &TenantStatus) -> bool {
     match reason(status, READY) {
         "AwaitingQuota" | "QuotaMoving" => true,
-        "AllStands" => reason(status, SELF_SERVICE_READY) == "AwaitingQuota",
+        "Reconciled" => reason(status, SELF_SERVICE_READY) == "AwaitingQuota",
         _ => false,
     }
 }

@@ -84,7 +84,7 @@ impl Stage {
                 stage.server.count_quota(namespace);
             }
         }
-        assert_eq!(stage.ready_because(), "AllStands");
+        assert_eq!(stage.ready_because(), "Reconciled");
         stage.server.calls();
         stage
     }

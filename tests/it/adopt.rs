@@ -168,7 +168,7 @@ async fn use_above_the_grant_is_a_refusal_guards_of_others_are_not_and_even_so_h
     );
     assert!(opens.contains("stays open"), "{opens}");
 
-    let output = adopt(lab, &[&namespace, "--tenant", &name, "--yes", "--even-so"]);
+    let output = adopt(lab, &[&namespace, "--tenant", &name, "--yes", "--force"]);
     assert_eq!(output.status.code(), Some(0), "{}", all_of(&output));
     common::condition(&admin, &name, "QuotaEnforced", "False", Some("QuotaAboveGrant")).await;
 }

@@ -251,7 +251,7 @@ async fn means_that_are_missing_keep_owners_out_where_the_template_says_deny() {
     strict["security"] = json!({ "encryption": "Maximum", "onMissingMeans": "Deny" });
     common::create_template(&admin, &template(&name, strict)).await;
     common::create(&admin, &tenant(&name, &name).owner("mel").namespace("a").build()).await;
-    let stalled = common::condition(&admin, &name, "Stalled", "True", Some("MeansAbsent")).await;
+    let stalled = common::condition(&admin, &name, "Stalled", "True", Some("PrerequisiteMissing")).await;
     assert!(message(&stalled, "Ready").contains("onMissingMeans"), "{stalled:?}");
     let namespace = format!("{name}-a");
     assert_eq!(hard_pods(&admin, &namespace).await, "10");
@@ -268,7 +268,7 @@ async fn means_that_are_missing_keep_owners_out_where_the_template_says_deny() {
     assert_eq!(bound_users(&admin, &namespace).await, ["mel"]);
     // And back: rights are the first to go.
     change_template(&admin, &name, json!({ "security": { "onMissingMeans": "Deny" } })).await;
-    common::condition(&admin, &name, "Ready", "False", Some("MeansAbsent")).await;
+    common::condition(&admin, &name, "Ready", "False", Some("PrerequisiteMissing")).await;
     assert_eq!(bound_users(&admin, &namespace).await, [""; 0]);
 }
 

@@ -77,7 +77,7 @@ fn of_namespace(name: &str, valid: &ValidTenant, applied: &Applied) -> Said {
             format!("namespace {name} opens when the quota controller has counted it"),
         ),
         (Some(Progress::Complete), Rights::Withheld(_)) => Said::Hopeless(
-            "MeansAbsent",
+            "PrerequisiteMissing",
             format!(
                 "namespace {name} stands; the cluster lacks what the template asks for before anybody may use it: ask the platform team"
             ),

@@ -62,7 +62,7 @@ fn failed(code: u16) -> writer::Error {
 fn when_all_stands_neither_reconciling_nor_stalled_is_there() {
     let (valid, applied) = standing();
     let status = status(&valid, &applied);
-    assert_eq!(condition(&status, READY).unwrap().1, "AllStands");
+    assert_eq!(condition(&status, READY).unwrap().1, "Reconciled");
     for absent in [RECONCILING, STALLED, FROZEN, MONITORING_READY, DELETION_BLOCKED] {
         assert_eq!(condition(&status, absent), None, "{absent}");
     }
@@ -112,9 +112,15 @@ const TROUBLES: [(&str, bool, Option<&str>, &str, Break); 8] = [
         "namespace acme-dev: met",
         |_, applied| applied.namespaces[0].progress = Progress::Conflict("met".to_owned()),
     ),
-    ("MeansAbsent", true, Some(ACCESS_GRANTED), "a mesh", |valid, _| {
-        valid.rights = Rights::Withheld("a mesh".to_owned());
-    }),
+    (
+        "PrerequisiteMissing",
+        true,
+        Some(ACCESS_GRANTED),
+        "a mesh",
+        |valid, _| {
+            valid.rights = Rights::Withheld("a mesh".to_owned());
+        },
+    ),
     (
         "ApplyFailed",
         false,
@@ -376,7 +382,7 @@ fn an_invalid_tenant_keeps_what_is_known_and_says_what_is_wrong() {
     assert_eq!(condition(&after, STALLED).unwrap().0, "True");
     assert_eq!(condition(&after, RECONCILING), None);
     let (status, reason, _) = condition(&after, QUOTA_ENFORCED).unwrap();
-    assert_eq!((status, reason), ("Unknown", "NotKept"));
+    assert_eq!((status, reason), ("Unknown", "NotReconciled"));
     assert_eq!((&after.namespaces, &after.quota), (&before.namespaces, &before.quota));
     assert_eq!(after.observed_generation, Some(4));
     tenant.status = Some(after.clone());

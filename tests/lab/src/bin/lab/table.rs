@@ -156,7 +156,7 @@ mod tests {
         let status = |generation: i64| {
             serde_json::json!({
                 "observedGeneration": generation, "tier": "Free", "namespacesReady": "1/1",
-                "conditions": [{ "type": "Ready", "status": "True", "reason": "AllStands" }],
+                "conditions": [{ "type": "Ready", "status": "True", "reason": "Reconciled" }],
             })
         };
         assert!(!row(&tenant(&status(1))).ready);
