@@ -21,8 +21,8 @@ use tenantry::{
         allocation::{Observation, Spread, Unit, plan},
     },
     render::render,
+    settings::Settings,
     tenant::{
-        Settings,
         build::build,
         dereference::{Facts, Served, Template},
         validate::validate,

@@ -8,12 +8,18 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+use clap::{
+    ArgAction, Args, Parser, Subcommand, ValueEnum,
+    builder::{PossibleValuesParser, TypedValueParser as _},
+};
 
-pub use self::adopt::{AdoptArgs, ReportFormat};
-use crate::runtime::leader::{ElectionConfig, ElectionConfigError};
-
-mod adopt;
+use crate::args::{AdoptArgs, RenderArgs, ResourceArgs};
+use crate::runtime::{
+    client::ClusterSettings,
+    leader::{ElectionConfig, ElectionConfigError},
+    telemetry::{LogFormat, OtlpEndpoint},
+};
+use crate::settings::{Admission, ResourceNames, ResourceNamesError, is_dns_subdomain};
 
 /// What was typed.
 #[derive(Debug, Clone, Parser)]
@@ -49,29 +55,9 @@ pub enum Command {
     Version,
 }
 
-/// Names of resources that differ from cluster to cluster; `run`, `render` and `adopt` must agree on them.
-#[derive(Debug, Clone, Args)]
-pub struct ResourceArgs {
-    /// Extended resource that an AI processing unit means; may be given several times.
-    #[arg(
-        long = "accelerator-resource",
-        env = "TENANTRY_ACCELERATOR_RESOURCE",
-        value_delimiter = ',',
-        default_value = "nvidia.com/gpu"
-    )]
-    pub accelerator_resources: Vec<String>,
-    /// Resource whose objects count as ML model instances, as <plural>.<group>.
-    #[arg(
-        long,
-        env = "TENANTRY_MODEL_RESOURCE",
-        default_value = "inferenceservices.serving.kserve.io"
-    )]
-    pub model_resource: String,
-}
-
-/// A set of admission policies that the chart can install.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
-pub enum Admission {
+/// A set of admission policies that the chart can install, as a flag's value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum AdmissionArg {
     /// Nothing.
     None,
     /// The ValidatingAdmissionPolicies.
@@ -80,6 +66,17 @@ pub enum Admission {
     Mutating,
     /// The check of multi-factor sign-in, with the user's extra key that tells of it.
     Mfa,
+}
+
+impl AdmissionArg {
+    fn installed(self) -> Option<Admission> {
+        match self {
+            Self::None => None,
+            Self::Validating => Some(Admission::Validating),
+            Self::Mutating => Some(Admission::Mutating),
+            Self::Mfa => Some(Admission::Mfa),
+        }
+    }
 }
 
 /// Flags of `tenantry run`.
@@ -98,7 +95,12 @@ pub struct RunArgs {
     #[arg(long, env = "TENANTRY_LISTEN", default_value = "0.0.0.0:8080")]
     pub listen: SocketAddr,
     /// Form of the log on standard error.
-    #[arg(long, env = "TENANTRY_LOG_FORMAT", value_enum, default_value_t = LogFormat::Json)]
+    #[arg(
+        long,
+        env = "TENANTRY_LOG_FORMAT",
+        default_value = "json",
+        value_parser = PossibleValuesParser::new(["json", "text"]).try_map(|text| text.parse::<LogFormat>())
+    )]
     pub log_format: LogFormat,
     /// Log filter, such as "info" or "info,tenantry=debug,kube=warn".
     #[arg(long, env = "TENANTRY_LOG_LEVEL", default_value = "info")]
@@ -138,7 +140,7 @@ pub struct RunArgs {
         value_delimiter = ',',
         default_value = "validating,mutating"
     )]
-    pub admission: Vec<Admission>,
+    pub admission: Vec<AdmissionArg>,
     /// How often a mere change of usage is written to a Tenant's status.
     #[arg(long, env = "TENANTRY_STATUS_INTERVAL", default_value = "10s", value_parser = parse_duration)]
     pub status_interval: Duration,
@@ -159,56 +161,12 @@ pub struct RunArgs {
     pub pod_namespace: Option<String>,
 }
 
-/// Flags of `tenantry render`.
-#[derive(Debug, Clone, Args)]
-pub struct RenderArgs {
-    /// File with a TenantTemplate, a Tenant or both, or a folder of such; "-" is standard input; may be given several times.
-    #[arg(short = 'f', long = "filename", required = true)]
-    pub files: Vec<PathBuf>,
-    /// Form of the output.
-    #[arg(short = 'o', long, value_enum, default_value_t = OutputFormat::Yaml)]
-    pub output: OutputFormat,
-    /// Optional kind to take as served, as <plural>.<group>, such as podmonitors.monitoring.coreos.com; may be given several times.
-    #[arg(long, visible_alias = "features", value_delimiter = ',')]
-    pub served: Vec<String>,
-    /// Names of resources that differ from cluster to cluster.
-    #[command(flatten)]
-    pub resources: ResourceArgs,
-}
-
 /// Flags of `tenantry generate`.
 #[derive(Debug, Clone, Copy, Args)]
 pub struct GenerateArgs {
     /// Write nothing; fail when a generated file is not current.
     #[arg(long)]
     pub check: bool,
-}
-
-/// Form of the log.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum LogFormat {
-    /// One JSON object a line.
-    Json,
-    /// For a reader at a terminal.
-    Text,
-}
-
-/// Form of rendered objects.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum OutputFormat {
-    /// One YAML document an object.
-    Yaml,
-    /// One JSON List.
-    Json,
-}
-
-/// Where the API server is found.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct ClusterSettings {
-    /// Kubeconfig file, or None for kube's inference.
-    pub kubeconfig: Option<PathBuf>,
-    /// Context in the kubeconfig, or None for the current one.
-    pub context: Option<String>,
 }
 
 /// Leader election, when it is on.
@@ -223,19 +181,6 @@ pub struct LeaseSettings {
     /// The three durations, checked against each other.
     pub election: ElectionConfig,
 }
-
-/// Names of resources that differ from cluster to cluster, checked.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ResourceNames {
-    /// Extended resources that an AI processing unit means, each `<domain>/<name>`, at least one, none twice.
-    pub accelerators: Vec<String>,
-    /// Resource counted as ML model instances, `<plural>.<group>`.
-    pub model: String,
-}
-
-/// Where traces go.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct OtlpEndpoint(pub String);
 
 /// What `run` works with: every value checked.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -277,6 +222,9 @@ pub enum SettingsError {
     /// The three lease durations do not fit together.
     #[error(transparent)]
     Election(#[from] ElectionConfigError),
+    /// Names of resources.
+    #[error(transparent)]
+    Resources(#[from] ResourceNamesError),
     /// Leader election without a namespace.
     #[error(
         "leader election needs a namespace: set --lease-namespace or POD_NAMESPACE, or --leader-elect=false for a single replica"
@@ -304,12 +252,6 @@ pub enum SettingsError {
         /// What was given.
         got: Duration,
     },
-    /// The same resource named twice would be granted twice.
-    #[error("--accelerator-resource names {0:?} twice")]
-    DuplicateAccelerator(String),
-    /// No resource named at all.
-    #[error("--accelerator-resource needs at least one name, such as nvidia.com/gpu")]
-    NoAccelerator,
     /// Not a URL.
     #[error("--otlp-endpoint must start with http:// or https://, got {0:?}")]
     OtlpEndpoint(String),
@@ -364,67 +306,23 @@ impl RunArgs {
                 Duration::from_secs(60),
             )?,
             resources: self.resources.validate()?,
-            admission: self
-                .admission
-                .into_iter()
-                .filter(|kind| *kind != Admission::None)
-                .collect(),
+            admission: self.admission.into_iter().filter_map(AdmissionArg::installed).collect(),
             status_interval: within("--status-interval", self.status_interval, second, hour)?,
             relist_interval: within("--relist-interval", self.relist_interval, second, 24 * hour)?,
-            otlp: self.otlp_endpoint.map(OtlpEndpoint::parse).transpose()?,
+            otlp: self.otlp_endpoint.map(otlp_endpoint).transpose()?,
             shutdown_grace: within("--shutdown-grace", self.shutdown_grace, second, hour)?,
         })
     }
 }
 
-impl ResourceArgs {
-    /// Checks the names; pure.
-    pub fn validate(self) -> Result<ResourceNames, SettingsError> {
-        let accelerators = self
-            .accelerator_resources
-            .into_iter()
-            .map(|name| match name.split_once('/') {
-                Some((domain, resource)) if is_dns_subdomain(domain) && is_resource_word(resource) => Ok(name),
-                _ => Err(SettingsError::Name {
-                    flag: "--accelerator-resource",
-                    wanted: "<domain>/<name>, such as nvidia.com/gpu",
-                    got: name,
-                }),
-            })
-            .collect::<Result<Vec<_>, _>>()?;
-        if accelerators.is_empty() {
-            return Err(SettingsError::NoAccelerator);
-        }
-        for (index, name) in accelerators.iter().enumerate() {
-            if accelerators[..index].contains(name) {
-                return Err(SettingsError::DuplicateAccelerator(name.clone()));
-            }
-        }
-        // A core resource has no group; `count/<plural>` alone would count pods or the like under a model's name.
-        if !(is_dns_subdomain(&self.model_resource) && self.model_resource.contains('.')) {
-            return Err(SettingsError::Name {
-                flag: "--model-resource",
-                wanted: "<plural>.<group>, such as inferenceservices.serving.kserve.io",
-                got: self.model_resource,
-            });
-        }
-        Ok(ResourceNames {
-            accelerators,
-            model: self.model_resource,
-        })
+fn otlp_endpoint(endpoint: String) -> Result<OtlpEndpoint, SettingsError> {
+    if !cfg!(feature = "otlp") {
+        return Err(SettingsError::OtlpNotBuilt);
     }
-}
-
-impl OtlpEndpoint {
-    fn parse(endpoint: String) -> Result<Self, SettingsError> {
-        if !cfg!(feature = "otlp") {
-            return Err(SettingsError::OtlpNotBuilt);
-        }
-        if endpoint.starts_with("http://") || endpoint.starts_with("https://") {
-            Ok(Self(endpoint))
-        } else {
-            Err(SettingsError::OtlpEndpoint(endpoint))
-        }
+    if endpoint.starts_with("http://") || endpoint.starts_with("https://") {
+        Ok(OtlpEndpoint(endpoint))
+    } else {
+        Err(SettingsError::OtlpEndpoint(endpoint))
     }
 }
 
@@ -453,27 +351,6 @@ fn dns_name(flag: &'static str, name: String) -> Result<String, SettingsError> {
             got: name,
         })
     }
-}
-
-fn is_dns_subdomain(name: &str) -> bool {
-    name.len() <= 253
-        && name.split('.').all(|label| {
-            label.len() <= 63
-                && label.starts_with(|c: char| c.is_ascii_lowercase() || c.is_ascii_digit())
-                && label.ends_with(|c: char| c.is_ascii_lowercase() || c.is_ascii_digit())
-                && label
-                    .chars()
-                    .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-')
-        })
-}
-
-fn is_resource_word(name: &str) -> bool {
-    name.len() <= 63
-        && name.starts_with(|c: char| c.is_ascii_alphanumeric())
-        && name.ends_with(|c: char| c.is_ascii_alphanumeric())
-        && name
-            .chars()
-            .all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'))
 }
 
 #[cfg(test)]

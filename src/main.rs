@@ -1,29 +1,24 @@
 //! The `tenantry` binary: `run`, `render`, `adopt`, `generate`, `version`.
 
-use std::{collections::BTreeSet, io::Write as _, path::Path, process::ExitCode, time::Duration};
+use std::{io::Write as _, path::Path, process::ExitCode};
 
 use anyhow::{Context as _, bail};
 use clap::Parser as _;
 use tenantry::{
-    adopt::{self, HandOver},
-    cli::{AdoptArgs, Cli, Command, GenerateArgs, OutputFormat, RenderArgs, ReportFormat, ResourceArgs, RunArgs},
-    generate, operator, render,
+    cli::{Cli, Command, GenerateArgs, RunArgs},
+    commands, generate, operator,
     runtime::telemetry,
-    tenant,
 };
 
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
-/// Exit code of `adopt` when something would be refused.
-const REFUSED: u8 = 3;
-
 fn main() -> ExitCode {
     let done = |()| ExitCode::SUCCESS;
     let result = match Cli::parse().command {
         Command::Run(args) => run(*args).map(done),
-        Command::Render(args) => print_manifests(args).map(done),
-        Command::Adopt(args) => adopt_namespace(args),
+        Command::Render(args) => commands::render(args, &mut std::io::stdout().lock()).map(done),
+        Command::Adopt(args) => commands::adopt(args, &mut std::io::stdout().lock()).map(ExitCode::from),
         Command::Generate(args) => generate_files(args).map(done),
         Command::Version => writeln!(std::io::stdout(), "tenantry {}", env!("CARGO_PKG_VERSION"))
             .map(done)
@@ -64,86 +59,6 @@ fn run(args: RunArgs) -> anyhow::Result<()> {
     })
 }
 
-/// What a command works with that writes no status.
-fn offline_settings(resources: ResourceArgs) -> anyhow::Result<tenant::Settings> {
-    let resources = resources.validate()?;
-    Ok(tenant::Settings {
-        accelerator_resources: resources.accelerators,
-        model_resource: resources.model,
-        // Only statuses tell of them.
-        admission: BTreeSet::new(),
-        status_interval: Duration::ZERO,
-    })
-}
-
-fn adopt_namespace(args: AdoptArgs) -> anyhow::Result<ExitCode> {
-    let cluster = args.cluster();
-    let AdoptArgs {
-        namespace,
-        tenant,
-        yes,
-        force,
-        output,
-        resources,
-        ..
-    } = args;
-    let hand_over = match (yes, force) {
-        (false, _) => HandOver::No,
-        (true, false) => HandOver::IfNothingIsRefused,
-        (true, true) => HandOver::Always,
-    };
-    let settings = offline_settings(resources)?;
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .context("failed to start the runtime")?;
-    let report = runtime.block_on(adopt::adopt(&cluster, &namespace, &tenant, hand_over, &settings))?;
-    let mut out = std::io::stdout().lock();
-    match output {
-        ReportFormat::Text => write!(out, "{report}")?,
-        ReportFormat::Json => writeln!(out, "{}", serde_json::to_string_pretty(&report)?)?,
-    }
-    Ok(match report.refused() {
-        0 => ExitCode::SUCCESS,
-        _ if report.handed_over => ExitCode::SUCCESS,
-        _ => ExitCode::from(REFUSED),
-    })
-}
-
-fn print_manifests(args: RenderArgs) -> anyhow::Result<()> {
-    let RenderArgs {
-        files,
-        output,
-        served,
-        resources,
-    } = args;
-    let texts = render::input::read(&files)?;
-    let settings = offline_settings(resources)?;
-    let served = match render::served(&served, &settings) {
-        Ok(served) => served,
-        Err(name) => {
-            bail!(
-                "--served: {name:?} is no optional kind; choose from podmonitors.monitoring.coreos.com, servicemonitors.monitoring.coreos.com, prometheusrules.monitoring.coreos.com, {}",
-                settings.model_resource
-            )
-        }
-    };
-    let manifests = render::render(&texts, &served, &settings)?;
-    let mut out = std::io::stdout().lock();
-    for manifest in manifests {
-        let written = match output {
-            OutputFormat::Yaml => write!(out, "---\n{}", serde_saphyr::to_string(&manifest)?),
-            OutputFormat::Json => writeln!(out, "{manifest}"),
-        };
-        match written {
-            // A reader that has gone, such as `head`, wants no more.
-            Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => return Ok(()),
-            written => written?,
-        }
-    }
-    Ok(())
-}
-
 fn generate_files(args: GenerateArgs) -> anyhow::Result<()> {
     let root = Path::new(".");
     if !root.join("Cargo.toml").exists() {
@@ -174,7 +89,7 @@ mod tests {
     fn a_cause_that_its_error_says_is_not_said_again() {
         let source = serde_json::from_str::<bool>("[").unwrap_err();
         let (file, kind, name) = ("a.yaml".to_owned(), "Tenant".to_owned(), "acme".to_owned());
-        let error = render::Error::Shape {
+        let error = tenantry::render::Error::Shape {
             file,
             kind,
             name,

@@ -336,8 +336,8 @@ fn count(metrics: &Metrics, memory: &Memory, inventory: &Inventory) {
     }
 }
 
-fn of_tenants(settings: &Settings) -> tenant::Settings {
-    tenant::Settings {
+fn of_tenants(settings: &Settings) -> crate::settings::Settings {
+    crate::settings::Settings {
         accelerator_resources: settings.resources.accelerators.clone(),
         model_resource: settings.resources.model.clone(),
         admission: settings.admission.clone(),

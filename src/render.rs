@@ -13,8 +13,8 @@ use crate::{
     api::v1alpha1::{Tenant, TenantTemplate},
     apply::Kind,
     domain::Quantity,
+    settings::Settings,
     tenant::{
-        Settings,
         build::{NamespaceObjects, build},
         dereference::{Facts, Served, Template},
         validate::validate,

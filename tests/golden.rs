@@ -6,7 +6,7 @@
 
 use std::{collections::BTreeSet, path::Path, time::Duration};
 
-use tenantry::{apply::Kind, render, tenant::Settings};
+use tenantry::{apply::Kind, render, settings::Settings};
 
 /// Two namespaces where the tier has room for them, an owner, and a group of viewers.
 fn tenant(tier: &str) -> String {

@@ -22,7 +22,8 @@ use tenantry::{
     },
     apply::Kind,
     render,
-    tenant::{Settings, dereference::Served},
+    settings::Settings,
+    tenant::dereference::Served,
 };
 
 use crate::{PARALLEL, settings::PODS, tenants::tenant};

@@ -31,13 +31,12 @@ pub use self::{
 use crate::{
     api::names,
     apply::Kind,
-    cli::ClusterSettings,
     runtime::{
-        client::{self, CallPolicy},
+        client::{self, CallPolicy, ClusterSettings},
         metrics::Metrics,
         shutdown::{self, Shutdown},
     },
-    tenant::Settings,
+    settings::Settings,
 };
 
 /// Deadline of one request.

@@ -17,13 +17,12 @@ use crate::{
         names,
         v1alpha1::{Tenant, TenantNamespace, TenantTemplate},
     },
-    apply::{Inventory, Key, Kind, Live},
+    apply::{Key, Kind, Live},
     domain::Quantity,
+    settings::Settings,
     tenant::{
-        Settings,
         build::{NamespaceObjects, build},
-        claims::Claim,
-        dereference::{Served, Template, dereference, names_of},
+        dereference::{Claim, Served, Template, dereference, names_of},
         validate::{ValidTenant, validate},
     },
 };
@@ -63,11 +62,11 @@ pub async fn resolve(admin: &Client, namespace: &str, tenant: &str, settings: &S
         models: is_served(admin, &settings.model_resource).await?,
         ..Served::default()
     };
-    let inventory = inventory(admin, tenant).await?;
+    let mut objects = objects(admin, tenant).await?;
     if let Some(handed_over) = Live::from_value(handed_over(&live, tenant)) {
-        inventory.upsert(Key::namespace(namespace), handed_over);
+        objects.insert(Key::namespace(namespace), Arc::new(handed_over));
     }
-    let facts = dereference(&owner, tenant, template, claims, &inventory, served);
+    let facts = dereference(&owner, tenant, template, claims, &objects, served);
     let valid = validate(&owner, &facts, settings).map_err(|invalid| Error::Invalid {
         tenant: tenant.to_owned(),
         reason: invalid.reason.as_str(),
@@ -149,8 +148,8 @@ async fn is_served(admin: &Client, resource: &str) -> Result<bool, Error> {
 }
 
 /// Every namespace, and the quotas of this tenant: what `validate` looks at.
-async fn inventory(admin: &Client, tenant: &str) -> Result<Inventory, Error> {
-    let inventory = Inventory::default();
+async fn objects(admin: &Client, tenant: &str) -> Result<BTreeMap<Key, Arc<Live>>, Error> {
+    let mut objects = BTreeMap::new();
     let ours = format!(
         "{}={},{}={tenant}",
         names::MANAGED_BY,
@@ -166,18 +165,17 @@ async fn inventory(admin: &Client, tenant: &str) -> Result<Inventory, Error> {
             let namespace = object.metadata.namespace.clone().unwrap_or_default();
             let live = serde_json::to_value(object).ok().and_then(Live::from_value);
             if let Some(live) = live {
-                inventory.upsert(Key::new(kind, &namespace, &name), live);
+                objects.insert(Key::new(kind, &namespace, &name), Arc::new(live));
             }
         }
     }
-    Ok(inventory)
+    Ok(objects)
 }
 
-/// The namespace as it is after the annotation: newer than what a list gave.
+/// The namespace as it is after the annotation.
 fn handed_over(live: &Value, tenant: &str) -> Value {
     let mut live = live.clone();
     live["metadata"]["annotations"][names::ADOPT_BY] = json!(tenant);
-    live["metadata"]["resourceVersion"] = json!(u64::MAX.to_string());
     live
 }
 

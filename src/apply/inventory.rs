@@ -3,93 +3,16 @@
 //! Fed by watches and by the answers to our own writes; the higher resourceVersion wins (they are ordered since
 //! Kubernetes 1.35 by contract, and were before in fact). So a reconcile sees its own writes at once, and the watch
 //! event that echoes a write wakes nobody.
-//!
-//! Objects are kept packed and without managedFields.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
 };
 
-use serde_json::Value;
 use tokio::sync::watch;
 
-use super::{Key, Kind, packed::Packed};
-use crate::api::names;
-
-/// A live object.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Live {
-    /// metadata.uid.
-    pub uid: Box<str>,
-    /// metadata.resourceVersion.
-    pub version: u64,
-    /// Whether metadata.deletionTimestamp is set.
-    pub deleting: bool,
-    /// uid of the Tenant that owns it, if it has exactly that owner.
-    pub owner: Option<Box<str>>,
-    /// The tenant that its label names, if it carries our managed-by label.
-    pub tenant: Option<Box<str>>,
-    /// The tenant whose label it carries without being managed or owned: an owner made this namespace for it.
-    pub asks: Option<Box<str>>,
-    body: Packed,
-}
-
-impl Live {
-    /// Reads a live object as the API server sent it. Gives `None` for what is no object.
-    pub fn from_value(mut object: Value) -> Option<Self> {
-        let metadata = object.get_mut("metadata")?.as_object_mut()?;
-        metadata.remove("managedFields");
-        let text = |key: &str| metadata.get(key).and_then(Value::as_str);
-        let uid = text("uid")?.into();
-        let version = text("resourceVersion")?.parse().ok()?;
-        let deleting = text("deletionTimestamp").is_some();
-        let label = |key: &str| {
-            metadata
-                .get("labels")
-                .and_then(|labels| labels.get(key))
-                .and_then(Value::as_str)
-        };
-        let managed = label(names::MANAGED_BY) == Some(names::MANAGED_BY_US);
-        let labelled: Option<Box<str>> = label(names::TENANT).map(Into::into);
-        let (tenant, asks) = if managed { (labelled, None) } else { (None, labelled) };
-        let owner = metadata
-            .get("ownerReferences")
-            .and_then(Value::as_array)
-            .and_then(|owners| {
-                let ours = |owner: &&Value| {
-                    owner["kind"] == "Tenant"
-                        && owner["apiVersion"]
-                            .as_str()
-                            .is_some_and(|api| api.starts_with(names::GROUP))
-                };
-                owners
-                    .iter()
-                    .find(ours)
-                    .and_then(|owner| owner["uid"].as_str())
-                    .map(Into::into)
-            });
-        Some(Self {
-            uid,
-            version,
-            deleting,
-            asks: asks.filter(|_| owner.is_none()),
-            owner,
-            tenant,
-            body: Packed::new(&object),
-        })
-    }
-
-    /// Whether the Tenant with this uid owns it; offline there is none.
-    pub fn is_owned_by(&self, uid: Option<&str>) -> bool {
-        uid.is_some() && self.owner.as_deref() == uid
-    }
-
-    /// The whole object.
-    pub fn body(&self) -> Value {
-        self.body.value()
-    }
-}
+use super::{Key, Kind, Live};
+use crate::tenant::dereference::LiveObjects;
 
 /// The live objects.
 #[derive(Debug, Default)]
@@ -289,6 +212,20 @@ impl Inventory {
     }
 }
 
+impl LiveObjects for Inventory {
+    fn of_tenant(&self, tenant: &str) -> BTreeMap<Key, Arc<Live>> {
+        self.of_tenant(tenant)
+    }
+
+    fn asking(&self, tenant: &str) -> BTreeMap<Key, Arc<Live>> {
+        self.asking(tenant)
+    }
+
+    fn get(&self, key: &Key) -> Option<Arc<Live>> {
+        self.get(key)
+    }
+}
+
 impl State {
     /// What was in a namespace went with it.
     fn bury(&mut self, namespace: &str, tenant: Option<&str>) {
@@ -353,6 +290,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::api::names;
 
     fn live(version: u64, tenant: Option<&str>) -> Live {
         let labels = tenant.map_or(
@@ -450,13 +388,6 @@ mod tests {
         inventory.upsert(other.clone(), asking(3));
         assert_eq!(inventory.remove(&other, 4), ["acme".into()]);
         assert!(inventory.asking("acme").is_empty());
-    }
-
-    #[test]
-    fn managed_fields_are_not_kept() {
-        let live = live(1, Some("acme"));
-        assert!(live.body()["metadata"].get("managedFields").is_none());
-        assert_eq!(live.owner.as_deref(), Some("t1"));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! How desired objects reach the cluster, and what is known of the live ones.
 //!
 //! - [`kinds`]: the closed list of kinds that the operator writes; RBAC is tested against it.
-//! - [`object`]: a desired object.
+//! - [`object`]: a desired object. [`live`]: an object as the cluster holds it.
 //! - [`inventory`]: what the cluster holds, kept by watches and by the answers to our own writes.
 //! - [`drift`]: whether a live object is as desired.
 //! - [`served`]: which optional kinds the cluster has.
@@ -16,12 +16,14 @@ pub mod custom;
 pub mod drift;
 pub mod inventory;
 pub mod kinds;
+pub mod live;
 pub mod object;
 pub mod packed;
 pub mod served;
 pub mod watch;
 pub mod writer;
 
-pub use inventory::{Inventory, Live};
+pub use inventory::Inventory;
 pub use kinds::Kind;
+pub use live::Live;
 pub use object::{Key, Object};

@@ -16,6 +16,7 @@ use crate::{
         v1alpha1::{OwnerRole, TenantState},
     },
     runtime::{leader::LeaderHandle, pages},
+    tenant::outcome::Failure,
 };
 
 /// How long our own watch is waited for to tell of a new Namespace. Whoever creates an object in one that the API server's watch has
@@ -402,6 +403,39 @@ impl Writer {
     }
 }
 
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self {
+            key: error.key().cloned(),
+            is_outdated: error.is_outdated(),
+            message: message(&error),
+            detail: error.to_string(),
+        }
+    }
+}
+
+/// The part of a failure that is stable: the same failure must give the same bytes.
+fn message(error: &Error) -> String {
+    match error {
+        Error::Api { verb, key, source } => format!("failed to {verb} {key}: {}", answer(source)),
+        Error::Unknown { plural, source } => format!("failed to list {plural}: {}", answer(source)),
+        Error::Outdated { .. } | Error::Malformed { .. } | Error::NotLeading { .. } | Error::Foreign { .. } => {
+            error.to_string()
+        }
+    }
+}
+
+fn answer(source: &kube::Error) -> String {
+    match source {
+        kube::Error::Api(status) => {
+            // A refused RoleBinding is answered with every rule of its role, a line each: three fill a message.
+            let message = status.message.lines().next().unwrap_or_default();
+            format!("{} ({})", message.trim_end_matches(':'), status.code)
+        }
+        _ => "the API server could not be reached".to_owned(),
+    }
+}
+
 fn params() -> PostParams {
     PostParams {
         field_manager: Some(names::TENANT_MANAGER.to_owned()),
@@ -448,4 +482,44 @@ pub fn has_cause(status: &kube::core::Status, reason: &str) -> bool {
 
 fn is_already_exists(error: &kube::Error) -> bool {
     matches!(error, kube::Error::Api(status) if status.is_already_exists())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn said(error: Error) -> String {
+        Failure::from(error).message
+    }
+
+    #[test]
+    fn an_unreachable_server_gives_the_same_message_each_time() {
+        let lost = |text: &str| Error::Api {
+            verb: "replace",
+            key: Key::new(Kind::ResourceQuota, "acme-dev", "tenantry"),
+            source: Box::new(kube::Error::Service(text.to_owned().into())),
+        };
+        assert_eq!(
+            said(lost("connection 17 reset after 3.02s")),
+            said(lost("deadline has elapsed"))
+        );
+    }
+
+    #[test]
+    fn a_refusal_of_many_lines_gives_one() {
+        let rules = "\n{APIGroups:[\"\"], Resources:[\"pods\"], Verbs:[\"get\"]}".repeat(100);
+        let message = format!(
+            "\"tenantry-viewer\" is forbidden: user is attempting to grant RBAC permissions not currently held:{rules}"
+        );
+        let answer = json!({ "status": "Failure", "code": 403, "reason": "Forbidden", "message": message });
+        let said = said(Error::Api {
+            verb: "create",
+            key: Key::new(Kind::RoleBinding, "acme-dev", "tenantry-viewer"),
+            source: Box::new(kube::Error::Api(serde_json::from_value(answer).unwrap())),
+        });
+        assert!(
+            said.contains("\"tenantry-viewer\" is forbidden") && !said.contains('\n'),
+            "{said}"
+        );
+    }
 }

@@ -1,5 +1,7 @@
-use super::*;
 use clap::CommandFactory;
+
+use super::*;
+use crate::args::{OutputFormat, ReportFormat};
 
 fn run(flags: &[&str]) -> RunArgs {
     let typed = ["tenantry", "run"].iter().chain(flags).copied();
@@ -108,7 +110,7 @@ fn malformed_names_are_refused_with_an_example() {
         ["--model-resource", "pods"],
     ] {
         let error = validate(&flags).expect_err("malformed");
-        assert!(matches!(error, SettingsError::Name { .. }), "{error}");
+        assert!(matches!(error, SettingsError::Resources(_)), "{error}");
         assert!(error.to_string().contains("such as"), "{error}");
     }
     assert!(matches!(
@@ -129,7 +131,9 @@ fn accelerators_may_be_several_but_each_only_once() {
     ]);
     assert_eq!(
         twice,
-        Err(SettingsError::DuplicateAccelerator("amd.com/gpu".to_owned()))
+        Err(SettingsError::Resources(ResourceNamesError::DuplicateAccelerator(
+            "amd.com/gpu".to_owned()
+        )))
     );
 }
 

@@ -23,7 +23,6 @@ use crate::{
         source::Source,
     },
     tenant::{
-        self,
         claims::{self, Claims},
         controller,
         dereference::Served,
@@ -75,7 +74,7 @@ impl Caches<()> {
         wake: mpsc::UnboundedSender<Box<str>>,
         gates: &Gates,
         metrics: Arc<Metrics>,
-        settings: &tenant::Settings,
+        settings: &crate::settings::Settings,
     ) -> anyhow::Result<Caches<impl Future<Output = ()> + Send + use<>>> {
         // What owners asked for must not seem gone because it was not heard yet.
         let asked = gates.register("watch:TenantNamespace");

@@ -6,13 +6,12 @@
 //! Transport: kube 5 speaks HTTP/1.1 only, so each request in flight has a connection of its own from hyper's pool, and a
 //! slow list delays no write. Concurrency is the only brake; kube limits nothing on the client's side.
 
-use std::sync::Arc;
+use std::{path::PathBuf, sync::Arc};
 
 use kube::client::ClientBuilder;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
 
-use crate::cli::ClusterSettings;
 use crate::runtime::leader::LeaderHandle;
 use crate::runtime::metrics::Metrics;
 
@@ -22,6 +21,15 @@ mod while_leading;
 
 pub use middleware::{CallPolicy, DeadlineExceeded};
 use while_leading::WhileLeading;
+
+/// Where the API server is found.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ClusterSettings {
+    /// Kubeconfig file, or None for kube's inference.
+    pub kubeconfig: Option<PathBuf>,
+    /// Context in the kubeconfig, or None for the current one.
+    pub context: Option<String>,
+}
 
 /// Why there is no client.
 #[derive(Debug, thiserror::Error)]

@@ -11,8 +11,8 @@ use crate::{
         TenantTemplateSpec, Traffic,
     },
     apply::Kind,
-    cli::Admission,
-    tenant::{Settings, dereference::Served},
+    settings::{Admission, Settings},
+    tenant::dereference::Served,
 };
 use ControlState::{Configured, Enforced, NotEnforced};
 
@@ -44,7 +44,7 @@ impl List<'_> {
             return self.add(is_set, field, state, message);
         }
         let missing = match policy {
-            Admission::None | Admission::Validating => "the chart's admission policies are switched off",
+            Admission::Validating => "the chart's admission policies are switched off",
             Admission::Mutating => {
                 "the chart's MutatingAdmissionPolicy is not installed: it needs Kubernetes 1.36 or policies.mutating"
             }

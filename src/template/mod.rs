@@ -31,8 +31,8 @@ use crate::{
     apply::custom::{CustomWriter, Error},
     domain::conditions::{Statement, conditions},
     runtime::{backoff::Backoff, clock::Clock, metrics},
+    settings::Settings,
     tenant::{
-        Settings,
         dereference::Served,
         status::types::{READY, RECONCILING, STALLED},
     },

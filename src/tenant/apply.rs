@@ -10,9 +10,9 @@ use futures::{StreamExt as _, future, stream};
 use serde_json::{Map, Value};
 
 use super::{
-    build::{NamespaceObjects, Place},
+    build::NamespaceObjects,
     dereference::Facts,
-    held::Going,
+    outcome::{Applied, AppliedNamespace, Failure, Progress},
     pending::PendingQuotas,
     validate::{TurnedAway, ValidTenant},
 };
@@ -26,49 +26,6 @@ use crate::{
         writer::{self, Outcome, Writer},
     },
 };
-
-/// What stands after this run.
-#[derive(Debug, Default)]
-pub struct Applied {
-    /// One entry for each namespace that is to stand, in order of name.
-    pub namespaces: Vec<AppliedNamespace>,
-    /// Our namespaces that are on their way out.
-    pub leaving: Vec<Going>,
-    /// Whether any write was made.
-    pub changed: bool,
-    /// Objects that were created or replaced, but for quotas, whose shares move by themselves.
-    pub written: Vec<Key>,
-    /// What could not be done, in a stable order.
-    pub failures: Vec<writer::Error>,
-}
-
-/// One namespace after this run.
-#[derive(Debug)]
-pub struct AppliedNamespace {
-    /// Full name.
-    pub name: String,
-    /// What it is to its tenant.
-    pub place: Place,
-    /// How far it came.
-    pub progress: Progress,
-    /// The quota as it stands.
-    pub quota: Option<Arc<Live>>,
-    /// Optional objects that stand, by kind.
-    pub monitors: BTreeSet<Kind>,
-}
-
-/// How far a namespace came.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Progress {
-    /// Something could not be written; the message is among the failures.
-    Failed,
-    /// It exists and is not ours.
-    Conflict(String),
-    /// Every guard stands but the quota is not counted yet, so nobody has rights.
-    AwaitingQuota,
-    /// Every guard stands and everybody has their rights.
-    Complete,
-}
 
 /// Makes `objects` stand.
 pub async fn apply(
@@ -100,7 +57,7 @@ pub async fn apply(
     {
         if *overflow == DirectOverflow::Remove && !live.deleting {
             let result = writer.delete(key, live).await;
-            applied.record(result);
+            record(&mut applied, result);
         }
     }
     // Collected first: a lazy iterator of borrowing futures is not Send for every lifetime (rust-lang/rust#102211).
@@ -135,12 +92,11 @@ fn with_bindings(facts: &Facts, newer: BTreeMap<Key, Arc<Live>>) -> Facts {
     facts
 }
 
-impl Applied {
-    fn record(&mut self, result: Result<(), writer::Error>) {
-        match result {
-            Ok(()) => self.changed = true,
-            Err(error) => self.failures.push(error),
-        }
+/// Notes the result of one write.
+fn record(applied: &mut Applied, result: Result<(), writer::Error>) {
+    match result {
+        Ok(()) => applied.changed = true,
+        Err(error) => applied.failures.push(error.into()),
     }
 }
 
@@ -185,7 +141,7 @@ pub(super) async fn withdraw_rights(
         } else {
             continue;
         };
-        applied.record(result);
+        record(applied, result);
     }
 }
 
@@ -198,7 +154,7 @@ pub(super) async fn freeze(writer: &Writer, uid: Option<&str>, facts: &Facts, ap
     for (key, live) in policies {
         match writer.freeze(key, live).await {
             Ok(false) => {}
-            result => applied.record(result.map(drop)),
+            result => record(applied, result.map(drop)),
         }
     }
 }
@@ -206,7 +162,7 @@ pub(super) async fn freeze(writer: &Writer, uid: Option<&str>, facts: &Facts, ap
 struct Run {
     namespace: AppliedNamespace,
     written: Vec<Key>,
-    failures: Vec<writer::Error>,
+    failures: Vec<Failure>,
 }
 
 impl Run {
@@ -228,7 +184,7 @@ impl Run {
                 Some(live)
             }
             Err(error) => {
-                self.failures.push(error);
+                self.failures.push(error.into());
                 None
             }
         }
@@ -411,7 +367,7 @@ async fn prune(
     });
     for (key, live) in surplus {
         let result = writer.delete(key, live).await;
-        applied.record(result);
+        record(applied, result);
     }
 }
 

@@ -13,6 +13,7 @@ use kube::{
 };
 use tokio::sync::mpsc::UnboundedSender;
 
+use super::dereference::Claim;
 use crate::{
     api::{
         names,
@@ -23,9 +24,6 @@ use crate::{
 
 /// TenantNamespaces in one page of a list: owners can make each more than a megabyte large, and a page is read as a whole.
 const IN_ONE_PAGE: u32 = 20;
-
-/// A TenantNamespace, also one that cannot be read: what it asked for must not go for that.
-pub type Claim = Arc<DeserializeGuard<TenantNamespace>>;
 
 /// TenantNamespaces by namespace and name.
 #[derive(Debug, Default)]

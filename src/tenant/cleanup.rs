@@ -6,9 +6,10 @@
 use std::collections::BTreeMap;
 
 use super::{
-    apply::{self, Applied},
+    apply,
     dereference::Facts,
     held::Going,
+    outcome::{Applied, Remaining},
     validate::may_be_made_for,
 };
 use crate::{
@@ -18,31 +19,6 @@ use crate::{
     },
     apply::{Key, Kind, Live, writer::Writer},
 };
-
-/// What is left to do.
-#[derive(Debug, Default)]
-pub struct Remaining {
-    /// Namespaces that still stand.
-    pub namespaces: Vec<Going>,
-    /// What was done and what failed.
-    pub applied: Applied,
-}
-
-impl Remaining {
-    /// Whether the finalizer can go.
-    pub fn is_nothing(&self) -> bool {
-        self.namespaces.is_empty() && self.applied.failures.is_empty()
-    }
-
-    async fn delete(&mut self, writer: &Writer, key: &Key, live: &Live) {
-        self.namespaces.push(Going::of(&key.name, live));
-        if live.deleting {
-            return;
-        }
-        let result = writer.delete_namespace(key, live).await;
-        self.applied.failures.extend(result.err());
-    }
-}
 
 /// Takes one step towards the end.
 pub async fn cleanup(writer: &Writer, tenant: &Tenant, facts: &Facts) -> Remaining {
@@ -63,7 +39,7 @@ pub async fn cleanup(writer: &Writer, tenant: &Tenant, facts: &Facts) -> Remaini
             // Nobody ever had a right in what was made for this tenant and not given to it.
             for (key, live) in &facts.asking {
                 if may_be_made_for(tenant, key, live) {
-                    remaining.delete(writer, key, live).await;
+                    delete(&mut remaining, writer, key, live).await;
                 }
             }
             for (key, live) in facts
@@ -71,7 +47,7 @@ pub async fn cleanup(writer: &Writer, tenant: &Tenant, facts: &Facts) -> Remaini
                 .iter()
                 .filter(|(key, live)| key.kind == Kind::Namespace && ours(live))
             {
-                remaining.delete(writer, key, live).await;
+                delete(&mut remaining, writer, key, live).await;
             }
         }
         DeletionPolicy::Retain => {
@@ -82,7 +58,7 @@ pub async fn cleanup(writer: &Writer, tenant: &Tenant, facts: &Facts) -> Remaini
             {
                 // Nothing is in the home namespace that anybody would want to keep.
                 if *key == Key::namespace(&home) {
-                    remaining.delete(writer, key, live).await;
+                    delete(&mut remaining, writer, key, live).await;
                 }
                 if key.home() == home {
                     continue;
@@ -95,9 +71,18 @@ pub async fn cleanup(writer: &Writer, tenant: &Tenant, facts: &Facts) -> Remaini
                     Ok(()) => writer.orphan(key, live).await,
                     refused => refused,
                 };
-                remaining.applied.failures.extend(result.err());
+                remaining.applied.failures.extend(result.err().map(Into::into));
             }
         }
     }
     remaining
+}
+
+async fn delete(remaining: &mut Remaining, writer: &Writer, key: &Key, live: &Live) {
+    remaining.namespaces.push(Going::of(&key.name, live));
+    if live.deleting {
+        return;
+    }
+    let result = writer.delete_namespace(key, live).await;
+    remaining.applied.failures.extend(result.err().map(Into::into));
 }

@@ -6,20 +6,75 @@ use std::{
     time::Duration,
 };
 
-use kube::ResourceExt as _;
+use kube::{ResourceExt as _, core::DeserializeGuard};
 
 use crate::{
     api::{
         names,
-        v1alpha1::{Tenant, TenantTemplateSpec},
+        v1alpha1::{Tenant, TenantNamespace, TenantTemplateSpec},
     },
-    apply::{Inventory, Key, Kind, Live},
-    domain::allocation::Refusal,
-    tenant::{
-        claims::Claim,
-        pending::{OwnWrites, Pending},
-    },
+    apply::{Key, Kind, Live},
+    domain::{Quantity, allocation::Refusal},
 };
+
+/// A TenantNamespace, also one that cannot be read: what it asked for must not go for that.
+pub type Claim = Arc<DeserializeGuard<TenantNamespace>>;
+
+/// What may still come to stand, by namespace: each entry a whole `spec.hard`.
+pub type Pending = BTreeMap<String, Vec<BTreeMap<String, Quantity>>>;
+
+/// Quotas of one tenant that this process wrote.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum OwnWrites {
+    /// Nobody else ever wrote one.
+    #[default]
+    All,
+    /// Those in these namespaces.
+    Only(BTreeSet<String>),
+}
+
+impl OwnWrites {
+    /// Whether no write of another process can change the quota of this namespace.
+    pub fn covers(&self, namespace: &str) -> bool {
+        match self {
+            Self::All => true,
+            Self::Only(namespaces) => namespaces.contains(namespace),
+        }
+    }
+}
+
+/// The live objects as a decision sees them: caches in the operator, a list in a command.
+pub trait LiveObjects {
+    /// Every object with the label of `tenant`.
+    fn of_tenant(&self, tenant: &str) -> BTreeMap<Key, Arc<Live>>;
+    /// Every namespace that an owner created for `tenant` and that no Tenant owns yet.
+    fn asking(&self, tenant: &str) -> BTreeMap<Key, Arc<Live>>;
+    /// One object.
+    fn get(&self, key: &Key) -> Option<Arc<Live>>;
+}
+
+impl LiveObjects for BTreeMap<Key, Arc<Live>> {
+    fn of_tenant(&self, tenant: &str) -> Self {
+        let of_tenant = |(_, live): &(&Key, &Arc<Live>)| live.tenant.as_deref() == Some(tenant);
+        self.iter()
+            .filter(of_tenant)
+            .map(|(key, live)| (key.clone(), live.clone()))
+            .collect()
+    }
+
+    fn asking(&self, tenant: &str) -> Self {
+        let asking =
+            |(key, live): &(&Key, &Arc<Live>)| key.kind == Kind::Namespace && live.asks.as_deref() == Some(tenant);
+        self.iter()
+            .filter(asking)
+            .map(|(key, live)| (key.clone(), live.clone()))
+            .collect()
+    }
+
+    fn get(&self, key: &Key) -> Option<Arc<Live>> {
+        self.get(key).cloned()
+    }
+}
 
 /// What was found.
 #[derive(Clone, Debug, Default)]
@@ -38,7 +93,7 @@ pub struct Facts {
     pub served: Served,
     /// What was sent to a namespace's quota and may still come to stand; see [`crate::domain::allocation`].
     pub pending: Pending,
-    /// The quotas that no write of another process can change any more; see [`super::pending`].
+    /// The quotas that no write of another process can change any more; see [`OwnWrites`].
     pub own_writes: OwnWrites,
     /// Name of this process.
     pub process: String,
@@ -89,20 +144,20 @@ pub fn dereference(
     name: &str,
     template: Template,
     claims: Vec<Claim>,
-    inventory: &Inventory,
+    objects: &impl LiveObjects,
     served: Served,
 ) -> Facts {
-    let asking = inventory.asking(name);
+    let asking = objects.asking(name);
     let named = names_of(tenant, name, &claims)
         .into_iter()
-        .filter_map(|namespace| inventory.get(&Key::namespace(&namespace)).map(|live| (namespace, live)));
+        .filter_map(|namespace| objects.get(&Key::namespace(&namespace)).map(|live| (namespace, live)));
     let made = asking.iter().map(|(key, live)| (key.name.to_string(), live.clone()));
     let namespaces = named.chain(made).collect();
     Facts {
         template,
         claims,
         asking,
-        live: inventory.of_tenant(name),
+        live: objects.of_tenant(name),
         namespaces,
         served,
         ..Facts::default()

@@ -1,6 +1,7 @@
 //! Why a reconcile has to be tried again. What a user wrote is never an error here, but a condition.
 
-use crate::apply::{custom, writer};
+use super::outcome::Failure;
+use crate::apply::custom;
 
 /// A reconcile failed and is tried again.
 #[derive(Debug, thiserror::Error)]
@@ -9,7 +10,7 @@ pub enum Error {
     #[error("{first}{}", and_more(*more))]
     Apply {
         /// The first failure.
-        first: writer::Error,
+        first: Failure,
         /// How many more there were.
         more: usize,
     },
@@ -40,10 +41,10 @@ impl Error {
     }
 
     /// An error if there is any failure; outdated objects alone are no trouble.
-    pub fn from_failures(failures: Vec<writer::Error>) -> Result<(), Self> {
+    pub fn from_failures(failures: Vec<Failure>) -> Result<(), Self> {
         let total = failures.len();
-        let outdated = failures.iter().filter(|error| error.is_outdated()).count();
-        match failures.into_iter().find(|error| !error.is_outdated()) {
+        let outdated = failures.iter().filter(|failure| failure.is_outdated).count();
+        match failures.into_iter().find(|failure| !failure.is_outdated) {
             Some(first) => Err(Self::Apply { first, more: total - 1 }),
             None if outdated > 0 => Err(Self::Outdated),
             None => Ok(()),
@@ -67,9 +68,9 @@ mod tests {
     use super::*;
     use crate::{apply::Kind, tenant::fixture};
 
-    fn refused(causes: serde_json::Value) -> writer::Error {
+    fn refused(causes: serde_json::Value) -> Failure {
         let status = json!({ "code": 403, "reason": "Forbidden", "details": { "causes": causes } });
-        fixture::answered("create", Kind::LimitRange, status)
+        fixture::answered("create", Kind::LimitRange, status).into()
     }
 
     #[test]

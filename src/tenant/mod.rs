@@ -18,6 +18,7 @@ pub mod error;
 pub(crate) mod fixture;
 pub mod held;
 pub mod memory;
+pub mod outcome;
 pub mod pending;
 pub mod refusals;
 mod report;
@@ -26,7 +27,7 @@ pub mod template_changes;
 pub mod uses;
 pub mod validate;
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use kube::{
     ResourceExt as _,
@@ -42,10 +43,10 @@ use tracing::Instrument as _;
 pub use self::error::Error;
 use self::{
     activity::Activity,
-    apply::Applied,
-    claims::{Claim, Claims},
-    dereference::{Facts, Served, Template, dereference},
+    claims::Claims,
+    dereference::{Claim, Facts, Served, Template, dereference},
     memory::Memory,
+    outcome::{Applied, Failure, Progress},
     pending::PendingQuotas,
     refusals::Refusals,
     report::{event, publish, reason, write_claim, write_claims, write_status},
@@ -56,13 +57,9 @@ use crate::{
         names,
         v1alpha1::{Tenant, TenantState, TenantTemplate},
     },
-    apply::{
-        Inventory, Key, Kind,
-        custom::CustomWriter,
-        writer::{self, Writer},
-    },
-    cli::Admission,
+    apply::{Inventory, Key, Kind, custom::CustomWriter, writer::Writer},
     runtime::{backoff::Backoff, clock::Clock, metrics},
+    settings::Settings,
 };
 
 /// Name of the controller in logs, metrics and events.
@@ -74,19 +71,6 @@ const STUCK: Duration = Duration::from_secs(60);
 /// How long the quota controller may take to count TenantNamespaces before their quota is written anew. It learns of a new kind
 /// within 30 s, and looks at quotas that it saw before only five minutes later or when their spec changes.
 const NUDGE: Duration = Duration::from_secs(15);
-
-/// What differs from cluster to cluster.
-#[derive(Clone, Debug)]
-pub struct Settings {
-    /// Extended resources that `quotas.aiProcessingUnits` counts.
-    pub accelerator_resources: Vec<String>,
-    /// Resource that `quotas.mlModelInstances` counts, `<plural>.<group>`.
-    pub model_resource: String,
-    /// Admission policies that are installed.
-    pub admission: BTreeSet<Admission>,
-    /// How often a mere change of use is written to a status.
-    pub status_interval: Duration,
-}
 
 /// What a reconcile works with.
 pub struct Context {
@@ -273,7 +257,7 @@ async fn run(tenant: &Tenant, name: &str, context: &Context) -> Result<(metrics:
         ..
     } = applied;
     for namespace in &namespaces {
-        if let apply::Progress::Conflict(_) = namespace.progress {
+        if let Progress::Conflict(_) = namespace.progress {
             context.inventory.wait_for_namespace(&namespace.name, name);
         }
     }
@@ -315,7 +299,7 @@ async fn finish(tenant: &Tenant, name: &str, context: &Context) -> Result<(metri
 /// Notes that the Tenant came as far as it can now. Fails if all that failed did so because it changed since it was seen, as is seen in
 /// a moment: no trouble that a status should tell of.
 fn arrive(name: &str, applied: &Applied, context: &Context) -> Result<(), Error> {
-    let outdated = applied.failures.iter().all(writer::Error::is_outdated);
+    let outdated = applied.failures.iter().all(|Failure { is_outdated, .. }| *is_outdated);
     if !applied.failures.is_empty() && outdated && context.memory.under_way(name, context.clock.monotonic()) < STUCK {
         return Err(Error::Outdated);
     }
@@ -339,7 +323,7 @@ fn facts(tenant: &Tenant, name: &str, claims: Vec<Claim>, context: &Context) -> 
         name,
         template,
         claims,
-        &context.inventory,
+        &*context.inventory,
         context.served.borrow().clone(),
     );
     let now = context.clock.monotonic();

@@ -12,6 +12,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
+use super::dereference::{OwnWrites, Pending};
 use crate::{
     api::names,
     apply::{
@@ -21,29 +22,6 @@ use crate::{
     domain::Quantity,
     runtime::client::middleware::EARLIER_TRY_UNANSWERED,
 };
-
-/// What may still come to stand, by namespace: each entry a whole `spec.hard`.
-pub type Pending = BTreeMap<String, Vec<BTreeMap<String, Quantity>>>;
-
-/// Quotas of one tenant that this process wrote.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum OwnWrites {
-    /// Nobody else ever wrote one.
-    #[default]
-    All,
-    /// Those in these namespaces.
-    Only(BTreeSet<String>),
-}
-
-impl OwnWrites {
-    /// Whether no write of another process can change the quota of this namespace.
-    pub fn covers(&self, namespace: &str) -> bool {
-        match self {
-            Self::All => true,
-            Self::Only(namespaces) => namespaces.contains(namespace),
-        }
-    }
-}
 
 /// The open quota writes of every tenant.
 #[derive(Debug)]

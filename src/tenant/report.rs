@@ -11,7 +11,7 @@ use kube::runtime::{
 
 use super::{
     Context, Error,
-    apply::Applied,
+    outcome::Applied,
     status::{self, types::READY},
     validate::{ValidClaim, ValidTenant, Verdict},
 };

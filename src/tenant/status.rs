@@ -17,15 +17,14 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 pub use self::claims::{of_claim, of_claim_of_invalid};
 use self::summary::{fullest, namespaces, quota};
 use super::{
-    apply::{Applied, AppliedNamespace, Progress},
     build::Place,
-    cleanup::Remaining,
     held::Going,
+    outcome::{Applied, AppliedNamespace, Failure, Progress, Remaining},
     validate::{Invalid, Rights, Room, ValidTenant, Verdict},
 };
 use crate::{
     api::v1alpha1::{NamespaceState, NamespaceStatus, Tenant, TenantState, TenantStatus},
-    apply::{Key, Kind, writer},
+    apply::{Key, Kind},
     domain::{
         conditions::{Statement, conditions},
         quantity::Quantity,
@@ -104,7 +103,11 @@ pub fn of_deleting(tenant: &Tenant, remaining: &Remaining, now: Timestamp) -> Te
     let previous = tenant.status.clone().unwrap_or_default();
     // Frozen by its policy is who goes on giving rights.
     let is_of_rights = |key: &Key| matches!(key.kind, Kind::RoleBinding | Kind::TenantPolicy);
-    let rights_stand = applied.failures.iter().filter_map(writer::Error::key).any(is_of_rights);
+    let rights_stand = applied
+        .failures
+        .iter()
+        .filter_map(|failure| failure.key.as_ref())
+        .any(is_of_rights);
     let mut parts = vec![if rights_stand {
         "owners' rights are being taken away".to_owned()
     } else {
@@ -113,7 +116,7 @@ pub fn of_deleting(tenant: &Tenant, remaining: &Remaining, now: Timestamp) -> Te
     if !remaining.is_empty() {
         parts.push(format!("waiting for namespaces to go: {}", names(remaining)));
     }
-    parts.extend(applied.failures.iter().map(failure));
+    parts.extend(applied.failures.iter().map(|failure| failure.message.clone()));
     let message = parts.join("; ");
     let mut statements = vec![
         Statement::fails(READY, "Terminating", message.clone()),
@@ -197,7 +200,7 @@ fn statements(valid: &ValidTenant, applied: &Applied) -> Vec<Statement> {
     let conflicts: Vec<String> = conflicts(valid, namespaces)
         .map(|(name, message)| format!("namespace {name}: {message}"))
         .collect();
-    let failures: Vec<String> = failures.iter().map(failure).collect();
+    let failures: Vec<String> = failures.iter().map(|Failure { message, .. }| message.clone()).collect();
     let waiting: Vec<&str> = namespaces
         .iter()
         .filter(|namespace| namespace.place != Place::Home && namespace.progress == Progress::AwaitingQuota)
@@ -477,29 +480,6 @@ fn monitoring(valid: &ValidTenant, namespaces: &[AppliedNamespace]) -> Option<St
     } else {
         Statement::fails(MONITORING_READY, "ApplyFailed", "not every monitor and rule stands yet")
     })
-}
-
-/// What of a failure is stable: the same trouble must give the same bytes.
-fn failure(error: &writer::Error) -> String {
-    match error {
-        writer::Error::Api { verb, key, source } => format!("failed to {verb} {key}: {}", answer(source)),
-        writer::Error::Unknown { plural, source } => format!("failed to list {plural}: {}", answer(source)),
-        writer::Error::Outdated { .. }
-        | writer::Error::Malformed { .. }
-        | writer::Error::NotLeading { .. }
-        | writer::Error::Foreign { .. } => error.to_string(),
-    }
-}
-
-fn answer(source: &kube::Error) -> String {
-    match source {
-        kube::Error::Api(status) => {
-            // A refused RoleBinding is answered with every rule of its role, a line each: three fill a message.
-            let message = status.message.lines().next().unwrap_or_default();
-            format!("{} ({})", message.trim_end_matches(':'), status.code)
-        }
-        _ => "the API server could not be reached".to_owned(),
-    }
 }
 
 fn conflicts<'a>(

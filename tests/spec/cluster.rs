@@ -12,11 +12,10 @@ use serde_json::{Value, json};
 use tenantry::{
     api::v1alpha1::{DirectOverflow, Tenant, TenantNamespace},
     apply::{Inventory, Key, Kind, Live, drift},
+    settings::Settings,
     tenant::{
-        Settings,
         build::{NamespaceObjects, build},
-        claims::Claim,
-        dereference::{Served, Template, dereference},
+        dereference::{Claim, Served, Template, dereference},
         validate::{Invalid, validate},
     },
 };

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use kube::ResourceExt as _;
 use serde_json::json;
 
-use super::Applied;
+use super::record;
 use crate::{
     api::{
         names,
@@ -19,6 +19,7 @@ use crate::{
     tenant::{
         dereference::Facts,
         held::Going,
+        outcome::Applied,
         validate::{Leaving, ValidTenant},
     },
 };
@@ -29,8 +30,8 @@ pub(super) async fn leave(writer: &Writer, tenant: &ValidTenant, facts: &Facts, 
     if let Some(first) = tenant.leaving.iter().find(|leaving| !leaving.live.deleting) {
         match is_still_said(writer, tenant, facts).await {
             Ok(true) => is_said = true,
-            Ok(false) => applied.failures.push(Error::Outdated { key: first.key.clone() }),
-            Err(error) => applied.failures.push(error),
+            Ok(false) => applied.failures.push(Error::Outdated { key: first.key.clone() }.into()),
+            Err(error) => applied.failures.push(error.into()),
         }
     }
     for leaving in &tenant.leaving {
@@ -51,7 +52,7 @@ pub(super) async fn leave(writer: &Writer, tenant: &ValidTenant, facts: &Facts, 
                 take_away(writer, tenant, facts, leaving, untold).await
             }
         };
-        applied.record(result);
+        record(applied, result);
     }
 }
 

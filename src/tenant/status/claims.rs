@@ -7,7 +7,7 @@ use crate::{
     api::v1alpha1::{TenantNamespace, TenantNamespaceStatus},
     domain::conditions::{Statement, conditions},
     tenant::{
-        apply::{Applied, Progress},
+        outcome::{Applied, Progress},
         validate::{Invalid, Rights, ValidTenant, Verdict, taken},
     },
 };

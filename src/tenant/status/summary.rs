@@ -7,8 +7,8 @@ use crate::{
     api::v1alpha1::{NamespaceState, NamespaceStatus, QuotaStatus},
     domain::quantity::Quantity,
     tenant::{
-        apply::{Applied, Progress},
         build::Place,
+        outcome::{Applied, Progress},
         validate::{Rights, ValidTenant},
     },
 };

@@ -53,9 +53,15 @@ fn condition<'a>(status: &'a TenantStatus, type_: &str) -> Option<(&'a str, &'a 
     Some((&condition.status, &condition.reason, &condition.message))
 }
 
-fn failed(code: u16) -> writer::Error {
-    let answer = json!({ "status": "Failure", "code": code, "reason": "Forbidden", "message": "no" });
-    fixture::answered("create", Kind::LimitRange, answer)
+fn failed() -> Failure {
+    let key = Key::new(Kind::LimitRange, "acme-dev", "tenantry");
+    let message = format!("failed to create {key}: no (403)");
+    Failure {
+        key: Some(key),
+        is_outdated: false,
+        detail: message.clone(),
+        message,
+    }
 }
 
 #[test]
@@ -128,7 +134,7 @@ const TROUBLES: [(&str, bool, Option<&str>, &str, Break); 8] = [
         "failed to create LimitRange acme-dev/tenantry: no (403)",
         |_, applied| {
             applied.namespaces[0].progress = Progress::Failed;
-            applied.failures.push(failed(403));
+            applied.failures.push(failed());
         },
     ),
     (
@@ -223,49 +229,6 @@ fn a_transition_time_moves_with_its_own_condition_only() {
     };
     assert_eq!((time(READY), time(QUOTA_ENFORCED)), (at(2), at(2)));
     assert_eq!((time(NAMESPACES_READY), time(POLICIES_ENFORCED)), (at(1), at(1)));
-}
-
-#[test]
-fn an_unreachable_server_gives_the_same_words_each_time() {
-    let (valid, mut applied) = standing();
-    applied.namespaces[0].progress = Progress::Failed;
-    let lost = |text: &str| writer::Error::Api {
-        verb: "replace",
-        key: Key::new(Kind::ResourceQuota, "acme-dev", "tenantry"),
-        source: Box::new(kube::Error::Service(text.to_owned().into())),
-    };
-    let said = |text: &str, applied: &mut Applied| {
-        applied.failures = vec![lost(text)];
-        status(&valid, applied)
-    };
-    assert_eq!(
-        said("connection 17 reset after 3.02s", &mut applied),
-        said("deadline has elapsed", &mut applied)
-    );
-}
-
-#[test]
-fn a_refusal_of_many_lines_leaves_room_for_the_next() {
-    let (valid, mut applied) = standing();
-    applied.namespaces[0].progress = Progress::Failed;
-    let refused = |name: &str| {
-        let rules = "\n{APIGroups:[\"\"], Resources:[\"pods\"], Verbs:[\"get\"]}".repeat(100);
-        let message =
-            format!("\"{name}\" is forbidden: user is attempting to grant RBAC permissions not currently held:{rules}");
-        let answer = json!({ "status": "Failure", "code": 403, "reason": "Forbidden", "message": message });
-        writer::Error::Api {
-            verb: "create",
-            key: Key::new(Kind::RoleBinding, "acme-dev", name),
-            source: Box::new(kube::Error::Api(serde_json::from_value(answer).unwrap())),
-        }
-    };
-    applied.failures = vec![refused("tenantry-owner"), refused("tenantry-viewer")];
-    let status = status(&valid, &applied);
-    let said = condition(&status, READY).unwrap().2;
-    assert!(
-        said.contains("\"tenantry-viewer\" is forbidden") && !said.contains('\n'),
-        "{said}"
-    );
 }
 
 #[test]
@@ -434,7 +397,13 @@ fn a_tenant_on_its_way_out_names_what_holds_it() {
     assert_eq!(held.namespaces[0].message.as_deref(), Some("a finalizer remains"));
     let stuck = |key: Key| {
         let mut stuck = remaining(vec![going("acme-dev")]);
-        stuck.applied.failures.push(writer::Error::Outdated { key });
+        let message = format!("{key} changed since it was seen");
+        stuck.applied.failures.push(Failure {
+            key: Some(key),
+            is_outdated: true,
+            detail: message.clone(),
+            message,
+        });
         let status = of_deleting(&tenant, &stuck, at(1));
         condition(&status, READY).unwrap().2.to_owned()
     };

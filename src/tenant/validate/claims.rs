@@ -11,7 +11,7 @@ use crate::{
         v1alpha1::{Environment, SelfService, TenantNamespace, TenantNamespaceSpec},
     },
     apply::Live,
-    tenant::claims::Claim,
+    tenant::dereference::Claim,
 };
 
 /// A TenantNamespace, and what became of it.

@@ -20,7 +20,7 @@ use crate::{
         v1alpha1::{DirectOverflow, SelfService, Tenant},
     },
     apply::{Key, Live},
-    tenant::{claims::Claim, dereference::Facts},
+    tenant::dereference::{Claim, Facts},
 };
 
 /// A namespace that an owner made and that the tenant does not get.

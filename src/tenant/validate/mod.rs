@@ -35,10 +35,7 @@ use self::{
     rights::rights,
     room::{Admitted, admit},
 };
-use super::{
-    Settings,
-    dereference::{Facts, Template},
-};
+use super::dereference::{Facts, Template};
 use crate::{
     api::{
         names,
@@ -46,6 +43,7 @@ use crate::{
     },
     apply::{Key, Kind, Live},
     domain::effective::{Effective, resolve},
+    settings::Settings,
 };
 
 /// A Tenant that can be built as it is.

@@ -16,7 +16,8 @@ use crate::{
         effective::Effective,
         quantity::{Format, Quantity},
     },
-    tenant::{Settings, dereference::Facts},
+    settings::Settings,
+    tenant::dereference::Facts,
 };
 
 /// The next ResourceQuota of each namespace.

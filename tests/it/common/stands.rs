@@ -12,7 +12,8 @@ use tenantry::{
     apply::Kind,
     domain::Quantity,
     render,
-    tenant::{Settings, dereference::Served},
+    settings::Settings,
+    tenant::dereference::Served,
 };
 
 /// Every managed object of a kind that the cluster always serves, by kind, namespace and name.

@@ -6,9 +6,8 @@ use crate::{
     apply::Key,
     domain::Quantity,
     tenant::{
-        dereference::Facts,
+        dereference::{Facts, OwnWrites},
         fixture,
-        pending::OwnWrites,
         validate::{QuotaPlan, validate},
     },
 };
@@ -73,7 +72,7 @@ fn models_are_counted_only_where_their_kind_is_served() {
 
 #[test]
 fn accelerators_are_counted_under_the_configured_names() {
-    let settings = crate::tenant::Settings {
+    let settings = crate::settings::Settings {
         accelerator_resources: vec!["amd.com/gpu".to_owned(), "example.com/npu".to_owned()],
         ..fixture::settings()
     };

@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
-use super::{ClusterSettings, ResourceArgs};
+use super::ResourceArgs;
+use crate::runtime::client::ClusterSettings;
 
 /// Flags of `tenantry adopt`.
 #[derive(Debug, Clone, Args)]
