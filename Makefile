@@ -132,7 +132,7 @@ soak: ## Keep SOAK_TENANTS (100) tenants changing for SOAK_MINUTES (60, and some
 .PHONY: generate
 generate: ## Write every generated file: CRDs, chart copies, docs, install.yaml
 	$(build)
-	$(built)/tenantry generate
+	$(CARGO) xtask generate
 	@dirs=$$($(built)/controlplane assets helm) && PATH="$$(echo "$$dirs" | tr '\n' ':')$$PATH" sh tools/render-install.sh
 
 .PHONY: clean

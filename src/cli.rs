@@ -1,4 +1,4 @@
-//! The command line: `tenantry run|render|adopt|generate|version`.
+//! The command line: `tenantry run|render|adopt|version`.
 //!
 //! Every flag of `run` has an environment twin `TENANTRY_<FLAG>`; the flag wins. [`RunArgs::validate`] turns what was
 //! typed into [`Settings`], after which no value needs to be checked again.
@@ -13,13 +13,13 @@ use clap::{
     builder::{PossibleValuesParser, TypedValueParser as _},
 };
 
-use crate::args::{AdoptArgs, RenderArgs, ResourceArgs};
-use crate::runtime::{
+use tenantry_cli::args::{AdoptArgs, RenderArgs, ResourceArgs};
+use tenantry_core::settings::{Admission, ResourceNames, ResourceNamesError, is_dns_subdomain};
+use tenantry_process::{
     client::ClusterSettings,
     leader::{ElectionConfig, ElectionConfigError},
     telemetry::{LogFormat, OtlpEndpoint},
 };
-use crate::settings::{Admission, ResourceNames, ResourceNamesError, is_dns_subdomain};
 
 /// What was typed.
 #[derive(Debug, Clone, Parser)]
@@ -49,8 +49,6 @@ pub enum Command {
     /// a finding: <kind>/<name>: who refuses it: why. Exit code 0: nothing would be refused, or --yes --force was given; 3:
     /// something would be, and the namespace was not handed over; 1: an error.
     Adopt(AdoptArgs),
-    /// Write the generated files of this repository (CRDs, docs), or check that they are current.
-    Generate(GenerateArgs),
     /// Print the version.
     Version,
 }
@@ -159,14 +157,6 @@ pub struct RunArgs {
     /// The pod's namespace by the downward API, the fallback of --lease-namespace.
     #[arg(long, env = "POD_NAMESPACE", hide = true)]
     pub pod_namespace: Option<String>,
-}
-
-/// Flags of `tenantry generate`.
-#[derive(Debug, Clone, Copy, Args)]
-pub struct GenerateArgs {
-    /// Write nothing; fail when a generated file is not current.
-    #[arg(long)]
-    pub check: bool,
 }
 
 /// Leader election, when it is on.

@@ -1,14 +1,15 @@
-//! The `tenantry` binary: `run`, `render`, `adopt`, `generate`, `version`.
+//! The `tenantry` binary: `run`, `render`, `adopt`, `version`.
 
-use std::{io::Write as _, path::Path, process::ExitCode};
+use std::{io::Write as _, process::ExitCode};
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use clap::Parser as _;
 use tenantry::{
-    cli::{Cli, Command, GenerateArgs, RunArgs},
-    commands, generate, operator,
-    runtime::telemetry,
+    cli::{Cli, Command, RunArgs},
+    operator,
 };
+use tenantry_cli::commands;
+use tenantry_process::telemetry;
 
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
@@ -19,7 +20,6 @@ fn main() -> ExitCode {
         Command::Run(args) => run(*args).map(done),
         Command::Render(args) => commands::render(args, &mut std::io::stdout().lock()).map(done),
         Command::Adopt(args) => commands::adopt(args, &mut std::io::stdout().lock()).map(ExitCode::from),
-        Command::Generate(args) => generate_files(args).map(done),
         Command::Version => writeln!(std::io::stdout(), "tenantry {}", env!("CARGO_PKG_VERSION"))
             .map(done)
             .map_err(Into::into),
@@ -59,28 +59,6 @@ fn run(args: RunArgs) -> anyhow::Result<()> {
     })
 }
 
-fn generate_files(args: GenerateArgs) -> anyhow::Result<()> {
-    let root = Path::new(".");
-    if !root.join("Cargo.toml").exists() {
-        bail!("generate writes into the source tree; run it in the repository's root");
-    }
-    if args.check {
-        let stale = generate::stale(root)?;
-        if !stale.is_empty() {
-            let list: Vec<_> = stale.iter().map(|path| path.display().to_string()).collect();
-            bail!(
-                "these files are out of date, run `cargo run -- generate`: {}",
-                list.join(", ")
-            );
-        }
-        return Ok(());
-    }
-    for path in generate::write(root)? {
-        writeln!(std::io::stdout(), "wrote {}", path.display())?;
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -89,7 +67,7 @@ mod tests {
     fn a_cause_that_its_error_says_is_not_said_again() {
         let source = serde_json::from_str::<bool>("[").unwrap_err();
         let (file, kind, name) = ("a.yaml".to_owned(), "Tenant".to_owned(), "acme".to_owned());
-        let error = tenantry::render::Error::Shape {
+        let error = tenantry_cli::render::Error::Shape {
             file,
             kind,
             name,

@@ -26,25 +26,26 @@ use tokio::{
 
 use self::caches::Caches;
 use crate::{
-    api::{names, v1alpha1::TenantTemplate},
-    apply::{Inventory, Kind, custom::CustomWriter, served, writer::Writer},
     cli::Settings,
-    runtime::{
-        admin::{self, Admin},
-        backoff::{Backoff, BackoffConfig},
-        client::{self, CallPolicy},
-        clock::{Clock, SystemClock},
-        health::{Gates, Heartbeats},
-        leader::{self, Elector, Ended, KubeLease, LeaderHandle},
-        metrics::Metrics,
-        shutdown,
-        source::Source,
-    },
+    cluster::{Inventory, custom::CustomWriter, served, writer::Writer},
+    metrics::Metrics,
     template,
     tenant::{
         self, activity::Activity, claims::Claims, controller, memory::Memory, pending::PendingQuotas,
         refusals::Refusals, template_changes, uses::News,
     },
+};
+use tenantry_api::{names, v1alpha1::TenantTemplate};
+use tenantry_core::object::Kind;
+use tenantry_process::{
+    admin::{self, Admin},
+    backoff::{Backoff, BackoffConfig},
+    client::{self, CallPolicy},
+    clock::{Clock, SystemClock},
+    health::{Gates, Heartbeats},
+    leader::{self, Elector, Ended, KubeLease, LeaderHandle},
+    shutdown,
+    source::Source,
 };
 
 /// How often the gauges are refreshed, and the process says that it lives.
@@ -61,7 +62,7 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
     trigger.on_signals().context("failed to listen for signals")?;
     let config = client::load_config(&settings.cluster).await?;
     let policy = CallPolicy::new(settings.request_timeout);
-    let client = client::build(config.clone(), policy, metrics.clone())?;
+    let client = client::build(config.clone(), policy, metrics.process().clone())?;
 
     let gates = Gates::new();
     let heartbeats = Heartbeats::new(clock.clone());
@@ -73,7 +74,7 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
     let admin = Admin {
         gates: gates.clone(),
         heartbeats: heartbeats.clone(),
-        metrics: metrics.clone(),
+        metrics: metrics.process().clone(),
     };
     let admin = tokio::spawn(admin::serve(listener, admin, until_true(admin_stopped)));
 
@@ -88,7 +89,7 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
             (Some(elector), handle)
         }
     };
-    let writes = client::build_for_leader(config, policy, metrics.clone(), leader.clone())?;
+    let writes = client::build_for_leader(config, policy, metrics.process().clone(), leader.clone())?;
     let (release, released) = watch::channel(false);
     let mut election = tokio::spawn(async move {
         if let Some(elector) = elector {
@@ -336,8 +337,8 @@ fn count(metrics: &Metrics, memory: &Memory, inventory: &Inventory) {
     }
 }
 
-fn of_tenants(settings: &Settings) -> crate::settings::Settings {
-    crate::settings::Settings {
+fn of_tenants(settings: &Settings) -> tenantry_core::settings::Settings {
+    tenantry_core::settings::Settings {
         accelerator_resources: settings.resources.accelerators.clone(),
         model_resource: settings.resources.model.clone(),
         admission: settings.admission.clone(),

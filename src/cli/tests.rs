@@ -1,7 +1,7 @@
 use clap::CommandFactory;
 
 use super::*;
-use crate::args::{OutputFormat, ReportFormat};
+use tenantry_cli::args::{OutputFormat, ReportFormat};
 
 fn run(flags: &[&str]) -> RunArgs {
     let typed = ["tenantry", "run"].iter().chain(flags).copied();

@@ -15,19 +15,19 @@ use tokio::{
 };
 
 use crate::{
-    apply::{self, Inventory, Kind, served},
-    runtime::{
-        clock::Clock,
-        health::{GateHandle, Gates},
-        metrics::Metrics,
-        source::Source,
-    },
+    cluster::{self, Inventory, served},
+    metrics::Metrics,
     tenant::{
         claims::{self, Claims},
         controller,
-        dereference::Served,
         refusals::{self, Refusals},
     },
+};
+use tenantry_core::{object::Kind, tenant::facts::Served};
+use tenantry_process::{
+    clock::Clock,
+    health::{GateHandle, Gates},
+    source::Source,
 };
 
 /// How long the start waits for what quotas refused before it. Without it a share could go back before it is known that
@@ -74,7 +74,7 @@ impl Caches<()> {
         wake: mpsc::UnboundedSender<Box<str>>,
         gates: &Gates,
         metrics: Arc<Metrics>,
-        settings: &crate::settings::Settings,
+        settings: &tenantry_core::settings::Settings,
     ) -> anyhow::Result<Caches<impl Future<Output = ()> + Send + use<>>> {
         // What owners asked for must not seem gone because it was not heard yet.
         let asked = gates.register("watch:TenantNamespace");
@@ -152,7 +152,7 @@ impl Caches<()> {
                                 task.abort();
                             }
                             sender.send_modify(|served| { served.kinds.remove(&kind); });
-                            apply::watch::forget(kind, &watches.inventory, &watches.wake);
+                            cluster::watch::forget(kind, &watches.inventory, &watches.wake);
                             tracing::info!(kind = kind.as_str(), "the cluster no longer serves the kind");
                         }
                         for kind in wanted {
@@ -209,7 +209,7 @@ impl Watches {
             wake,
             ..
         } = self.clone();
-        tokio::spawn(apply::watch::watch(
+        tokio::spawn(cluster::watch::watch(
             source,
             kind,
             inventory,
@@ -229,13 +229,13 @@ impl Watches {
                 wake,
                 ..
             } = this.clone();
-            apply::watch::watch(source, kind, inventory, wake, Arc::new(this)).await;
+            cluster::watch::watch(source, kind, inventory, wake, Arc::new(this)).await;
         })
         .abort_handle()
     }
 }
 
-impl apply::watch::Observer for Watches {
+impl cluster::watch::Observer for Watches {
     fn synced(&self, kind: Kind) {
         // A closed channel means that the process is going down.
         let _ = self.report.send(kind);

@@ -3,13 +3,9 @@
 //! A changed template wakes its tenants directly (see [`crate::tenant::controller`]); this controller writes only the
 //! template's own status and keeps a template that is in use from going away.
 
-pub mod controls;
-pub mod soundness;
-
 use std::{future::Future, sync::Arc, time::Duration};
 
 use futures::{Stream, StreamExt as _};
-use jiff::Timestamp;
 use kube::{
     ResourceExt as _,
     core::DeserializeGuard,
@@ -24,25 +20,19 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use tracing::Instrument as _;
 
 use crate::{
-    api::{
-        names,
-        v1alpha1::{ControlState, Tenant, TenantTemplate, TenantTemplateStatus},
-    },
-    apply::custom::{CustomWriter, Error},
-    domain::conditions::{Statement, conditions},
-    runtime::{backoff::Backoff, clock::Clock, metrics},
-    settings::Settings,
-    tenant::{
-        dereference::Served,
-        status::types::{READY, RECONCILING, STALLED},
-    },
+    cluster::custom::{CustomWriter, Error},
+    metrics,
 };
+use tenantry_api::{
+    names,
+    v1alpha1::{Tenant, TenantTemplate},
+};
+use tenantry_core::template::status::status;
+use tenantry_core::{settings::Settings, tenant::facts::Served};
+use tenantry_process::{backoff::Backoff, clock::Clock};
 
 /// Name of the controller in logs and metrics.
 pub const CONTROLLER: &str = "template";
-
-/// Condition: every field that the template sets has an effect today.
-const ALL_FIELDS_EFFECTIVE: &str = "AllFieldsEffective";
 
 /// How long changes of the number of tenants are gathered before the status is written.
 const GATHER: Duration = Duration::from_secs(1);
@@ -124,64 +114,6 @@ async fn run(template: &TenantTemplate, name: &str, context: &Context) -> Result
         Ok(_) => Ok(metrics::Outcome::Changed),
         Err(Error::Outdated { .. }) => Ok(metrics::Outcome::Waiting),
         Err(error) => Err(error),
-    }
-}
-
-/// The status of a template: pure.
-fn status(
-    template: &TenantTemplate,
-    users: usize,
-    served: &Served,
-    settings: &Settings,
-    now: Timestamp,
-) -> TenantTemplateStatus {
-    let controls = controls::controls(&template.spec, served, settings);
-    let without_effect: Vec<_> = controls
-        .iter()
-        .filter(|control| control.state == ControlState::NotEnforced)
-        .map(|control| control.field.as_str())
-        .collect();
-    let contradictions = soundness::contradictions(&template.spec);
-    let mut statements = if template.metadata.deletion_timestamp.is_some() {
-        let message = format!(
-            "{users} tenants use it; it goes when none does (kubectl get tenants --field-selector spec.templateRef.name={})",
-            template.name_any()
-        );
-        vec![
-            Statement::fails(READY, "InUse", message.clone()),
-            Statement::holds(RECONCILING, "InUse", message),
-        ]
-    } else if contradictions.is_empty() {
-        vec![Statement::holds(READY, "Sound", "the template can be used")]
-    } else {
-        let message = contradictions.join("; ");
-        vec![
-            Statement::fails(READY, "Contradiction", message.clone()),
-            Statement::holds(STALLED, "Contradiction", message),
-        ]
-    };
-    statements.push(if without_effect.is_empty() {
-        Statement::holds(
-            ALL_FIELDS_EFFECTIVE,
-            "AllEffective",
-            "every field that is set has an effect",
-        )
-    } else {
-        Statement::fails(
-            ALL_FIELDS_EFFECTIVE,
-            "NotEnforced",
-            format!(
-                "nothing makes these true; see status.controls: {}",
-                without_effect.join(", ")
-            ),
-        )
-    });
-    let previous = template.status.as_ref().map_or(&[][..], |status| &status.conditions);
-    TenantTemplateStatus {
-        observed_generation: template.metadata.generation,
-        conditions: conditions(statements, previous, template.metadata.generation, now),
-        tenants: i64::try_from(users).unwrap_or(i64::MAX),
-        controls,
     }
 }
 

@@ -9,86 +9,13 @@ fn template(spec: &Value) -> TenantTemplate {
     template
 }
 
-fn at(second: i64) -> Timestamp {
-    Timestamp::from_second(second).unwrap()
-}
-
-fn status_of(template: &TenantTemplate, users: usize, now: i64) -> TenantTemplateStatus {
-    status(
-        template,
-        users,
-        &fixture::everything_served(),
-        &fixture::settings(),
-        at(now),
-    )
-}
-
-fn condition<'a>(status: &'a TenantTemplateStatus, type_: &str) -> Option<(&'a str, &'a str, &'a str)> {
-    let mut conditions = status.conditions.iter();
-    let found = conditions.find(|condition| condition.type_ == type_)?;
-    Some((&found.status, &found.reason, &found.message))
+fn at(second: i64) -> jiff::Timestamp {
+    jiff::Timestamp::from_second(second).unwrap()
 }
 
 fn deleting(mut template: TenantTemplate) -> TenantTemplate {
     template.metadata.deletion_timestamp = serde_json::from_value(json!("2026-01-01T00:00:00Z")).unwrap();
     template
-}
-
-#[test]
-fn a_sound_template_is_ready_and_says_who_uses_it() {
-    let status = status_of(&template(&json!({ "quotas": { "pods": 1 } })), 3, 1);
-    assert_eq!(condition(&status, READY).unwrap().1, "Sound");
-    assert_eq!(condition(&status, RECONCILING), None);
-    assert_eq!(condition(&status, STALLED), None);
-    assert_eq!((status.tenants, status.observed_generation), (3, Some(2)));
-    assert!(!status.controls.is_empty());
-}
-
-#[test]
-fn a_template_that_contradicts_itself_is_stalled() {
-    let status = status_of(&template(&json!({ "quotas": { "cpu": "1" } })), 0, 1);
-    let (ready, reason, message) = condition(&status, READY).unwrap();
-    assert_eq!((ready, reason), ("False", "Contradiction"));
-    assert_eq!(condition(&status, STALLED), Some(("True", reason, message)));
-    assert_eq!(condition(&status, RECONCILING), None);
-}
-
-#[test]
-fn a_template_in_use_that_is_being_deleted_says_how_to_find_its_users() {
-    let status = status_of(&deleting(template(&json!({}))), 2, 1);
-    let (ready, reason, message) = condition(&status, READY).unwrap();
-    assert_eq!((ready, reason), ("False", "InUse"));
-    assert!(
-        message.starts_with("2 tenants use it") && message.ends_with("--field-selector spec.templateRef.name=premium)"),
-        "{message}"
-    );
-    assert_eq!(condition(&status, RECONCILING).unwrap().0, "True");
-    assert_eq!(condition(&status, STALLED), None);
-}
-
-#[test]
-fn what_nothing_makes_true_is_named_with_its_field() {
-    let status = status_of(&template(&json!({ "security": { "zeroTrust": true } })), 0, 1);
-    let (holds, reason, message) = condition(&status, ALL_FIELDS_EFFECTIVE).unwrap();
-    assert_eq!((holds, reason), ("False", "NotEnforced"));
-    assert!(message.contains("security.zeroTrust"), "{message}");
-    assert_eq!(
-        condition(&status, READY).unwrap().0,
-        "True",
-        "such a template can be used all the same"
-    );
-}
-
-#[test]
-fn the_same_template_gives_the_same_bytes() {
-    let mut template = template(&json!({ "security": { "zeroTrust": true }, "quotas": { "pods": 1 } }));
-    template.status = Some(status_of(&template, 1, 1));
-    assert_eq!(
-        serde_json::to_string(&status_of(&template, 1, 99)).unwrap(),
-        serde_json::to_string(&template.status).unwrap()
-    );
-    let gone = status_of(&deleting(template), 1, 99);
-    assert_eq!(gone.conditions[0].last_transition_time.0, at(99));
 }
 
 /// A template that is there, its tenants, and the API server.
@@ -108,7 +35,7 @@ async fn reconciled(template: TenantTemplate, tenants: usize) -> Vec<fixture::se
         settings: fixture::settings(),
         metrics: Arc::new(metrics::Metrics::new().unwrap()),
         backoff: Backoff::new(
-            crate::runtime::backoff::BackoffConfig::default(),
+            tenantry_process::backoff::BackoffConfig::default(),
             clock.clone(),
             fastrand::Rng::with_seed(1),
         ),

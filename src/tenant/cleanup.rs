@@ -5,19 +5,18 @@
 
 use std::collections::BTreeMap;
 
-use super::{
-    apply,
-    dereference::Facts,
+use super::apply;
+use crate::cluster::writer::Writer;
+use tenantry_api::{
+    names,
+    v1alpha1::{DeletionPolicy, Tenant},
+};
+use tenantry_core::object::{Key, Kind, Live};
+use tenantry_core::tenant::{
+    facts::Facts,
     held::Going,
     outcome::{Applied, Remaining},
     validate::may_be_made_for,
-};
-use crate::{
-    api::{
-        names,
-        v1alpha1::{DeletionPolicy, Tenant},
-    },
-    apply::{Key, Kind, Live, writer::Writer},
 };
 
 /// Takes one step towards the end.

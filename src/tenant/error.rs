@@ -1,7 +1,7 @@
 //! Why a reconcile has to be tried again. What a user wrote is never an error here, but a condition.
 
-use super::outcome::Failure;
-use crate::apply::custom;
+use crate::cluster::custom;
+use tenantry_core::tenant::outcome::Failure;
 
 /// A reconcile failed and is tried again.
 #[derive(Debug, thiserror::Error)]
@@ -66,7 +66,8 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::{apply::Kind, tenant::fixture};
+    use crate::tenant::fixture;
+    use tenantry_core::object::Kind;
 
     fn refused(causes: serde_json::Value) -> Failure {
         let status = json!({ "code": 403, "reason": "Forbidden", "details": { "causes": causes } });

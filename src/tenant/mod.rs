@@ -8,24 +8,18 @@
 
 pub mod activity;
 pub mod apply;
-pub mod build;
 pub mod claims;
 pub mod cleanup;
 pub mod controller;
-pub mod dereference;
 pub mod error;
 #[cfg(test)]
 pub(crate) mod fixture;
-pub mod held;
 pub mod memory;
-pub mod outcome;
 pub mod pending;
 pub mod refusals;
 mod report;
-pub mod status;
 pub mod template_changes;
 pub mod uses;
-pub mod validate;
 
 use std::{sync::Arc, time::Duration};
 
@@ -44,23 +38,31 @@ pub use self::error::Error;
 use self::{
     activity::Activity,
     claims::Claims,
-    dereference::{Claim, Facts, Served, Template, dereference},
     memory::Memory,
-    outcome::{Applied, Failure, Progress},
     pending::PendingQuotas,
     refusals::Refusals,
     report::{event, publish, reason, write_claim, write_claims, write_status},
-    validate::{Verdict, validate},
 };
 use crate::{
-    api::{
-        names,
-        v1alpha1::{Tenant, TenantState, TenantTemplate},
-    },
-    apply::{Inventory, Key, Kind, custom::CustomWriter, writer::Writer},
-    runtime::{backoff::Backoff, clock::Clock, metrics},
-    settings::Settings,
+    cluster::{Inventory, custom::CustomWriter, writer::Writer},
+    metrics,
 };
+use tenantry_api::{
+    names,
+    v1alpha1::{Tenant, TenantState, TenantTemplate},
+};
+use tenantry_core::{
+    object::{Key, Kind},
+    settings::Settings,
+    tenant::{
+        build,
+        facts::{self, Claim, Facts, Served, Template, dereference},
+        outcome::{Applied, Failure, Progress},
+        status,
+        validate::{self, Verdict, validate},
+    },
+};
+use tenantry_process::{backoff::Backoff, clock::Clock};
 
 /// Name of the controller in logs, metrics and events.
 pub const CONTROLLER: &str = "tenant";
@@ -180,7 +182,7 @@ async fn run(tenant: &Tenant, name: &str, context: &Context) -> Result<(metrics:
     // dereference: caches only. A namespace that is not ours is waited for before it is looked at, so that no change of
     // it is missed.
     let claims = context.claims.within(&names::home(name));
-    for namespace in dereference::names_of(tenant, name, &claims) {
+    for namespace in facts::names_of(tenant, name, &claims) {
         context.inventory.wait_for_namespace(&namespace, name);
     }
     let facts = facts(tenant, name, claims, context);

@@ -12,16 +12,14 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use super::dereference::{OwnWrites, Pending};
-use crate::{
-    api::names,
-    apply::{
-        Inventory, Key, Kind, Live, Object, drift,
-        writer::{self, Outcome, Writer},
-    },
-    domain::Quantity,
-    runtime::client::middleware::EARLIER_TRY_UNANSWERED,
+use crate::cluster::{
+    Inventory,
+    writer::{self, Outcome, Writer},
 };
+use tenantry_api::{Quantity, names};
+use tenantry_core::object::{Key, Kind, Live, Object, drift};
+use tenantry_core::tenant::facts::{OwnWrites, Pending};
+use tenantry_process::client::middleware::EARLIER_TRY_UNANSWERED;
 
 /// The open quota writes of every tenant.
 #[derive(Debug)]

@@ -9,15 +9,15 @@ use kube::ResourceExt as _;
 use serde_json::json;
 
 use super::record;
-use crate::{
-    api::{
-        names,
-        v1alpha1::{Tenant, TenantNamespace},
-    },
-    apply::writer::{Error, Writer},
-    domain::allocation::QuotaObservation,
+use crate::cluster::writer::{Error, Writer};
+use tenantry_api::{
+    names,
+    v1alpha1::{Tenant, TenantNamespace},
+};
+use tenantry_core::{
+    allocation::QuotaObservation,
     tenant::{
-        dereference::Facts,
+        facts::Facts,
         held::Going,
         outcome::Applied,
         validate::{Leaving, ValidTenant},

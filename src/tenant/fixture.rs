@@ -1,0 +1,18 @@
+//! What the unit tests of the operator start from: that of the core, and an API server in memory.
+
+use serde_json::Value;
+pub use tenantry_core::fixture::*;
+use tenantry_core::object::{Key, Kind};
+
+use crate::cluster::writer;
+
+pub mod server;
+
+/// A write to object `tenantry` of namespace `acme-dev` that was answered so.
+pub fn answered(verb: &'static str, kind: Kind, status: Value) -> writer::Error {
+    writer::Error::Api {
+        verb,
+        key: Key::new(kind, "acme-dev", "tenantry"),
+        source: Box::new(kube::Error::Api(serde_json::from_value(status).unwrap())),
+    }
+}
