@@ -14,17 +14,17 @@ use std::{
 
 use criterion::{BenchmarkId, Criterion};
 use serde_json::json;
-use tenantry::{
-    api::v1alpha1::{Tenant, TenantTemplate},
-    domain::{
-        Quantity,
-        allocation::{Observation, Spread, Unit, plan},
-    },
-    render::render,
+use tenantry_api::{
+    Quantity,
+    v1alpha1::{Tenant, TenantTemplate},
+};
+use tenantry_cli::render::render;
+use tenantry_core::{
+    allocation::{Observation, Spread, Unit, plan},
+    settings::Settings,
     tenant::{
-        Settings,
         build::build,
-        dereference::{Facts, Served, Template},
+        facts::{Facts, Served, Template},
         validate::validate,
     },
 };

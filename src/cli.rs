@@ -11,7 +11,7 @@ use std::time::Duration;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
 pub use self::adopt::{AdoptArgs, ReportFormat};
-use crate::runtime::leader::{ElectionConfig, ElectionConfigError};
+use tenantry_process::leader::{ElectionConfig, ElectionConfigError};
 
 mod adopt;
 

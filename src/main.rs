@@ -5,12 +5,16 @@ use std::{collections::BTreeSet, io::Write as _, path::Path, process::ExitCode, 
 use anyhow::{Context as _, bail};
 use clap::Parser as _;
 use tenantry::{
-    adopt::{self, HandOver},
-    cli::{AdoptArgs, Cli, Command, GenerateArgs, OutputFormat, RenderArgs, ReportFormat, ResourceArgs, RunArgs},
-    generate, operator, render,
-    runtime::telemetry,
-    tenant,
+    cli::{Cli, Command, GenerateArgs, RunArgs},
+    operator, tenant,
 };
+use tenantry_cli::{
+    adopt::{self, HandOver},
+    args::{AdoptArgs, OutputFormat, RenderArgs, ReportFormat, ResourceArgs},
+    render,
+};
+use tenantry_process::telemetry;
+use xtask::generate;
 
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;

@@ -26,25 +26,26 @@ use tokio::{
 
 use self::caches::Caches;
 use crate::{
-    api::{names, v1alpha1::TenantTemplate},
-    apply::{Inventory, Kind, custom::CustomWriter, served, writer::Writer},
     cli::Settings,
-    runtime::{
-        admin::{self, Admin},
-        backoff::{Backoff, BackoffConfig},
-        client::{self, CallPolicy},
-        clock::{Clock, SystemClock},
-        health::{Gates, Heartbeats},
-        leader::{self, Elector, Ended, KubeLease, LeaderHandle},
-        metrics::Metrics,
-        shutdown,
-        source::Source,
-    },
+    cluster::{Inventory, custom::CustomWriter, served, writer::Writer},
+    metrics::Metrics,
     template,
     tenant::{
         self, activity::Activity, claims::Claims, controller, memory::Memory, pending::PendingQuotas,
         refusals::Refusals, template_changes, uses::News,
     },
+};
+use tenantry_api::{names, v1alpha1::TenantTemplate};
+use tenantry_core::object::Kind;
+use tenantry_process::{
+    admin::{self, Admin},
+    backoff::{Backoff, BackoffConfig},
+    client::{self, CallPolicy},
+    clock::{Clock, SystemClock},
+    health::{Gates, Heartbeats},
+    leader::{self, Elector, Ended, KubeLease, LeaderHandle},
+    shutdown,
+    source::Source,
 };
 
 /// How often the gauges are refreshed, and the process says that it lives.

@@ -6,7 +6,8 @@
 
 use std::{collections::BTreeSet, path::Path, time::Duration};
 
-use tenantry::{apply::Kind, render, tenant::Settings};
+use tenantry_cli::render;
+use tenantry_core::{object::Kind, settings::Settings};
 
 /// Two namespaces where the tier has room for them, an owner, and a group of viewers.
 fn tenant(tier: &str) -> String {

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use serde::de::DeserializeOwned;
-use tenantry::api::v1alpha1::{Encryption, MissingMeans, PodSecurity, Quotas, Tenant, TenantTemplate, Tier};
-use tenantry::domain::quantity::Quantity;
+use tenantry_api::quantity::Quantity;
+use tenantry_api::v1alpha1::{Encryption, MissingMeans, PodSecurity, Quotas, Tenant, TenantTemplate, Tier};
 
 fn read<T: DeserializeOwned>(folder: &str) -> Vec<(PathBuf, T)> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
@@ -240,7 +240,7 @@ fn every_example_uses_a_template_that_ships_and_stays_below_its_namespaces() {
 #[test]
 fn no_template_contradicts_itself() {
     for tier in Tier::ALL {
-        let found = tenantry::template::soundness::contradictions(&template(tier).spec);
+        let found = tenantry_core::template::soundness::contradictions(&template(tier).spec);
         assert!(found.is_empty(), "{}: {found:?}", tier.as_str());
     }
 }

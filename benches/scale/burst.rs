@@ -11,7 +11,7 @@ use kube::{
     Api, Client, ResourceExt as _,
     api::{DeleteParams, DynamicObject, ListParams, WatchEvent, WatchParams},
 };
-use tenantry::apply::Kind;
+use tenantry_core::object::Kind;
 use tokio::{sync::mpsc, task::JoinSet};
 
 use crate::{

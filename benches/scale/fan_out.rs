@@ -8,7 +8,7 @@ use kube::{
 };
 use lab::Operator;
 use serde_json::json;
-use tenantry::api::v1alpha1::{Tenant, TenantTemplate};
+use tenantry_api::v1alpha1::{Tenant, TenantTemplate};
 
 use crate::{
     raw,

@@ -5,7 +5,8 @@ use std::{collections::BTreeMap, path::Path, time::Instant};
 use controlplane::{Audit, Options};
 use kube::{Api, Client};
 use lab::{Lab, Operator, OperatorOptions};
-use tenantry::{api::v1alpha1::Tenant, apply::Kind};
+use tenantry_api::v1alpha1::Tenant;
+use tenantry_core::object::Kind;
 
 use crate::{
     burst,

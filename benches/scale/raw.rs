@@ -15,15 +15,12 @@ use kube::{
     runtime::wait::{await_condition, conditions},
 };
 use serde_json::{Value, json};
-use tenantry::{
-    api::{
-        self,
-        v1alpha1::{Tenant, TenantTemplate},
-    },
-    apply::Kind,
-    render,
-    tenant::{Settings, dereference::Served},
+use tenantry_api::{
+    self as api,
+    v1alpha1::{Tenant, TenantTemplate},
 };
+use tenantry_cli::render;
+use tenantry_core::{object::Kind, settings::Settings, tenant::facts::Served};
 
 use crate::{PARALLEL, settings::PODS, tenants::tenant};
 

@@ -7,7 +7,7 @@ use std::{
 
 use kube::{Api, Client, api::ListParams};
 use lab::{Lab, Operator, eventually};
-use tenantry::api::v1alpha1::Tenant;
+use tenantry_api::v1alpha1::Tenant;
 
 use crate::{
     measure::{memory_target, operator_options},

@@ -9,7 +9,7 @@ use kube::{
     api::{DeleteParams, ListParams, PostParams},
 };
 use lab::{Lab, eventually};
-use tenantry::api::v1alpha1::Tenant;
+use tenantry_api::v1alpha1::Tenant;
 
 use crate::{
     PARALLEL, measure,

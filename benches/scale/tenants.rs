@@ -6,7 +6,7 @@ use kube::{
     api::{DynamicObject, PostParams},
 };
 use serde_json::{Value, json};
-use tenantry::api::v1alpha1::{Tenant, TenantTemplate};
+use tenantry_api::v1alpha1::{Tenant, TenantTemplate};
 
 use crate::{
     PARALLEL,

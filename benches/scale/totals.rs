@@ -13,7 +13,7 @@ use kube::{
 };
 use lab::{Lab, eventually};
 use serde_json::json;
-use tenantry::api::v1alpha1::{Tenant, TenantTemplate};
+use tenantry_api::v1alpha1::{Tenant, TenantTemplate};
 
 use crate::{
     report::{Report, Target},

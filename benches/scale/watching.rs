@@ -13,7 +13,7 @@ use kube::{
     },
 };
 use lab::eventually;
-use tenantry::api::v1alpha1::Tenant;
+use tenantry_api::v1alpha1::Tenant;
 
 pub const PATIENCE: Duration = Duration::from_secs(900);
 

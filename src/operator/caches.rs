@@ -15,20 +15,20 @@ use tokio::{
 };
 
 use crate::{
-    apply::{self, Inventory, Kind, served},
-    runtime::{
-        clock::Clock,
-        health::{GateHandle, Gates},
-        metrics::Metrics,
-        source::Source,
-    },
+    cluster::{self, Inventory, served},
+    metrics::Metrics,
     tenant::{
         self,
         claims::{self, Claims},
         controller,
-        dereference::Served,
         refusals::{self, Refusals},
     },
+};
+use tenantry_core::{object::Kind, tenant::facts::Served};
+use tenantry_process::{
+    clock::Clock,
+    health::{GateHandle, Gates},
+    source::Source,
 };
 
 /// How long the start waits for what quotas refused before it. Without it a share could go back before it is known that

@@ -24,19 +24,22 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use tracing::Instrument as _;
 
 use crate::{
-    api::{
-        names,
-        v1alpha1::{ControlState, Tenant, TenantTemplate, TenantTemplateStatus},
-    },
-    apply::custom::{CustomWriter, Error},
-    domain::conditions::{Statement, conditions},
-    runtime::{backoff::Backoff, clock::Clock, metrics},
+    cluster::custom::{CustomWriter, Error},
+    metrics,
+};
+use tenantry_api::{
+    names,
+    v1alpha1::{ControlState, Tenant, TenantTemplate, TenantTemplateStatus},
+};
+use tenantry_core::{
+    conditions::{Statement, conditions},
+    settings::Settings,
     tenant::{
-        Settings,
-        dereference::Served,
+        facts::Served,
         status::types::{READY, RECONCILING, STALLED},
     },
 };
+use tenantry_process::{backoff::Backoff, clock::Clock};
 
 /// Name of the controller in logs and metrics.
 pub const CONTROLLER: &str = "template";

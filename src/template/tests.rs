@@ -108,7 +108,7 @@ async fn reconciled(template: TenantTemplate, tenants: usize) -> Vec<fixture::se
         settings: fixture::settings(),
         metrics: Arc::new(metrics::Metrics::new().unwrap()),
         backoff: Backoff::new(
-            crate::runtime::backoff::BackoffConfig::default(),
+            tenantry_process::backoff::BackoffConfig::default(),
             clock.clone(),
             fastrand::Rng::with_seed(1),
         ),

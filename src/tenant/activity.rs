@@ -6,10 +6,8 @@ use std::{
     time::Duration,
 };
 
-use crate::{
-    apply::{Key, Kind, Live},
-    runtime::clock::Monotonic,
-};
+use tenantry_core::object::{Key, Kind, Live};
+use tenantry_process::clock::Monotonic;
 
 /// How long after a change of use a quota is left alone. The quota controller's cache of pods is behind the API server by
 /// some milliseconds, on a loaded machine by tens; a namespace that is full waits so much longer for room.

@@ -9,22 +9,18 @@ use std::{collections::BTreeMap, collections::BTreeSet, sync::Arc};
 use futures::{StreamExt as _, future, stream};
 use serde_json::{Map, Value};
 
-use super::{
-    build::{NamespaceObjects, Place},
-    dereference::Facts,
-    held::Going,
-    pending::PendingQuotas,
-    validate::{TurnedAway, ValidTenant},
+use super::pending::PendingQuotas;
+use crate::cluster::writer::{self, Outcome, Writer};
+use tenantry_api::{
+    names,
+    v1alpha1::{DirectOverflow, PodSecurity},
 };
-use crate::{
-    api::{
-        names,
-        v1alpha1::{DirectOverflow, PodSecurity},
-    },
-    apply::{
-        Key, Kind, Live, Object,
-        writer::{self, Outcome, Writer},
-    },
+use tenantry_core::object::{Key, Kind, Live, Object};
+use tenantry_core::tenant::{
+    build::{NamespaceObjects, Place},
+    facts::Facts,
+    held::Going,
+    validate::{TurnedAway, ValidTenant},
 };
 
 /// What stands after this run.

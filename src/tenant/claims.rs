@@ -13,13 +13,12 @@ use kube::{
 };
 use tokio::sync::mpsc::UnboundedSender;
 
-use crate::{
-    api::{
-        names,
-        v1alpha1::{TenantNamespace, TenantNamespaceStatus},
-    },
-    runtime::{metrics::Metrics, source::Source},
+use crate::metrics::Metrics;
+use tenantry_api::{
+    names,
+    v1alpha1::{TenantNamespace, TenantNamespaceStatus},
 };
+use tenantry_process::source::Source;
 
 /// TenantNamespaces in one page of a list: owners can make each more than a megabyte large, and a page is read as a whole.
 const IN_ONE_PAGE: u32 = 20;

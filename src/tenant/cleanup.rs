@@ -5,19 +5,14 @@
 
 use std::collections::BTreeMap;
 
-use super::{
-    apply::{self, Applied},
-    dereference::Facts,
-    held::Going,
-    validate::may_be_made_for,
+use super::apply;
+use crate::cluster::writer::Writer;
+use tenantry_api::{
+    names,
+    v1alpha1::{DeletionPolicy, Tenant},
 };
-use crate::{
-    api::{
-        names,
-        v1alpha1::{DeletionPolicy, Tenant},
-    },
-    apply::{Key, Kind, Live, writer::Writer},
-};
+use tenantry_core::object::{Key, Kind, Live};
+use tenantry_core::tenant::{facts::Facts, held::Going, outcome::Applied, validate::may_be_made_for};
 
 /// What is left to do.
 #[derive(Debug, Default)]

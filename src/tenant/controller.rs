@@ -20,7 +20,9 @@ use super::{
     CONTROLLER, Context, Error, reconcile,
     uses::{News, Uses},
 };
-use crate::{api::v1alpha1::Tenant, apply::custom, runtime::source::Source};
+use crate::cluster::custom;
+use tenantry_api::v1alpha1::Tenant;
+use tenantry_process::source::Source;
 
 /// What wakes Tenants, besides themselves.
 pub struct Triggers<T> {
@@ -151,8 +153,8 @@ pub fn tenants(
 
 /// Names of every optional CRD that the operator looks out for.
 pub fn optional_crds(model_resource: &str) -> BTreeSet<String> {
-    let kinds = crate::apply::Kind::ALL
+    let kinds = tenantry_core::object::Kind::ALL
         .into_iter()
-        .filter_map(crate::apply::Kind::optional_crd);
+        .filter_map(tenantry_core::object::Kind::optional_crd);
     kinds.chain([model_resource.to_owned()]).collect()
 }

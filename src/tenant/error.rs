@@ -1,6 +1,6 @@
 //! Why a reconcile has to be tried again. What a user wrote is never an error here, but a condition.
 
-use crate::apply::{custom, writer};
+use crate::cluster::{custom, writer};
 
 /// A reconcile failed and is tried again.
 #[derive(Debug, thiserror::Error)]
@@ -65,7 +65,8 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::{apply::Kind, tenant::fixture};
+    use crate::tenant::fixture;
+    use tenantry_core::object::Kind;
 
     fn refused(causes: serde_json::Value) -> writer::Error {
         let status = json!({ "code": 403, "reason": "Forbidden", "details": { "causes": causes } });

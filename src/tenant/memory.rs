@@ -6,12 +6,11 @@ use std::{
     time::Duration,
 };
 
-use super::status::types::{READY, STALLED};
-use crate::{
-    api::v1alpha1::{TenantStatus, Tier},
-    apply::Key,
-    runtime::{clock::Monotonic, metrics::TenantState},
-};
+use crate::metrics::TenantState;
+use tenantry_api::v1alpha1::{TenantStatus, Tier};
+use tenantry_core::object::Key;
+use tenantry_core::tenant::status::types::{READY, STALLED};
+use tenantry_process::clock::Monotonic;
 
 /// Notes on every Tenant, by name.
 #[derive(Debug, Default)]
@@ -215,7 +214,7 @@ mod tests {
     #[test]
     fn an_object_that_is_written_again_and_again_is_told_of_once_a_minute() {
         let memory = Memory::default();
-        let key = Key::new(crate::apply::Kind::NetworkPolicy, "acme-dev", "tenantry-allow");
+        let key = Key::new(tenantry_core::object::Kind::NetworkPolicy, "acme-dev", "tenantry-allow");
         let told = |seconds: std::ops::Range<u64>| -> usize {
             let told = seconds.map(|second| memory.written("acme", vec![key.clone()], at(second)).len());
             told.sum()

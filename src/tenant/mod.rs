@@ -52,18 +52,22 @@ use self::{
     validate::{Verdict, validate},
 };
 use crate::{
-    api::{
-        names,
-        v1alpha1::{Tenant, TenantState, TenantTemplate},
-    },
-    apply::{
-        Inventory, Key, Kind,
+    cluster::{
+        Inventory,
         custom::CustomWriter,
         writer::{self, Writer},
     },
-    cli::Admission,
-    runtime::{backoff::Backoff, clock::Clock, metrics},
+    metrics,
 };
+use tenantry_api::{
+    names,
+    v1alpha1::{Tenant, TenantState, TenantTemplate},
+};
+use tenantry_core::{
+    object::{Key, Kind},
+    settings::Admission,
+};
+use tenantry_process::{backoff::Backoff, clock::Clock};
 
 /// Name of the controller in logs, metrics and events.
 pub const CONTROLLER: &str = "tenant";

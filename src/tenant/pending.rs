@@ -12,15 +12,13 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use crate::{
-    api::names,
-    apply::{
-        Inventory, Key, Kind, Live, Object, drift,
-        writer::{self, Outcome, Writer},
-    },
-    domain::Quantity,
-    runtime::client::middleware::EARLIER_TRY_UNANSWERED,
+use crate::cluster::{
+    Inventory,
+    writer::{self, Outcome, Writer},
 };
+use tenantry_api::{Quantity, names};
+use tenantry_core::object::{Key, Kind, Live, Object, drift};
+use tenantry_process::client::middleware::EARLIER_TRY_UNANSWERED;
 
 /// What may still come to stand, by namespace: each entry a whole `spec.hard`.
 pub type Pending = BTreeMap<String, Vec<BTreeMap<String, Quantity>>>;

@@ -13,12 +13,10 @@ use std::{
 use k8s_openapi::api::core::v1::Event;
 use kube::ResourceExt as _;
 
-use crate::{
-    api::names,
-    apply::{Inventory, Key},
-    domain::allocation::Refusal,
-    runtime::clock::{Clock, Monotonic},
-};
+use crate::cluster::Inventory;
+use tenantry_api::names;
+use tenantry_core::{allocation::Refusal, object::Key};
+use tenantry_process::clock::{Clock, Monotonic};
 
 pub use watch::watch;
 
@@ -123,7 +121,8 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::{runtime::clock::TestClock, tenant::fixture};
+    use crate::tenant::fixture;
+    use tenantry_process::clock::TestClock;
 
     fn event(name: &str, namespace: &str, at: &str, message: &str) -> Event {
         serde_json::from_value(json!({

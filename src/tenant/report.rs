@@ -9,18 +9,16 @@ use kube::runtime::{
     reflector::ObjectRef,
 };
 
-use super::{
-    Context, Error,
-    apply::Applied,
+use super::{Context, Error};
+use tenantry_api::{
+    names,
+    v1alpha1::{NamespaceState, NamespaceStatus, Tenant, TenantNamespace, TenantNamespaceStatus, TenantStatus},
+};
+use tenantry_core::object::{Key, Kind};
+use tenantry_core::tenant::{
+    outcome::Applied,
     status::{self, types::READY},
     validate::{ValidClaim, ValidTenant, Verdict},
-};
-use crate::{
-    api::{
-        names,
-        v1alpha1::{NamespaceState, NamespaceStatus, Tenant, TenantNamespace, TenantNamespaceStatus, TenantStatus},
-    },
-    apply::{Key, Kind},
 };
 
 /// The reason of Ready.

@@ -12,7 +12,7 @@ use kube::{
     runtime::watcher::{self, Event},
 };
 
-use crate::api::v1alpha1::TenantTemplate;
+use tenantry_api::v1alpha1::TenantTemplate;
 
 /// Names of templates whose spec is new, changed or gone, out of the events of their watch.
 pub fn changes(

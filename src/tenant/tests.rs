@@ -4,12 +4,10 @@ use kube::runtime::{events::Reporter, reflector};
 use serde_json::{Value, json};
 
 use super::*;
-use crate::{
-    api::v1alpha1::NamespaceState,
-    apply::{Key, Kind},
-    runtime::backoff::BackoffConfig,
-    tenant::fixture::server::{Server, Trouble},
-};
+use crate::tenant::fixture::server::{Server, Trouble};
+use tenantry_api::v1alpha1::NamespaceState;
+use tenantry_core::object::{Key, Kind};
+use tenantry_process::backoff::BackoffConfig;
 
 struct Stage {
     server: Server,

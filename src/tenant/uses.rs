@@ -7,7 +7,7 @@ use std::{
 
 use kube::{ResourceExt as _, core::DeserializeGuard, runtime::watcher::Event};
 
-use crate::api::v1alpha1::Tenant;
+use tenantry_api::v1alpha1::Tenant;
 
 /// What an event brought.
 #[derive(Debug, PartialEq, Eq)]

@@ -11,7 +11,7 @@ use kube::{
 };
 use lab::{Lab, Operator};
 use serde_json::{Value, json};
-use tenantry::api::v1alpha1::{Tenant, TenantTemplate};
+use tenantry_api::v1alpha1::{Tenant, TenantTemplate};
 
 use crate::common::{
     self, PATIENCE,

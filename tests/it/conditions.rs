@@ -15,7 +15,7 @@ use kube::{
     core::ApiResource,
 };
 use serde_json::{Value, json};
-use tenantry::api::v1alpha1::{Tenant, TenantTemplate};
+use tenantry_api::v1alpha1::{Tenant, TenantTemplate};
 
 use crate::common::{
     self, PATIENCE,
@@ -258,7 +258,7 @@ async fn means_that_are_missing_keep_owners_out_where_the_template_says_deny() {
     let policies: Api<DynamicObject> = Api::namespaced_with(
         admin.clone(),
         &namespace,
-        &tenantry::apply::Kind::TenantPolicy.api_resource(),
+        &tenantry_core::object::Kind::TenantPolicy.api_resource(),
     );
     policies.get("effective").await.unwrap();
     assert_eq!(bound_users(&admin, &namespace).await, [""; 0]);

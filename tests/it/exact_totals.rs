@@ -288,7 +288,7 @@ async fn a_crowd_gets_exactly_what_the_tenant_is_granted_and_never_more() {
             rounds()
         );
     }
-    let grants = |tenant: &str| -> BTreeMap<String, tenantry::domain::Quantity> {
+    let grants = |tenant: &str| -> BTreeMap<String, tenantry_api::Quantity> {
         let measure = MEASURES.iter().find(|measure| measure.tenant == tenant).unwrap();
         let quotas = (measure.quotas)();
         let grant = quotas.get(tenant).unwrap_or(&quotas["objects"][tenant]).clone();

@@ -12,7 +12,7 @@ use kube::{
 use lab::{Lab, Writable};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
-use tenantry::api::v1alpha1::{Tenant, TenantNamespace};
+use tenantry_api::v1alpha1::{Tenant, TenantNamespace};
 
 use crate::common::{
     self, PATIENCE,

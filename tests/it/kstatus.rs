@@ -8,7 +8,7 @@ use kube::{
 };
 use serde::Serialize;
 use serde_json::{Value, json};
-use tenantry::api::v1alpha1::{Tenant, TenantTemplate};
+use tenantry_api::v1alpha1::{Tenant, TenantTemplate};
 
 use crate::common::{
     self, PATIENCE,

@@ -18,7 +18,7 @@ use kube::{
 };
 use lab::eventually;
 use serde_json::json;
-use tenantry::api::v1alpha1::Tenant;
+use tenantry_api::v1alpha1::Tenant;
 
 use crate::common::{
     self, PATIENCE,

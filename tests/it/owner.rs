@@ -7,7 +7,7 @@ use kube::{
     core::ApiResource,
 };
 use serde_json::{Value, json};
-use tenantry::apply::Kind;
+use tenantry_core::object::Kind;
 
 use crate::common::{
     self,

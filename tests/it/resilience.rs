@@ -16,9 +16,9 @@ use kube::{
 };
 use lab::{Lab, Operator, OperatorOptions};
 use serde_json::json;
-use tenantry::{
-    api::v1alpha1::{Tenant, TenantTemplate},
-    domain::Quantity,
+use tenantry_api::{
+    Quantity,
+    v1alpha1::{Tenant, TenantTemplate},
 };
 
 use crate::common::{

@@ -13,7 +13,7 @@ use kube::{
 };
 use lab::Lab;
 use serde_json::{Value, json};
-use tenantry::api::v1alpha1::{NamespaceState, Tenant, TenantNamespace};
+use tenantry_api::v1alpha1::{NamespaceState, Tenant, TenantNamespace};
 
 use crate::common::{
     self, PATIENCE,
@@ -356,7 +356,7 @@ async fn a_smaller_grant_takes_no_namespace_away_and_lets_none_be_added() {
         asked.create(&PostParams::default(), &claim(short)).await.unwrap();
         told(&asked, short, "True", "Active").await;
     }
-    let templates: Api<tenantry::api::v1alpha1::TenantTemplate> = Api::all(admin.clone());
+    let templates: Api<tenantry_api::v1alpha1::TenantTemplate> = Api::all(admin.clone());
     let fewer = Patch::Merge(json!({ "spec": { "quotas": { "namespaces": 2 } } }));
     templates.patch(&name, &PatchParams::default(), &fewer).await.unwrap();
     common::condition(&admin, &name, "Stalled", "True", Some("TooManyNamespaces")).await;
@@ -499,7 +499,7 @@ async fn a_namespace_that_an_owner_creates_is_closed_until_it_is_fenced_and_past
         403
     );
 
-    let templates: Api<tenantry::api::v1alpha1::TenantTemplate> = Api::all(admin.clone());
+    let templates: Api<tenantry_api::v1alpha1::TenantTemplate> = Api::all(admin.clone());
     let remove = Patch::Merge(json!({ "spec": { "directOverflow": "Remove" } }));
     templates.patch(&name, &PatchParams::default(), &remove).await.unwrap();
     namespaces.create(&post, &made(&name, "d")).await.unwrap();

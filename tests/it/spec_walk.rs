@@ -16,12 +16,9 @@ use kube::{
 };
 use lab::Lab;
 use serde_json::{Value, json};
-use tenantry::{
-    api::v1alpha1::{Tenant, TenantTemplate},
-    apply::Kind,
-    render,
-    tenant::dereference::Served,
-};
+use tenantry_api::v1alpha1::{Tenant, TenantTemplate};
+use tenantry_cli::render;
+use tenantry_core::{object::Kind, tenant::facts::Served};
 
 use self::spec::{
     compare,

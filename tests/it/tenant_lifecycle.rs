@@ -12,7 +12,7 @@ use kube::{
     api::{DeleteParams, Patch, PatchParams},
 };
 use serde_json::json;
-use tenantry::{api::v1alpha1::Tenant, domain::Quantity};
+use tenantry_api::{Quantity, v1alpha1::Tenant};
 
 use crate::common::{self, PATIENCE, builders::tenant, eventually};
 

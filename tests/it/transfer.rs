@@ -10,7 +10,7 @@ use kube::{
     api::{DeleteParams, ListParams, Patch, PatchParams, PostParams},
 };
 use serde_json::{Value, json};
-use tenantry::api::v1alpha1::{Tenant, TenantNamespace, TenantTemplate};
+use tenantry_api::v1alpha1::{Tenant, TenantNamespace, TenantTemplate};
 
 use crate::common::{
     self, PATIENCE,

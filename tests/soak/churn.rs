@@ -10,10 +10,8 @@ use kube::{
 };
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
-use tenantry::{
-    api::v1alpha1::{Tenant, TenantNamespace, TenantTemplate},
-    apply::Kind,
-};
+use tenantry_api::v1alpha1::{Tenant, TenantNamespace, TenantTemplate};
+use tenantry_core::object::Kind;
 
 use crate::{
     common::{builders::pod, eventually},

@@ -8,7 +8,8 @@ use std::{
 };
 
 use kube::{Api, Client, api::ListParams};
-use tenantry::{api::v1alpha1::Tenant, apply::Kind};
+use tenantry_api::v1alpha1::Tenant;
+use tenantry_core::object::Kind;
 
 use crate::{
     common::{

@@ -7,9 +7,9 @@ use kube::{
     api::{DeleteParams, ListParams},
 };
 use serde_json::{Value, json};
-use tenantry::{
-    api::v1alpha1::{Tenant, TenantNamespace, TenantTemplate},
-    domain::Quantity,
+use tenantry_api::{
+    Quantity,
+    v1alpha1::{Tenant, TenantNamespace, TenantTemplate},
 };
 
 use crate::common::{

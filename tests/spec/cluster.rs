@@ -9,14 +9,14 @@ use std::{
 
 use kube::core::DeserializeGuard;
 use serde_json::{Value, json};
-use tenantry::{
-    api::v1alpha1::{DirectOverflow, Tenant, TenantNamespace},
-    apply::{Inventory, Key, Kind, Live, drift},
+use tenantry::cluster::Inventory;
+use tenantry_api::v1alpha1::{DirectOverflow, Tenant, TenantNamespace};
+use tenantry_core::{
+    object::{Key, Kind, Live, drift},
+    settings::Settings,
     tenant::{
-        Settings,
         build::{NamespaceObjects, build},
-        claims::Claim,
-        dereference::{Served, Template, dereference},
+        facts::{Claim, Served, Template, dereference},
         validate::{Invalid, validate},
     },
 };

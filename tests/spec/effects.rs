@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
-use tenantry::template::controls::controls;
+use tenantry_core::template::controls::controls;
 
 use crate::{
     cluster::{self, Cluster},

@@ -8,16 +8,16 @@ use std::collections::BTreeSet;
 use kube::ResourceExt as _;
 use serde_json::json;
 
-use super::Applied;
-use crate::{
-    api::{
-        names,
-        v1alpha1::{Tenant, TenantNamespace},
-    },
-    apply::writer::{Error, Writer},
-    domain::allocation::QuotaObservation,
+use crate::cluster::writer::{Error, Writer};
+use tenantry_api::{
+    names,
+    v1alpha1::{Tenant, TenantNamespace},
+};
+use tenantry_core::tenant::outcome::Applied;
+use tenantry_core::{
+    allocation::QuotaObservation,
     tenant::{
-        dereference::Facts,
+        facts::Facts,
         held::Going,
         validate::{Leaving, ValidTenant},
     },

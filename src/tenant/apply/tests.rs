@@ -7,17 +7,15 @@ mod rights;
 use serde_json::json;
 
 use super::*;
-use crate::{
-    api::names,
-    tenant::{
-        build::build,
-        dereference::{Served, Template, dereference},
-        fixture::{
-            self,
-            server::{Server, Trouble},
-        },
-        validate::validate,
-    },
+use crate::tenant::fixture::{
+    self,
+    server::{Server, Trouble},
+};
+use tenantry_api::names;
+use tenantry_core::tenant::{
+    build::build,
+    facts::{Served, Template, dereference},
+    validate::validate,
 };
 
 /// A tenant, its template and the cluster.

@@ -15,10 +15,8 @@ use kube::{
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::{Refusals, hear};
-use crate::{
-    apply::Inventory,
-    runtime::{clock::Clock, metrics::Metrics, pages},
-};
+use crate::{cluster::Inventory, metrics::Metrics};
+use tenantry_process::{clock::Clock, pages};
 
 /// Which events are heard.
 const SELECTOR: &str = "reason=FailedCreate";

@@ -9,7 +9,7 @@ use kube::{
     core::ApiResource,
 };
 use serde_json::{Value, json};
-use tenantry::api::v1alpha1::TenantTemplate;
+use tenantry_api::v1alpha1::TenantTemplate;
 
 use crate::common::{
     self, Lab, PATIENCE,

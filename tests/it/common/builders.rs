@@ -1,7 +1,7 @@
 //! Fluent builders for what tests create.
 
 use serde_json::{Value, json};
-use tenantry::api::v1alpha1::{Tenant, TenantTemplate};
+use tenantry_api::v1alpha1::{Tenant, TenantTemplate};
 
 /// A pod that every Pod Security Standard admits and that requests so much.
 pub fn pod(requests: &Value) -> Value {

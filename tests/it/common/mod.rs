@@ -15,7 +15,7 @@ use kube::{
 };
 pub use lab::{Lab, eventually};
 use lab::{Operator, OperatorOptions};
-use tenantry::api::v1alpha1::{Tenant, TenantTemplate};
+use tenantry_api::v1alpha1::{Tenant, TenantTemplate};
 use tokio::sync::OnceCell;
 
 /// How long anything may take before a test fails: the machine is shared and slow, the limit is no measurement.

@@ -6,7 +6,8 @@ use std::{
 };
 
 use serde_json::Value;
-use tenantry::{apply::Kind, domain::Quantity};
+use tenantry_api::Quantity;
+use tenantry_core::object::Kind;
 
 use super::{
     audit::{Event, Mark, OPERATOR},

@@ -16,7 +16,7 @@ use kube::{
     runtime::watcher::{self, Event, watcher},
 };
 use serde_json::Value;
-use tenantry::apply::Kind;
+use tenantry_core::object::Kind;
 use tokio::task::JoinSet;
 
 use super::{PATIENCE, eventually};

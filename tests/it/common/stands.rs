@@ -7,13 +7,12 @@ use kube::{
     api::{DynamicObject, ListParams},
 };
 use serde_json::Value;
-use tenantry::{
-    api::v1alpha1::{Tenant, TenantNamespace, TenantTemplate},
-    apply::Kind,
-    domain::Quantity,
-    render,
-    tenant::{Settings, dereference::Served},
+use tenantry_api::{
+    Quantity,
+    v1alpha1::{Tenant, TenantNamespace, TenantTemplate},
 };
+use tenantry_cli::render;
+use tenantry_core::{object::Kind, settings::Settings, tenant::facts::Served};
 
 /// Every managed object of a kind that the cluster always serves, by kind, namespace and name.
 pub async fn managed(admin: &Client) -> BTreeMap<String, Value> {

@@ -12,7 +12,7 @@ use kube::{
 };
 use lab::{Lab, Operator};
 use serde_json::{Value, json};
-use tenantry::api::v1alpha1::Tenant;
+use tenantry_api::v1alpha1::Tenant;
 
 use super::runs::alone;
 use crate::common::{

@@ -11,7 +11,7 @@ use kube::{
 };
 use lab::Lab;
 use serde_json::{Value, json};
-use tenantry::api::v1alpha1::{Tenant, TenantTemplate};
+use tenantry_api::v1alpha1::{Tenant, TenantTemplate};
 
 use super::runs::through;
 use crate::{

@@ -11,12 +11,9 @@ use kube::{
     api::{DeleteParams, ListParams, Patch, PatchParams, PostParams},
 };
 use serde_json::{Value, json};
-use tenantry::{
-    api::{
-        names,
-        v1alpha1::{Tenant, TenantNamespace, TenantPolicy, TenantState, TenantTemplate},
-    },
-    domain::Quantity,
+use tenantry_api::{
+    Quantity, names,
+    v1alpha1::{Tenant, TenantNamespace, TenantPolicy, TenantState, TenantTemplate},
 };
 
 use crate::common::{

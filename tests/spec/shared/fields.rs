@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
-use tenantry::api;
+use tenantry_api as api;
 
 /// A field that holds a value and no further fields of ours.
 #[derive(Clone, Debug)]

@@ -8,7 +8,7 @@ use kube::{
     api::{DeleteParams, PostParams},
 };
 use serde_json::json;
-use tenantry::api::v1alpha1::Tenant;
+use tenantry_api::v1alpha1::Tenant;
 
 use super::{PATIENCE, Stand, eventually, plain, plain_tenant, unguarded_rights};
 use crate::common::{

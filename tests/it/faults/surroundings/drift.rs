@@ -5,7 +5,7 @@ use kube::{
     Api, Client,
     api::{DeleteParams, DynamicObject},
 };
-use tenantry::apply::Kind;
+use tenantry_core::object::Kind;
 
 use super::{Stand, creates_of_what_stood, plain, plain_tenant, unguarded_rights};
 use crate::common::{

@@ -8,7 +8,7 @@ use kube::{
     api::{DynamicObject, ListParams, Patch, PatchParams},
 };
 use serde_json::{Value, json};
-use tenantry::apply::Kind;
+use tenantry_core::object::Kind;
 
 use super::{Choice, Stand, plain, plain_tenant, unguarded_rights};
 use crate::common::{self, audit, oracle::strays};

@@ -10,7 +10,7 @@ use kube::{
     api::{DeleteParams, PostParams},
 };
 use serde_json::json;
-use tenantry::api::v1alpha1::TenantNamespace;
+use tenantry_api::v1alpha1::TenantNamespace;
 
 use super::{PATIENCE, Stand, eventually, is_left_out, plain, plain_tenant, unguarded_rights};
 use crate::common::{

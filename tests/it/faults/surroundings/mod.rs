@@ -29,11 +29,11 @@ use kube::{
 };
 use lab::{Lab, Operator, OperatorOptions};
 use serde_json::{Value, json};
-use tenantry::{
-    api::v1alpha1::{Tenant, TenantTemplate},
-    apply::Kind,
-    domain::Quantity,
+use tenantry_api::{
+    Quantity,
+    v1alpha1::{Tenant, TenantTemplate},
 };
+use tenantry_core::object::Kind;
 
 use self::witness::Witness;
 use super::plan::Choice;

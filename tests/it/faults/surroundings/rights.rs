@@ -12,10 +12,8 @@ use kube::{
     api::{DeleteParams, ListParams, Patch, PatchParams, PostParams},
 };
 use serde_json::json;
-use tenantry::{
-    api::v1alpha1::{Tenant, TenantNamespace, TenantTemplate},
-    apply::Kind,
-};
+use tenantry_api::v1alpha1::{Tenant, TenantNamespace, TenantTemplate};
+use tenantry_core::object::Kind;
 
 use super::{
     roles::Right,

@@ -6,7 +6,7 @@ use kube::{
     api::{DeleteParams, ListParams},
 };
 use serde_json::json;
-use tenantry::api::v1alpha1::{Tenant, TenantTemplate};
+use tenantry_api::v1alpha1::{Tenant, TenantTemplate};
 
 use super::{PATIENCE, Stand, TEMPLATE, eventually};
 use crate::common::{self, audit};

@@ -14,7 +14,8 @@ use kube::{
 };
 use lab::{Lab, Operator, OperatorOptions};
 use serde_json::{Value, json};
-use tenantry::{api::v1alpha1::Tenant, apply::Kind};
+use tenantry_api::v1alpha1::Tenant;
+use tenantry_core::object::Kind;
 
 use super::roles::{Right, Roles};
 use crate::common::{

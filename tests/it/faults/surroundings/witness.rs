@@ -12,7 +12,8 @@ use kube::{
     runtime::watcher::{self, Event, watcher},
 };
 use serde_json::Value;
-use tenantry::{api::v1alpha1::Tenant, apply::Kind};
+use tenantry_api::v1alpha1::Tenant;
+use tenantry_core::object::Kind;
 use tokio::task::JoinSet;
 
 use crate::common::{

@@ -1,0 +1,22 @@
+//! What users write: the kinds of the group `tenantry.dev`.
+//!
+//! Types only: serde, schema, documentation and the CEL rules that the API server checks at the door. What a field
+//! means is decided in [`crate::?`]; what a field is called on a child object is in [`names`].
+
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::CustomResourceExt as _;
+
+pub mod names;
+pub mod v1alpha1;
+
+/// Every CRD of the group, in the order in which they are installed.
+pub fn all_crds() -> Vec<CustomResourceDefinition> {
+    [
+        v1alpha1::TenantTemplate::crd(),
+        v1alpha1::Tenant::crd(),
+        v1alpha1::TenantNamespace::crd(),
+        v1alpha1::TenantPolicy::crd(),
+    ]
+    .map(v1alpha1::schema::finish)
+    .into()
+}

@@ -1,0 +1,458 @@
+mod amounts;
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use serde_json::{Value, json};
+
+use super::*;
+use crate::{
+    fixture,
+    object::{Key, Live},
+    tenant::validate::{Conflict, Reason},
+};
+
+fn at(second: i64) -> Timestamp {
+    Timestamp::from_second(second).unwrap()
+}
+
+fn quota_at(used: &str) -> Arc<Live> {
+    let hard = json!({ "pods": "10", "requests.cpu": "2" });
+    let used = json!({ "pods": used, "requests.cpu": "500m" });
+    fixture::live_quota("acme-dev", &hard, &hard, &used).1
+}
+
+/// The tenant with everything standing.
+fn standing() -> (ValidTenant, Applied) {
+    let template = json!({ "quotas": { "cpu": "2", "pods": 10 } });
+    let mut valid = fixture::valid(&template, &json!({}));
+    valid.quota.plans.settled = true;
+    let namespace = AppliedNamespace {
+        name: "acme-dev".to_owned(),
+        place: Place::Wanted,
+        progress: Progress::Complete,
+        quota: Some(quota_at("4")),
+        monitors: BTreeSet::new(),
+    };
+    let applied = Applied {
+        namespaces: vec![namespace],
+        ..Applied::default()
+    };
+    (valid, applied)
+}
+
+fn status(valid: &ValidTenant, applied: &Applied) -> TenantStatus {
+    of_applied(&fixture::tenant(&json!({})), valid, applied, at(1))
+}
+
+fn condition<'a>(status: &'a TenantStatus, type_: &str) -> Option<(&'a str, &'a str, &'a str)> {
+    let mut found = status.conditions.iter().filter(|condition| condition.type_ == type_);
+    let condition = found.next()?;
+    assert!(found.next().is_none(), "{type_} stands twice");
+    Some((&condition.status, &condition.reason, &condition.message))
+}
+
+fn failed(code: u16) -> writer::Error {
+    let answer = json!({ "status": "Failure", "code": code, "reason": "Forbidden", "message": "no" });
+    fixture::answered("create", Kind::LimitRange, answer)
+}
+
+#[test]
+fn when_all_stands_neither_reconciling_nor_stalled_is_there() {
+    let (valid, applied) = standing();
+    let status = status(&valid, &applied);
+    assert_eq!(condition(&status, READY).unwrap().1, "Reconciled");
+    for absent in [RECONCILING, STALLED, FROZEN, MONITORING_READY, DELETION_BLOCKED] {
+        assert_eq!(condition(&status, absent), None, "{absent}");
+    }
+    for holds in [NAMESPACES_READY, QUOTA_ENFORCED, POLICIES_ENFORCED, ACCESS_GRANTED] {
+        assert_eq!(condition(&status, holds).unwrap().0, "True", "{holds}");
+    }
+    assert_eq!(status.observed_generation, Some(3));
+    assert_eq!(status.namespaces_ready.as_deref(), Some("1/1"));
+    assert_eq!(status.namespaces[0].state, NamespaceState::Active);
+}
+
+#[test]
+fn who_is_left_out_of_a_small_grant_is_said_and_the_tenant_is_ready() {
+    let (mut valid, applied) = standing();
+    let names = ["acme-a", "acme-b"].map(str::to_owned).into();
+    valid.quota.plans.left_out = [("requests.nvidia.com/gpu".to_owned(), names)].into();
+    let status = status(&valid, &applied);
+    assert_eq!(condition(&status, READY).unwrap().0, "True");
+    let (holds, _, message) = condition(&status, QUOTA_ENFORCED).unwrap();
+    assert_eq!(holds, "True");
+    assert!(
+        message.ends_with("; no share of requests.nvidia.com/gpu for now: acme-a, acme-b"),
+        "{message}"
+    );
+}
+
+type Break = fn(&mut ValidTenant, &mut Applied);
+
+/// Each trouble, whether somebody must help, the condition that tells of it beside Ready, and its words.
+const TROUBLES: [(&str, bool, Option<&str>, &str, Break); 8] = [
+    (
+        "ConflictingOwner",
+        true,
+        Some(NAMESPACES_READY),
+        "namespace acme-new: it is taken",
+        |valid, _| {
+            valid.conflicts.push(Conflict {
+                namespace: "acme-new".to_owned(),
+                message: "it is taken".to_owned(),
+            });
+        },
+    ),
+    (
+        "ConflictingOwner",
+        true,
+        Some(NAMESPACES_READY),
+        "namespace acme-dev: met",
+        |_, applied| applied.namespaces[0].progress = Progress::Conflict("met".to_owned()),
+    ),
+    (
+        "PrerequisiteMissing",
+        true,
+        Some(ACCESS_GRANTED),
+        "a mesh",
+        |valid, _| {
+            valid.rights = Rights::Withheld("a mesh".to_owned());
+        },
+    ),
+    (
+        "ApplyFailed",
+        false,
+        Some(POLICIES_ENFORCED),
+        "failed to create LimitRange acme-dev/tenantry: no (403)",
+        |_, applied| {
+            applied.namespaces[0].progress = Progress::Failed;
+            applied.failures.push(failed(403));
+        },
+    ),
+    (
+        "QuotaAboveGrant",
+        true,
+        Some(QUOTA_ENFORCED),
+        "pods by 3",
+        |valid, _| valid.quota.plans.above_grant = fixture::amounts(&[("pods", "3")]),
+    ),
+    ("AwaitingQuota", false, Some(QUOTA_ENFORCED), "", |_, applied| {
+        applied.namespaces[0].progress = Progress::AwaitingQuota;
+    }),
+    ("QuotaMoving", false, None, "", |valid, _| {
+        valid.quota.under_way = true;
+    }),
+    ("NamespacesTerminating", false, None, "acme-old", |_, applied| {
+        applied.leaving.push(going("acme-old"));
+    }),
+];
+
+#[test]
+fn each_trouble_is_the_reason_of_ready_and_says_whether_it_heals_by_itself() {
+    for (reason, stalled, concern, words, break_it) in TROUBLES {
+        let (mut valid, mut applied) = standing();
+        break_it(&mut valid, &mut applied);
+        let status = status(&valid, &applied);
+        let (ready, found, message) = condition(&status, READY).unwrap();
+        assert_eq!((ready, found), ("False", reason));
+        assert!(message.contains(words), "{reason}: {message}");
+        let (there, absent) = if stalled {
+            (STALLED, RECONCILING)
+        } else {
+            (RECONCILING, STALLED)
+        };
+        assert_eq!(
+            condition(&status, there),
+            Some(("True", reason, message)),
+            "{reason}: {there}"
+        );
+        assert_eq!(condition(&status, absent), None, "{reason}: {absent}");
+        if let Some(concern) = concern {
+            let (holds, because, _) = condition(&status, concern).unwrap();
+            assert_eq!((holds, because), ("False", reason), "{concern}");
+        }
+    }
+}
+
+#[test]
+fn of_two_troubles_the_first_is_said() {
+    for (index, (first, .., break_first)) in TROUBLES.iter().enumerate() {
+        for (.., break_second) in &TROUBLES[index..] {
+            let (mut valid, mut applied) = standing();
+            break_second(&mut valid, &mut applied);
+            break_first(&mut valid, &mut applied);
+            let status = status(&valid, &applied);
+            let found = condition(&status, READY).unwrap().1;
+            // A namespace is in one state only: what broke it last is what is seen.
+            assert_eq!(found, *first);
+            let both = condition(&status, STALLED).is_some() && condition(&status, RECONCILING).is_some();
+            assert!(!both, "Stalled and Reconciling at once");
+        }
+    }
+}
+
+#[test]
+fn the_same_inputs_give_the_same_bytes() {
+    for (.., break_it) in TROUBLES {
+        let bytes = |now| {
+            let (mut valid, mut applied) = standing();
+            break_it(&mut valid, &mut applied);
+            let mut tenant = fixture::tenant(&json!({}));
+            tenant.status = Some(of_applied(&tenant, &valid, &applied, at(1)));
+            serde_json::to_string(&of_applied(&tenant, &valid, &applied, now)).unwrap()
+        };
+        assert_eq!(bytes(at(1)), bytes(at(99)), "time must not show while nothing changes");
+    }
+}
+
+#[test]
+fn a_transition_time_moves_with_its_own_condition_only() {
+    let (valid, mut applied) = standing();
+    let mut tenant = fixture::tenant(&json!({}));
+    tenant.status = Some(of_applied(&tenant, &valid, &applied, at(1)));
+    applied.namespaces[0].progress = Progress::AwaitingQuota;
+    let status = of_applied(&tenant, &valid, &applied, at(2));
+    let time = |type_: &str| {
+        let mut all = status.conditions.iter();
+        all.find(|condition| condition.type_ == type_)
+            .unwrap()
+            .last_transition_time
+            .0
+    };
+    assert_eq!((time(READY), time(QUOTA_ENFORCED)), (at(2), at(2)));
+    assert_eq!((time(NAMESPACES_READY), time(POLICIES_ENFORCED)), (at(1), at(1)));
+}
+
+#[test]
+fn an_unreachable_server_gives_the_same_words_each_time() {
+    let (valid, mut applied) = standing();
+    applied.namespaces[0].progress = Progress::Failed;
+    let lost = |text: &str| writer::Error::Api {
+        verb: "replace",
+        key: Key::new(Kind::ResourceQuota, "acme-dev", "tenantry"),
+        source: Box::new(kube::Error::Service(text.to_owned().into())),
+    };
+    let said = |text: &str, applied: &mut Applied| {
+        applied.failures = vec![lost(text)];
+        status(&valid, applied)
+    };
+    assert_eq!(
+        said("connection 17 reset after 3.02s", &mut applied),
+        said("deadline has elapsed", &mut applied)
+    );
+}
+
+#[test]
+fn a_refusal_of_many_lines_leaves_room_for_the_next() {
+    let (valid, mut applied) = standing();
+    applied.namespaces[0].progress = Progress::Failed;
+    let refused = |name: &str| {
+        let rules = "\n{APIGroups:[\"\"], Resources:[\"pods\"], Verbs:[\"get\"]}".repeat(100);
+        let message =
+            format!("\"{name}\" is forbidden: user is attempting to grant RBAC permissions not currently held:{rules}");
+        let answer = json!({ "status": "Failure", "code": 403, "reason": "Forbidden", "message": message });
+        writer::Error::Api {
+            verb: "create",
+            key: Key::new(Kind::RoleBinding, "acme-dev", name),
+            source: Box::new(kube::Error::Api(serde_json::from_value(answer).unwrap())),
+        }
+    };
+    applied.failures = vec![refused("tenantry-owner"), refused("tenantry-viewer")];
+    let status = status(&valid, &applied);
+    let said = condition(&status, READY).unwrap().2;
+    assert!(
+        said.contains("\"tenantry-viewer\" is forbidden") && !said.contains('\n'),
+        "{said}"
+    );
+}
+
+#[test]
+fn access_tells_who_is_missing() {
+    let (mut valid, mut applied) = standing();
+    applied.namespaces[0].progress = Progress::AwaitingQuota;
+    assert_eq!(
+        condition(&status(&valid, &applied), ACCESS_GRANTED).unwrap().1,
+        "AwaitingGuards"
+    );
+    applied.namespaces[0].progress = Progress::Complete;
+    valid.members.clear();
+    let status = status(&valid, &applied);
+    assert_eq!(condition(&status, ACCESS_GRANTED).unwrap().1, "NoOwners");
+    assert_eq!(status.namespaces[0].state, NamespaceState::Fenced);
+}
+
+#[test]
+fn monitoring_is_said_only_where_it_is_asked_for() {
+    let asked = json!({ "monitoring": { "metrics": true, "alerts": true } });
+    let (_, mut applied) = standing();
+    let mut valid = fixture::valid(&asked, &json!({}));
+    let reason = |valid: &ValidTenant, applied: &Applied| {
+        let status = status(valid, applied);
+        let (holds, reason, message) = condition(&status, MONITORING_READY).unwrap();
+        (holds == "True", reason.to_owned(), message.to_owned())
+    };
+    assert_eq!(reason(&valid, &applied).1, "ApplyFailed");
+    applied.namespaces[0].monitors = valid.served.clone();
+    assert!(reason(&valid, &applied).0);
+    valid.served.remove(&Kind::PrometheusRule);
+    let (holds, because, message) = reason(&valid, &applied);
+    assert_eq!((holds, because.as_str()), (false, "CRDNotInstalled"));
+    assert!(message.contains("does not serve PrometheusRule;"), "{message}");
+}
+
+#[test]
+fn a_missing_crd_holds_nothing_else_up() {
+    let mut valid = fixture::valid(&json!({ "monitoring": { "alerts": true } }), &json!({}));
+    valid.served.clear();
+    valid.quota.plans.settled = true;
+    let (_, applied) = standing();
+    assert_eq!(condition(&status(&valid, &applied), READY).unwrap().0, "True");
+}
+
+#[test]
+fn frozen_is_said_and_ready_stays() {
+    let (mut valid, applied) = standing();
+    valid.state = TenantState::Frozen;
+    let status = status(&valid, &applied);
+    assert_eq!(condition(&status, FROZEN).unwrap().0, "True");
+    assert_eq!(condition(&status, READY).unwrap().0, "True");
+}
+
+#[test]
+fn namespaces_stand_once_each_in_order_with_their_state() {
+    let (mut valid, mut applied) = standing();
+    let namespace = |name: &str, place, progress| AppliedNamespace {
+        name: name.to_owned(),
+        place,
+        progress,
+        quota: None,
+        monitors: BTreeSet::new(),
+    };
+    applied.namespaces = vec![
+        namespace("acme-a", Place::Wanted, Progress::Complete),
+        namespace("acme-b", Place::Wanted, Progress::AwaitingQuota),
+        namespace("acme-c", Place::Retained, Progress::Complete),
+        namespace("acme-d", Place::Wanted, Progress::Failed),
+        namespace("acme-f", Place::Wanted, Progress::Conflict("met".to_owned())),
+    ];
+    applied.leaving = vec![going("acme-0")];
+    valid.conflicts = vec![Conflict {
+        namespace: "acme-e".to_owned(),
+        message: "taken".to_owned(),
+    }];
+    let status = status(&valid, &applied);
+    let seen: Vec<_> = status
+        .namespaces
+        .iter()
+        .map(|namespace| (&*namespace.name, namespace.state))
+        .collect();
+    assert_eq!(
+        seen,
+        [
+            ("acme-0", NamespaceState::Terminating),
+            ("acme-a", NamespaceState::Active),
+            ("acme-b", NamespaceState::Fenced),
+            ("acme-c", NamespaceState::Retained),
+            ("acme-d", NamespaceState::Pending),
+            ("acme-e", NamespaceState::Conflict),
+            ("acme-f", NamespaceState::Conflict),
+        ]
+    );
+    assert_eq!(status.namespaces[5].message.as_deref(), Some("taken"));
+}
+
+#[test]
+fn an_invalid_tenant_keeps_what_is_known_and_says_what_is_wrong() {
+    let (valid, applied) = standing();
+    let mut tenant = fixture::tenant(&json!({}));
+    let before = of_applied(&tenant, &valid, &applied, at(1));
+    tenant.status = Some(before.clone());
+    tenant.metadata.generation = Some(4);
+    let invalid = Invalid {
+        reason: Reason::TooManyNamespaces,
+        message: "too many".to_owned(),
+    };
+    let after = of_invalid(&tenant, &invalid, at(2));
+    assert_eq!(
+        condition(&after, READY),
+        Some(("False", "TooManyNamespaces", "too many"))
+    );
+    assert_eq!(condition(&after, STALLED).unwrap().0, "True");
+    assert_eq!(condition(&after, RECONCILING), None);
+    let (status, reason, _) = condition(&after, QUOTA_ENFORCED).unwrap();
+    assert_eq!((status, reason), ("Unknown", "NotReconciled"));
+    assert_eq!((&after.namespaces, &after.quota), (&before.namespaces, &before.quota));
+    assert_eq!(after.observed_generation, Some(4));
+    tenant.status = Some(after.clone());
+    assert_eq!(of_invalid(&tenant, &invalid, at(3)), after, "said once, it stays");
+}
+
+fn going(name: &str) -> Going {
+    Going {
+        name: name.to_owned(),
+        held: None,
+    }
+}
+
+#[test]
+fn a_namespace_that_is_held_up_is_named_also_while_its_tenant_stays() {
+    let (valid, mut applied) = standing();
+    applied.leaving = vec![Going {
+        held: Some("a finalizer remains".to_owned()),
+        ..going("acme-old")
+    }];
+    let status = status(&valid, &applied);
+    assert_eq!(condition(&status, READY).unwrap().1, "NamespacesTerminating");
+    assert_eq!(
+        condition(&status, DELETION_BLOCKED).unwrap().2,
+        "acme-old: a finalizer remains"
+    );
+}
+
+#[test]
+fn a_tenant_on_its_way_out_names_what_holds_it() {
+    let tenant = fixture::tenant(&json!({}));
+    let remaining = |namespaces: Vec<Going>| Remaining {
+        namespaces,
+        ..Remaining::default()
+    };
+    let free = of_deleting(&tenant, &remaining(vec![going("acme-dev")]), at(1));
+    assert_eq!(condition(&free, READY).unwrap().1, "Terminating");
+    assert_eq!(condition(&free, RECONCILING).unwrap().0, "True");
+    assert_eq!(condition(&free, DELETION_BLOCKED), None);
+    let held = vec![Going {
+        held: Some("a finalizer remains".to_owned()),
+        ..going("acme-dev")
+    }];
+    let held = of_deleting(&tenant, &remaining(held), at(1));
+    assert_eq!(
+        condition(&held, DELETION_BLOCKED).unwrap().2,
+        "acme-dev: a finalizer remains"
+    );
+    assert_eq!(held.namespaces[0].message.as_deref(), Some("a finalizer remains"));
+    let stuck = |key: Key| {
+        let mut stuck = remaining(vec![going("acme-dev")]);
+        stuck.applied.failures.push(writer::Error::Outdated { key });
+        let status = of_deleting(&tenant, &stuck, at(1));
+        condition(&status, READY).unwrap().2.to_owned()
+    };
+    assert_eq!(
+        stuck(Key::new(Kind::RoleBinding, "acme-dev", "*")),
+        "owners' rights are being taken away; waiting for namespaces to go: acme-dev; RoleBinding acme-dev/* changed since it was seen"
+    );
+    assert_eq!(
+        stuck(Key::namespace("acme-dev")),
+        "owners have no rights any more; waiting for namespaces to go: acme-dev; Namespace acme-dev changed since it was seen"
+    );
+}
+
+/// The JSON that kubectl wait and GitOps tools read.
+#[test]
+fn conditions_have_the_form_that_tools_read() {
+    let (valid, applied) = standing();
+    let json: Value = serde_json::to_value(status(&valid, &applied)).unwrap();
+    let ready = &json["conditions"][0];
+    assert_eq!((&ready["type"], &ready["status"]), (&json!("Ready"), &json!("True")));
+    assert_eq!(ready["lastTransitionTime"], "1970-01-01T00:00:01Z");
+    assert_eq!(ready["observedGeneration"], 3);
+}

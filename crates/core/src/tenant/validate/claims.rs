@@ -1,0 +1,164 @@
+//! What becomes of the TenantNamespaces of owners.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use kube::{ResourceExt as _, core::DeserializeGuard};
+
+use super::{Conflict, ValidNamespace, is_label, namespaces, room::Places};
+use crate::{object::Live, tenant::facts::Claim};
+use tenantry_api::{
+    names,
+    v1alpha1::{Environment, SelfService, TenantNamespace, TenantNamespaceSpec},
+};
+
+/// A TenantNamespace, and what became of it.
+#[derive(Clone, Debug)]
+pub struct ValidClaim {
+    /// As it was seen.
+    pub seen: Arc<DeserializeGuard<TenantNamespace>>,
+    /// What became of it.
+    pub verdict: Verdict,
+}
+
+impl ValidClaim {
+    pub(super) fn name(&self) -> String {
+        self.seen.name_any()
+    }
+
+    pub(super) fn is_granted(&self, namespace: &str) -> bool {
+        matches!(&self.verdict, Verdict::Granted(granted) if granted == namespace)
+    }
+}
+
+/// What became of a TenantNamespace.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// The namespace of this name is to stand.
+    Granted(String),
+    /// There is none for it.
+    Refused {
+        /// Reason of the condition.
+        reason: &'static str,
+        /// What is wrong and what to do.
+        message: String,
+    },
+}
+
+/// What requests are judged by.
+pub(super) struct Judge<'a> {
+    pub(super) tenant: &'a str,
+    pub(super) self_service: SelfService,
+    /// Full names of the namespaces that the Tenant lists.
+    pub(super) listed: &'a [String],
+}
+
+impl Judge<'_> {
+    pub(super) fn claim(
+        &self,
+        claim: &Claim,
+        places: &mut Places<'_>,
+        wanted: &mut BTreeMap<String, ValidNamespace>,
+    ) -> ValidClaim {
+        let full = names::namespace(self.tenant, &claim.name_any());
+        let live = places.standing.get(&*full).copied();
+        let verdict = if let Some((reason, message)) = self.against(claim, &full, live.is_some(), places) {
+            Verdict::Refused { reason, message }
+        } else {
+            wanted.insert(full.clone(), asked_for(full.clone(), claim, live));
+            Verdict::Granted(full)
+        };
+        ValidClaim {
+            seen: claim.clone(),
+            verdict,
+        }
+    }
+
+    /// What speaks against a claim.
+    fn against(
+        &self,
+        claim: &Claim,
+        full: &str,
+        stands: bool,
+        places: &mut Places<'_>,
+    ) -> Option<(&'static str, String)> {
+        if names::is_home(&claim.name_any()) || !is_label(full) {
+            let message = format!(
+                "metadata.name: {full:?} is no name for a namespace (at most 63 characters, not home and nothing that ends in -home); delete this and create one with another name"
+            );
+            return Some(("InvalidName", message));
+        }
+        if self.listed.iter().any(|listed| listed == full) {
+            let message =
+                format!("the tenant has namespace {full} already, from spec.namespaces of the Tenant; delete this");
+            return Some(("NameTaken", message));
+        }
+        if !stands && self.self_service == SelfService::Disabled {
+            let message =
+                "the template lets owners ask for no further namespaces; delete this and ask the platform team";
+            return Some(("SelfServiceDisabled", message.to_owned()));
+        }
+        if !places.take(full) {
+            return Some(("NoRoom", no_room(places.limit)));
+        }
+        None
+    }
+}
+
+/// A claim of a name that is somebody else's is the claim's trouble and not the tenant's. Whose it is, its owner need not know.
+pub(super) fn settle(claims: &mut [ValidClaim], conflicts: &mut Vec<Conflict>) {
+    for claim in claims {
+        let Some(at) = conflicts
+            .iter()
+            .position(|conflict| claim.is_granted(&conflict.namespace))
+        else {
+            continue;
+        };
+        let namespace = conflicts.remove(at).namespace;
+        let (reason, message) = taken(&namespace);
+        claim.verdict = Verdict::Refused { reason, message };
+    }
+}
+
+/// Reason and message where a name is that of somebody else's namespace.
+pub fn taken(namespace: &str) -> (&'static str, String) {
+    let message =
+        format!("namespace {namespace} exists and is not this tenant's; delete this and create one with another name");
+    ("NameTaken", message)
+}
+
+pub(super) fn no_room(limit: Option<i64>) -> String {
+    format!(
+        "the template grants {} namespaces and all are taken, those that are being deleted until they are gone; delete one or ask the platform team",
+        limit.unwrap_or_default()
+    )
+}
+
+fn asked_for(name: String, claim: &Claim, live: Option<&Arc<Live>>) -> ValidNamespace {
+    match (&claim.0, live) {
+        (
+            Ok(TenantNamespace {
+                spec: TenantNamespaceSpec { environment, weight },
+                ..
+            }),
+            _,
+        ) => ValidNamespace {
+            name,
+            environment: *environment,
+            labels: BTreeMap::new(),
+            weight: Some(super::weight(*weight)),
+            direct: false,
+        },
+        // It cannot be read, so it stays as it is.
+        (Err(_), Some(live)) => ValidNamespace {
+            weight: Some(1),
+            ..namespaces::as_it_is(&name, live)
+        },
+        (Err(_), None) => ValidNamespace {
+            name,
+            environment: Environment::default(),
+            labels: BTreeMap::new(),
+            weight: Some(1),
+            direct: false,
+        },
+    }
+}

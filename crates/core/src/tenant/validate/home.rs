@@ -1,0 +1,87 @@
+//! The namespace in which owners ask for namespaces.
+
+use super::{Conflict, Leaving, namespaces};
+use crate::{
+    object::{Key, Kind},
+    tenant::facts::Facts,
+};
+use tenantry_api::{
+    names,
+    v1alpha1::{SelfService, Tenant},
+};
+
+/// The namespace in which owners ask for namespaces.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Home {
+    /// Full name.
+    pub name: String,
+    /// How many TenantNamespaces there may be.
+    pub places: i64,
+}
+
+/// Whether there is to be a home namespace: where one can ask for something, or has asked. One that is no longer needed
+/// stays until the API server surely admits no further claim, as they would go with it.
+pub(super) fn home(
+    name: String,
+    self_service: SelfService,
+    left: i64,
+    facts: &Facts,
+    uid: Option<&str>,
+) -> Option<Home> {
+    let open = self_service != SelfService::Disabled;
+    // A changed quota is counted anew; the next look brings the places back.
+    let places = if open && !facts.nudge_home { left } else { 0 };
+    let stands = facts
+        .namespaces
+        .get(&name)
+        .is_some_and(|live| live.is_owned_by(uid) && !live.deleting);
+    let closed = || {
+        let quota = facts.live.get(&Key::new(Kind::ResourceQuota, &name, names::OBJECT));
+        quota.is_some_and(|quota| {
+            let body = quota.body();
+            [("hard", "spec"), ("hard", "status"), ("used", "status")]
+                .iter()
+                .all(|(field, part)| body[part][field][names::CLAIMS] == "0")
+        })
+    };
+    let wanted = if open {
+        left > 0 || stands
+    } else {
+        stands && !(facts.claims.is_empty() && closed())
+    };
+    wanted.then_some(Home { name, places })
+}
+
+/// The home namespace as what is in its way, or on its way out.
+pub(super) fn place_home(
+    tenant: &Tenant,
+    tenant_name: &str,
+    home: Option<Home>,
+    facts: &Facts,
+    leaving: &mut Vec<Leaving>,
+    conflicts: &mut Vec<Conflict>,
+) -> Option<Home> {
+    let name = names::home(tenant_name);
+    let Some(live) = facts.namespaces.get(&name) else {
+        return home;
+    };
+    let uid = tenant.metadata.uid.as_deref();
+    if live.is_owned_by(uid) && (home.is_none() || live.deleting) {
+        leaving.push(Leaving {
+            key: Key::namespace(&name),
+            live: live.clone(),
+        });
+        return None;
+    }
+    let home = home?;
+    match namespaces::foreign(live, &name, tenant_name, uid, namespaces::was_ours(tenant, &name)) {
+        None => Some(home),
+        Some(message) => {
+            conflicts.push(Conflict {
+                namespace: name,
+                message,
+            });
+            None
+        }
+    }
+}

@@ -1,0 +1,345 @@
+//! Step 2: Tenant + facts -> [`ValidTenant`], or everything that is wrong with it. Pure.
+//!
+//! After this step nothing is left to unwrap: names are valid, the template is resolved, each namespace is known to be
+//! ours, free or foreign, and the quota of each is decided.
+
+mod claims;
+mod direct;
+mod home;
+mod members;
+mod namespaces;
+mod quota;
+mod rights;
+mod room;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+pub use self::{
+    claims::{ValidClaim, Verdict, taken},
+    direct::{TurnedAway, may_be_made_for},
+    home::Home,
+    members::{Member, subjects_by_binding},
+    quota::QuotaPlan,
+    rights::Rights,
+    room::Room,
+};
+use self::{
+    home::place_home,
+    members::members,
+    namespaces::{Placed, place},
+    rights::rights,
+    room::{Admitted, admit},
+};
+use super::facts::{Facts, Template};
+use crate::settings::Settings;
+use crate::{
+    effective::{Effective, resolve},
+    object::{Key, Kind, Live},
+};
+use tenantry_api::{
+    names,
+    v1alpha1::{Branding, Environment, OwnerRole, Tenant, TenantSpec, TenantState, TenantTemplateSpec, Tier},
+};
+
+/// A Tenant that can be built as it is.
+#[derive(Clone, Debug)]
+pub struct ValidTenant {
+    /// metadata.name.
+    pub name: String,
+    /// metadata.uid; `None` offline.
+    pub uid: Option<String>,
+    /// metadata.generation; `None` offline.
+    pub generation: Option<i64>,
+    /// Name of the template.
+    pub template_name: String,
+    /// The template.
+    pub template: Arc<TenantTemplateSpec>,
+    /// The template's fields that overrides may replace, resolved.
+    pub effective: Effective,
+    /// Active or Frozen.
+    pub state: TenantState,
+    /// Brand; only for WhiteLabel.
+    pub branding: Option<Branding>,
+    /// Namespaces that are to stand, in order of name.
+    pub namespaces: Vec<ValidNamespace>,
+    /// The namespace where owners ask for namespaces.
+    pub home: Option<Home>,
+    /// What they asked for, by name.
+    pub claims: Vec<ValidClaim>,
+    /// Namespaces that they made and do not get.
+    pub turned_away: Vec<TurnedAway>,
+    /// How the number of namespaces compares to what is granted.
+    pub room: Room,
+    /// Namespaces in the way.
+    pub conflicts: Vec<Conflict>,
+    /// Our namespaces that are to go.
+    pub leaving: Vec<Leaving>,
+    /// Who has which role.
+    pub members: BTreeMap<OwnerRole, Vec<Member>>,
+    /// Whether owners may have their rights.
+    pub rights: Rights,
+    /// The next ResourceQuota of each namespace.
+    pub quota: QuotaPlan,
+    /// Optional kinds that the cluster serves.
+    pub served: BTreeSet<Kind>,
+}
+
+impl ValidTenant {
+    /// The tier.
+    pub fn tier(&self) -> Tier {
+        self.template.tier
+    }
+}
+
+/// A namespace that is to stand.
+#[derive(Clone, Debug)]
+pub struct ValidNamespace {
+    /// Full name.
+    pub name: String,
+    /// What it is for.
+    pub environment: Environment,
+    /// Labels from the Tenant.
+    pub labels: BTreeMap<String, String>,
+    /// Share of the tenant's quotas, against the other weights. `None`: nobody wants it any more, and it stays without
+    /// owners.
+    pub weight: Option<u32>,
+    /// Whether an owner made it directly, and may delete it so.
+    pub direct: bool,
+}
+
+impl ValidNamespace {
+    /// Whether the Tenant lists it or an owner asked for it.
+    pub fn is_wanted(&self) -> bool {
+        self.weight.is_some()
+    }
+}
+
+/// A namespace that exists and is not ours.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Conflict {
+    /// Full name.
+    pub namespace: String,
+    /// Why it is not ours and what to do.
+    pub message: String,
+}
+
+/// A namespace of ours that is to go, or is going.
+#[derive(Clone, Debug)]
+pub struct Leaving {
+    /// Its key.
+    pub key: Key,
+    /// As it is.
+    pub live: Arc<Live>,
+}
+
+/// Why a Tenant cannot be built.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Invalid {
+    /// Reason of the condition.
+    pub reason: Reason,
+    /// What is wrong, in which field, and what to do.
+    pub message: String,
+}
+
+/// Reason why a Tenant cannot be built.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Reason {
+    /// spec.templateRef names nothing.
+    TemplateNotFound,
+    /// The template cannot be read.
+    TemplateUndecodable,
+    /// An override loosens a closed field.
+    OverrideNotAllowed,
+    /// More namespaces than the template grants.
+    TooManyNamespaces,
+    /// branding without tier WhiteLabel.
+    BrandingNotAllowed,
+    /// A name is no DNS label, is too long, or stands twice.
+    InvalidName,
+    /// An owner is not one.
+    InvalidOwner,
+}
+
+impl Reason {
+    /// As written in conditions and events.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::TemplateNotFound => "TemplateNotFound",
+            Self::TemplateUndecodable => "TemplateUndecodable",
+            Self::OverrideNotAllowed => "OverrideNotAllowed",
+            Self::TooManyNamespaces => "TooManyNamespaces",
+            Self::BrandingNotAllowed => "BrandingNotAllowed",
+            Self::InvalidName => "InvalidName",
+            Self::InvalidOwner => "InvalidOwner",
+        }
+    }
+}
+
+fn invalid<T>(reason: Reason, message: impl Into<String>) -> Result<T, Invalid> {
+    Err(Invalid {
+        reason,
+        message: message.into(),
+    })
+}
+
+/// Checks `tenant` against what was found.
+pub fn validate(tenant: &Tenant, facts: &Facts, settings: &Settings) -> Result<ValidTenant, Invalid> {
+    let TenantSpec {
+        template_ref,
+        owners,
+        namespaces,
+        overrides,
+        state,
+        deletion_policy,
+        // Read by the admission policy on delete.
+        deletion_protection: _,
+        branding,
+    } = &tenant.spec;
+    let name = tenant.metadata.name.clone().unwrap_or_default();
+    if !is_label(&name) || name.len() > 40 {
+        return invalid(
+            Reason::InvalidName,
+            format!(
+                "metadata.name: {name:?} must be a DNS label of at most 40 characters; create the Tenant under another name"
+            ),
+        );
+    }
+    let template = match &facts.template {
+        Template::Found(template) => template.clone(),
+        Template::Missing => {
+            return invalid(
+                Reason::TemplateNotFound,
+                format!(
+                    "spec.templateRef.name: there is no TenantTemplate {:?}; create it or name another (kubectl get tenanttemplates)",
+                    template_ref.name
+                ),
+            );
+        }
+        Template::Undecodable(error) => {
+            return invalid(
+                Reason::TemplateUndecodable,
+                format!(
+                    "TenantTemplate {:?} cannot be read: {error}; apply it again in its current form",
+                    template_ref.name
+                ),
+            );
+        }
+    };
+    let overrides = overrides.clone().unwrap_or_default();
+    let effective = resolve(&name, &template, &overrides).map_err(|loosened| Invalid {
+        reason: Reason::OverrideNotAllowed,
+        message: loosened.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "),
+    })?;
+    if branding.is_some() && template.tier != Tier::WhiteLabel {
+        return invalid(
+            Reason::BrandingNotAllowed,
+            format!(
+                "spec.branding: only for tier WhiteLabel, and the template is {}; remove it",
+                template.tier.as_str()
+            ),
+        );
+    }
+    let limit = effective.quotas.namespaces.unwrap_or(i64::MAX);
+    if i64::try_from(namespaces.len()).is_ok_and(|count| count > limit) {
+        return invalid(
+            Reason::TooManyNamespaces,
+            format!(
+                "spec.namespaces: {} are listed and the template grants {limit}; remove some or choose a larger template",
+                namespaces.len()
+            ),
+        );
+    }
+
+    let listed = listed_namespaces(&name, tenant)?;
+    let Admitted {
+        wanted,
+        mut claims,
+        turned_away,
+        room,
+        home,
+    } = admit(tenant, &name, listed, &template, effective.quotas.namespaces, facts);
+    let Placed {
+        standing,
+        mut conflicts,
+        mut leaving,
+    } = place(tenant, &name, &wanted, *deletion_policy, facts);
+    claims::settle(&mut claims, &mut conflicts);
+    let quota = quota::plan(&effective, &template, &standing, &leaving, facts, settings);
+    // After the quota: no share of the grants is the home namespace's.
+    let home = place_home(tenant, &name, home, facts, &mut leaving, &mut conflicts);
+    Ok(ValidTenant {
+        uid: tenant.metadata.uid.clone(),
+        generation: tenant.metadata.generation,
+        template_name: template_ref.name.clone(),
+        rights: rights(&template),
+        effective,
+        template,
+        state: *state,
+        branding: branding.clone(),
+        namespaces: standing,
+        home,
+        claims,
+        turned_away,
+        room,
+        conflicts,
+        leaving,
+        members: members(owners)?,
+        quota,
+        served: facts.served.kinds.clone(),
+        name,
+    })
+}
+
+/// A share that is left out is 1; the schema admits none below.
+fn weight(given: Option<i32>) -> u32 {
+    given.and_then(|weight| u32::try_from(weight).ok()).unwrap_or(1)
+}
+
+/// RFC 1123 label.
+fn is_label(text: &str) -> bool {
+    let inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    (1..=63).contains(&text.len()) && text.bytes().all(inner) && !text.starts_with('-') && !text.ends_with('-')
+}
+
+fn listed_namespaces(tenant_name: &str, tenant: &Tenant) -> Result<BTreeMap<String, ValidNamespace>, Invalid> {
+    let mut listed = BTreeMap::new();
+    for (index, entry) in tenant.spec.namespaces.iter().enumerate() {
+        let name = names::namespace(tenant_name, &entry.name);
+        if !is_label(&name) || !is_label(&entry.name) {
+            return invalid(
+                Reason::InvalidName,
+                format!(
+                    "spec.namespaces[{index}].name: {name:?} is no valid namespace name (a-z, 0-9, -; at most 63 characters); choose another"
+                ),
+            );
+        }
+        if names::is_home(&entry.name) {
+            return invalid(
+                Reason::InvalidName,
+                format!("spec.namespaces[{index}].name: {name} is a home namespace's name; choose another"),
+            );
+        }
+        let namespace = ValidNamespace {
+            name: name.clone(),
+            environment: entry.environment,
+            labels: entry.labels.clone(),
+            weight: Some(weight(entry.weight)),
+            direct: false,
+        };
+        if listed.insert(name, namespace).is_some() {
+            return invalid(
+                Reason::InvalidName,
+                format!(
+                    "spec.namespaces[{index}].name: {:?} is listed twice; remove one",
+                    entry.name
+                ),
+            );
+        }
+    }
+    Ok(listed)
+}

@@ -1,0 +1,138 @@
+//! Which namespaces stand, which are in the way, which go.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use super::{Conflict, Leaving, ValidNamespace};
+use crate::{
+    object::{Key, Kind, Live, drift},
+    tenant::facts::Facts,
+};
+use tenantry_api::{
+    names,
+    v1alpha1::{DeletionPolicy, NamespaceState, Tenant},
+};
+
+pub(super) struct Placed {
+    pub(super) standing: Vec<ValidNamespace>,
+    pub(super) conflicts: Vec<Conflict>,
+    pub(super) leaving: Vec<Leaving>,
+}
+
+/// Sorts what is wanted and what is live into what is to stand, what is in the way and what is to go. The home namespace
+/// is no part of this.
+pub(super) fn place(
+    tenant: &Tenant,
+    name: &str,
+    wanted: &BTreeMap<String, ValidNamespace>,
+    deletion_policy: DeletionPolicy,
+    facts: &Facts,
+) -> Placed {
+    let mut placed = Placed {
+        standing: Vec::new(),
+        conflicts: Vec::new(),
+        leaving: Vec::new(),
+    };
+    let uid = tenant.metadata.uid.as_deref();
+    for namespace in wanted.values() {
+        match facts.namespaces.get(&namespace.name) {
+            Some(live) if live.deleting => {
+                placed.leaving.push(Leaving {
+                    key: Key::namespace(&namespace.name),
+                    live: live.clone(),
+                });
+            }
+            None => placed.standing.push(namespace.clone()),
+            Some(live) => match foreign(live, &namespace.name, name, uid, was_ours(tenant, &namespace.name)) {
+                None => placed.standing.push(namespace.clone()),
+                Some(message) => {
+                    placed.conflicts.push(Conflict {
+                        namespace: namespace.name.clone(),
+                        message,
+                    });
+                }
+            },
+        }
+    }
+    let unwanted = facts.live.iter().filter(|(key, _)| {
+        key.kind == Kind::Namespace && !wanted.contains_key(&*key.name) && *key.name != *names::home(name)
+    });
+    for (key, live) in unwanted.filter(|(_, live)| live.is_owned_by(uid)) {
+        match deletion_policy {
+            DeletionPolicy::Retain if !live.deleting => placed.standing.push(as_it_is(&key.name, live)),
+            DeletionPolicy::Retain | DeletionPolicy::Delete => {
+                placed.leaving.push(Leaving {
+                    key: key.clone(),
+                    live: live.clone(),
+                });
+            }
+        }
+    }
+    placed.standing.sort_by(|a, b| a.name.cmp(&b.name));
+    placed
+}
+
+/// Whether the status says that a namespace was this tenant's.
+pub(super) fn was_ours(tenant: &Tenant, namespace: &str) -> bool {
+    let mut recorded = tenant.status.iter().flat_map(|status| &status.namespaces);
+    recorded
+        .any(|seen| seen.name == namespace && !matches!(seen.state, NamespaceState::Pending | NamespaceState::Conflict))
+}
+
+/// Why a live namespace is not this tenant's, if it is not.
+pub(super) fn foreign(
+    live: &Live,
+    namespace: &str,
+    tenant: &str,
+    uid: Option<&str>,
+    ours_before: bool,
+) -> Option<String> {
+    if live.is_owned_by(uid) {
+        return None;
+    }
+    let body = live.body();
+    let adopt_by = body["metadata"]["annotations"]
+        .get(names::ADOPT_BY)
+        .and_then(Value::as_str);
+    match (&live.owner, live.tenant.as_deref()) {
+        // An owner made it for this tenant.
+        (None, None) if live.asks.as_deref() == Some(tenant) => None,
+        // A cluster admin hands it over.
+        (None, _) if adopt_by == Some(tenant) => None,
+        // Its owner reference was stripped.
+        (None, Some(label)) if label == tenant && ours_before => None,
+        (Some(_), Some(other)) if other != tenant => Some(format!("it belongs to tenant {other}; choose another name")),
+        (Some(_), _) => Some("it belongs to another Tenant; choose another name".to_owned()),
+        (None, _) => Some(format!(
+            "it exists and is not this tenant's; choose another name, or hand it over (tenantry adopt {namespace} --tenant {tenant} says what that means): kubectl annotate namespace {namespace} {}={tenant}",
+            names::ADOPT_BY
+        )),
+    }
+}
+
+/// A namespace that stays as it is, without owners.
+pub(super) fn as_it_is(name: &str, live: &Live) -> ValidNamespace {
+    let body = live.body();
+    let environment =
+        serde_json::from_value(body["metadata"]["labels"][names::ENVIRONMENT].clone()).unwrap_or_default();
+    let ours = body["metadata"]["annotations"]
+        .get(drift::OUR_LABELS)
+        .and_then(Value::as_str)
+        .unwrap_or_default();
+    let label = |key: &str| {
+        body["metadata"]["labels"][key]
+            .as_str()
+            .map(|value| (key.to_owned(), value.to_owned()))
+    };
+    ValidNamespace {
+        name: name.to_owned(),
+        environment,
+        labels: ours.split(',').filter_map(label).collect(),
+        weight: None,
+        direct: false,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,208 @@
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use crate::{
+    fixture,
+    object::{Key, Live},
+    tenant::{
+        facts::Facts,
+        validate::{Room, ValidTenant, validate},
+    },
+};
+use tenantry_api::v1alpha1::Environment;
+
+/// What becomes of the tenant when these namespaces are live; each is seen under its name and, if labelled, as ours.
+fn placed(spec: &Value, namespaces: &[Arc<Live>]) -> ValidTenant {
+    placed_with_status(spec, &Value::Null, namespaces)
+}
+
+fn placed_with_status(spec: &Value, status: &Value, namespaces: &[Arc<Live>]) -> ValidTenant {
+    let mut facts = fixture::facts(&json!({}));
+    for live in namespaces {
+        let name = live.body()["metadata"]["name"].as_str().unwrap().to_owned();
+        if live.tenant.as_deref() == Some("acme") {
+            facts.live.insert(Key::namespace(&name), live.clone());
+        }
+        facts.namespaces.insert(name, live.clone());
+    }
+    let mut tenant = fixture::tenant(spec);
+    tenant.status = serde_json::from_value(status.clone()).unwrap();
+    validate(&tenant, &facts, &fixture::settings()).unwrap()
+}
+
+/// Names of what stands, of conflicts, of what leaves.
+fn names(valid: &ValidTenant) -> [Vec<&str>; 3] {
+    [
+        valid.namespaces.iter().map(|namespace| &*namespace.name).collect(),
+        valid.conflicts.iter().map(|conflict| &*conflict.namespace).collect(),
+        valid.leaving.iter().map(|leaving| &*leaving.key.name).collect(),
+    ]
+}
+
+fn stands(valid: &ValidTenant) -> bool {
+    match names(valid) {
+        [stands, conflicts, leaving] if leaving.is_empty() => {
+            assert_eq!(stands.len() + conflicts.len(), 1);
+            !stands.is_empty()
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_free_name_is_taken() {
+    assert!(stands(&placed(&json!({}), &[])));
+}
+
+#[test]
+fn a_namespace_of_ours_stands() {
+    assert!(stands(&placed(&json!({}), &[fixture::live_namespace(&json!({}))])));
+}
+
+#[test]
+fn a_namespace_with_our_labels_that_nobody_owns_or_lists_is_left_alone() {
+    let scratch = json!({ "metadata": { "name": "acme-adopt-0a1b2c", "ownerReferences": null } });
+    let scratch = fixture::live(&Key::namespace("acme-adopt-0a1b2c"), &scratch);
+    assert_eq!(
+        (scratch.tenant.as_deref(), scratch.owner.as_deref()),
+        (Some("acme"), None)
+    );
+    let mut facts = fixture::facts(&json!({ "quotas": { "namespaces": 1 } }));
+    facts.live.insert(Key::namespace("acme-adopt-0a1b2c"), scratch);
+    let valid = validate(&fixture::tenant(&json!({})), &facts, &fixture::settings()).unwrap();
+    assert_eq!(names(&valid), [vec!["acme-dev"], vec![], vec![]]);
+    assert_eq!(valid.room, Room::default());
+}
+
+#[test]
+fn a_namespace_of_another_tenant_is_a_conflict_that_names_it() {
+    let zebra = json!({ "labels": { "tenantry.dev/tenant": "zebra" }, "ownerReferences": fixture::owner("z") });
+    let valid = placed(&json!({}), &[fixture::live_namespace(&zebra)]);
+    assert!(!stands(&valid));
+    assert_eq!(
+        valid.conflicts[0].message,
+        "it belongs to tenant zebra; choose another name"
+    );
+}
+
+#[test]
+fn a_namespace_of_an_earlier_tenant_of_the_same_name_is_a_conflict() {
+    let earlier = json!({ "ownerReferences": fixture::owner("t0") });
+    let valid = placed(&json!({}), &[fixture::live_namespace(&earlier)]);
+    assert!(!stands(&valid));
+    assert_eq!(
+        valid.conflicts[0].message,
+        "it belongs to another Tenant; choose another name"
+    );
+}
+
+#[test]
+fn a_namespace_of_nobody_is_a_conflict_that_says_how_to_hand_it_over() {
+    let nobodys = json!({ "labels": null, "ownerReferences": null });
+    let valid = placed(&json!({}), &[fixture::live_namespace(&nobodys)]);
+    assert!(!stands(&valid));
+    assert!(
+        valid.conflicts[0]
+            .message
+            .ends_with("kubectl annotate namespace acme-dev tenantry.dev/adopt-by=acme"),
+        "{}",
+        valid.conflicts[0].message
+    );
+}
+
+#[test]
+fn the_adoption_annotation_hands_over_what_nobody_owns_to_the_tenant_that_it_names() {
+    let annotated = |adopt_by: &str, owner: Value| {
+        let metadata = json!({
+            "labels": null, "ownerReferences": owner, "annotations": { "tenantry.dev/adopt-by": adopt_by },
+        });
+        stands(&placed(&json!({}), &[fixture::live_namespace(&metadata)]))
+    };
+    assert!(annotated("acme", Value::Null));
+    assert!(!annotated("zebra", Value::Null));
+    assert!(
+        !annotated("acme", fixture::owner("z")),
+        "another Tenant's namespace is never handed over"
+    );
+}
+
+#[test]
+fn a_stripped_owner_reference_is_mended_only_where_the_status_knows_the_namespace() {
+    let stripped = [fixture::live_namespace(&json!({ "ownerReferences": null }))];
+    assert!(!stands(&placed(&json!({}), &stripped)));
+    for (state, ours) in [
+        ("Active", true),
+        ("Fenced", true),
+        ("Retained", true),
+        ("Pending", false),
+        ("Conflict", false),
+    ] {
+        let status = json!({ "namespaces": [{ "name": "acme-dev", "state": state }] });
+        assert_eq!(
+            stands(&placed_with_status(&json!({}), &status, &stripped)),
+            ours,
+            "{state}"
+        );
+    }
+    let relabelled = [fixture::live_namespace(
+        &json!({ "ownerReferences": null, "labels": { "tenantry.dev/tenant": "zebra" } }),
+    )];
+    let status = json!({ "namespaces": [{ "name": "acme-dev", "state": "Active" }] });
+    assert!(!stands(&placed_with_status(&json!({}), &status, &relabelled)));
+}
+
+#[test]
+fn a_listed_namespace_that_is_being_deleted_is_waited_for() {
+    let deleting = fixture::live_namespace(&json!({ "deletionTimestamp": "2026-01-01T00:00:00Z" }));
+    let valid = placed(&json!({}), &[deleting]);
+    assert_eq!(names(&valid), [vec![], vec![], vec!["acme-dev"]]);
+}
+
+#[test]
+fn a_namespace_that_is_not_listed_any_more_goes_or_stays_as_the_tenant_says() {
+    let labels = json!({
+        "tenantry.dev/environment": "Production", "team": "blue", "stray": "x",
+    });
+    let metadata = json!({ "labels": labels, "annotations": { "tenantry.dev/labels": "team,gone" } });
+    let unlisted = [fixture::live_namespace(&metadata)];
+    let valid = placed(&json!({ "namespaces": [] }), &unlisted);
+    assert_eq!(names(&valid), [vec![], vec![], vec!["acme-dev"]]);
+
+    let valid = placed(&json!({ "namespaces": [], "deletionPolicy": "Retain" }), &unlisted);
+    assert_eq!(names(&valid), [vec!["acme-dev"], vec![], vec![]]);
+    let retained = &valid.namespaces[0];
+    assert!(!retained.is_wanted());
+    assert_eq!(retained.environment, Environment::Production);
+    assert_eq!(
+        retained.labels,
+        [("team".to_owned(), "blue".to_owned())].into(),
+        "its own labels stay, strangers' are not taken for them"
+    );
+}
+
+#[test]
+fn a_retained_namespace_that_somebody_deletes_is_let_go() {
+    let deleting = fixture::live_namespace(&json!({ "deletionTimestamp": "2026-01-01T00:00:00Z" }));
+    let valid = placed(&json!({ "namespaces": [], "deletionPolicy": "Retain" }), &[deleting]);
+    assert_eq!(names(&valid), [vec![], vec![], vec!["acme-dev"]]);
+}
+
+#[test]
+fn an_unlisted_namespace_that_is_labelled_as_ours_and_owned_by_nobody_is_never_deleted() {
+    for owner in [Value::Null, fixture::owner("z")] {
+        let unlisted = [fixture::live_namespace(&json!({ "ownerReferences": owner }))];
+        let valid = placed(&json!({ "namespaces": [] }), &unlisted);
+        assert_eq!(names(&valid), [vec![""; 0], vec![], vec![]]);
+    }
+}
+
+#[test]
+fn offline_every_name_is_free() {
+    let mut tenant = fixture::tenant(&json!({}));
+    tenant.metadata.uid = None;
+    let facts = Facts {
+        ..fixture::facts(&json!({}))
+    };
+    assert!(stands(&validate(&tenant, &facts, &fixture::settings()).unwrap()));
+}

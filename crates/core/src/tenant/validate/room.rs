@@ -1,0 +1,174 @@
+//! Which namespaces there is room for.
+//!
+//! A namespace takes a place from its creation until it is gone, whoever wanted it. What stands keeps its place; then
+//! come those that the Tenant lists, then those that owners ask for, the oldest request first.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use super::{
+    ValidNamespace,
+    claims::{Judge, ValidClaim},
+    direct::{self, TurnedAway},
+    home::{Home, home},
+};
+use crate::{
+    object::{Kind, Live},
+    tenant::facts::Facts,
+};
+use tenantry_api::{
+    names,
+    v1alpha1::{DeletionPolicy, DirectOverflow, Tenant, TenantTemplateSpec},
+};
+
+/// TenantNamespaces of a tenant whose template grants any number of namespaces; as many as a Tenant may list.
+pub(super) const MOST_CLAIMS: i64 = 100;
+
+/// Namespaces that owners made and that may wait for a place; more are deleted.
+const MOST_CLOSED: usize = 20;
+
+/// How the number of namespaces compares to what the template grants.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Room {
+    /// Listed namespaces for which there is no place.
+    pub waiting: Vec<String>,
+    /// How many stand and how many are granted, if more stand.
+    pub above: Option<(usize, i64)>,
+}
+
+/// What owners get.
+pub(super) struct Admitted {
+    /// Every namespace that is wanted and has a place, by full name.
+    pub(super) wanted: BTreeMap<String, ValidNamespace>,
+    pub(super) claims: Vec<ValidClaim>,
+    pub(super) turned_away: Vec<TurnedAway>,
+    pub(super) room: Room,
+    pub(super) home: Option<Home>,
+}
+
+/// The places that the template grants, and who has them.
+pub(super) struct Places<'a> {
+    /// Namespaces of ours, without the home namespace.
+    pub(super) standing: BTreeMap<&'a str, &'a Arc<Live>>,
+    /// `None`: any number.
+    pub(super) limit: Option<i64>,
+    taken: usize,
+}
+
+impl<'a> Places<'a> {
+    fn new(uid: Option<&str>, home: &str, limit: Option<i64>, facts: &'a Facts) -> Self {
+        let standing: BTreeMap<_, _> = facts
+            .live
+            .iter()
+            .filter(|(key, live)| key.kind == Kind::Namespace && *key.name != *home && live.is_owned_by(uid))
+            .map(|(key, live)| (&*key.name, live))
+            .collect();
+        Self {
+            taken: standing.len(),
+            standing,
+            limit,
+        }
+    }
+
+    fn granted(&self) -> usize {
+        self.limit
+            .map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or_default())
+    }
+
+    /// Gives a namespace its place, if it stands or there is one.
+    pub(super) fn take(&mut self, namespace: &str) -> bool {
+        let stands = self.standing.contains_key(namespace);
+        let fits = stands || self.taken < self.granted();
+        self.taken += usize::from(fits && !stands);
+        fits
+    }
+}
+
+/// Gives places to what is listed and to what was asked for. `limit` is `None` if any number is granted.
+pub(super) fn admit(
+    tenant: &Tenant,
+    name: &str,
+    listed: BTreeMap<String, ValidNamespace>,
+    template: &TenantTemplateSpec,
+    limit: Option<i64>,
+    facts: &Facts,
+) -> Admitted {
+    let (uid, home_name) = (tenant.metadata.uid.as_deref(), names::home(name));
+    let mut places = Places::new(uid, &home_name, limit, facts);
+    let (mut wanted, mut waiting) = (BTreeMap::new(), Vec::new());
+    let all_listed: Vec<String> = listed.keys().cloned().collect();
+    for (full, namespace) in listed {
+        if places.take(&full) {
+            wanted.insert(full, namespace);
+        } else {
+            waiting.push(full);
+        }
+    }
+    // An owner's namespace stays whatever is asked for now.
+    direct::keep(&places, &mut wanted);
+
+    let judge = Judge {
+        tenant: name,
+        self_service: template.self_service,
+        listed: &all_listed,
+    };
+    let (mut claims, mut turned_away) = (Vec::new(), Vec::new());
+    for request in direct::in_order(facts) {
+        match request {
+            direct::Request::Claim(claim) => claims.push(judge.claim(claim, &mut places, &mut wanted)),
+            direct::Request::Made(key, live) => {
+                let refused = judge.made(tenant, key, live, &mut places, &mut wanted);
+                turned_away.extend(refused.map(|message| TurnedAway {
+                    key: key.clone(),
+                    live: live.clone(),
+                    overflow: DirectOverflow::Wait,
+                    message,
+                }));
+            }
+        }
+    }
+    // The oldest may wait for a place; a crowd would only be a load on everybody.
+    let made = turned_away
+        .iter_mut()
+        .filter(|away| direct::may_be_made_for(tenant, &away.key, &away.live));
+    for (number, away) in made.enumerate() {
+        away.overflow = match number {
+            ..MOST_CLOSED => template.direct_overflow,
+            _ => DirectOverflow::Remove,
+        };
+    }
+    claims.sort_by_key(ValidClaim::name);
+
+    let retains = tenant.spec.deletion_policy == DeletionPolicy::Retain;
+    let stays = |namespace: &str, live: &Live| !live.deleting && (retains || wanted.contains_key(namespace));
+    let staying = places
+        .standing
+        .iter()
+        .filter(|(namespace, live)| stays(namespace, live));
+    let staying: Vec<&str> = staying.map(|(namespace, _)| *namespace).collect();
+    // Places that no TenantNamespace can have: what is listed, retained, or was made directly.
+    let is_listed = |namespace: &str| all_listed.iter().any(|listed| listed == namespace);
+    let is_claimed = |namespace: &str| claims.iter().any(|claim| claim.is_granted(namespace));
+    let others = staying
+        .iter()
+        .filter(|namespace| !is_listed(namespace) && !is_claimed(namespace))
+        .count();
+    let others = i64::try_from(all_listed.len() + others).unwrap_or(i64::MAX);
+    let left = limit.map_or(MOST_CLAIMS, |limit| limit.saturating_sub(others).clamp(0, MOST_CLAIMS));
+    let ends = places.standing.values().any(|live| live.deleting);
+    Admitted {
+        home: home(home_name, template.self_service, left, facts, uid),
+        room: Room {
+            // What is going makes room by itself.
+            waiting: if ends { Vec::new() } else { waiting },
+            above: limit
+                .filter(|_| staying.len() > places.granted())
+                .map(|limit| (staying.len(), limit)),
+        },
+        wanted,
+        claims,
+        turned_away,
+    }
+}
+
+#[cfg(test)]
+mod tests;

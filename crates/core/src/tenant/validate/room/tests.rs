@@ -1,0 +1,368 @@
+use kube::ResourceExt as _;
+use serde_json::{Value, json};
+
+use super::*;
+use crate::{
+    fixture::{self, claim},
+    object::Key,
+    tenant::validate::{ValidTenant, Verdict, validate},
+};
+use tenantry_api::v1alpha1::{DirectOverflow, Environment};
+
+/// A tenant that lists `dev`, of a template that grants so many namespaces and lets owners ask for them.
+struct Scene {
+    template: Value,
+    tenant: Value,
+    facts: Facts,
+}
+
+impl Scene {
+    fn new(granted: i64) -> Self {
+        Self {
+            template: json!({ "selfService": "Claim", "quotas": { "namespaces": granted } }),
+            tenant: json!({}),
+            facts: Facts::default(),
+        }
+    }
+
+    fn claims(mut self, claims: &[(&str, u8)]) -> Self {
+        self.facts.claims = claims.iter().map(|(name, second)| claim(name, *second)).collect();
+        self
+    }
+
+    /// With these namespaces of ours standing.
+    fn standing(mut self, names: &[&str]) -> Self {
+        for name in names {
+            self.live(name, &json!({}));
+        }
+        self
+    }
+
+    fn live(&mut self, name: &str, content: &Value) {
+        let key = Key::namespace(name);
+        let live = fixture::live(&key, content);
+        self.facts.live.insert(key, live.clone());
+        self.facts.namespaces.insert(name.to_owned(), live);
+    }
+
+    fn valid(&mut self) -> ValidTenant {
+        self.facts.template = fixture::facts(&self.template).template;
+        validate(&fixture::tenant(&self.tenant), &self.facts, &fixture::settings()).unwrap()
+    }
+}
+
+fn stand(valid: &ValidTenant) -> Vec<&str> {
+    valid.namespaces.iter().map(|namespace| &*namespace.name).collect()
+}
+
+/// Names of the claims that got nothing, with the reason.
+fn refused(valid: &ValidTenant) -> Vec<(String, &'static str)> {
+    let reason = |claim: &ValidClaim| match &claim.verdict {
+        Verdict::Granted(_) => None,
+        Verdict::Refused { reason, .. } => Some((claim.seen.name_any(), *reason)),
+    };
+    valid.claims.iter().filter_map(reason).collect()
+}
+
+fn places(valid: &ValidTenant) -> Option<i64> {
+    valid.home.as_ref().map(|home| home.places)
+}
+
+#[test]
+fn an_owner_gets_the_namespace_that_was_asked_for_as_it_was_asked_for() {
+    let valid = Scene::new(3).claims(&[("web", 1)]).valid();
+    assert_eq!(stand(&valid), ["acme-dev", "acme-web"]);
+    let web = &valid.namespaces[1];
+    assert_eq!((web.environment, web.weight), (Environment::Staging, Some(3)));
+    assert!(web.labels.is_empty());
+    assert_eq!(valid.claims[0].verdict, Verdict::Granted("acme-web".to_owned()));
+}
+
+#[test]
+fn there_is_a_place_for_each_namespace_that_is_granted_and_not_listed() {
+    assert_eq!(places(&Scene::new(3).valid()), Some(2));
+    assert_eq!(
+        places(&Scene::new(3).claims(&[("web", 1)]).valid()),
+        Some(2),
+        "the quota counts claims itself"
+    );
+    assert_eq!(places(&Scene::new(1).valid()), None, "nothing can be asked for");
+    assert_eq!(
+        places(&Scene::new(1).standing(&["acme-home"]).valid()),
+        Some(0),
+        "what stands stays"
+    );
+    let mut unlimited = Scene::new(1);
+    unlimited.template = json!({ "selfService": "Claim" });
+    assert_eq!(places(&unlimited.valid()), Some(MOST_CLAIMS));
+}
+
+#[test]
+fn the_oldest_claims_get_the_places_and_the_others_are_told() {
+    let valid = Scene::new(3).claims(&[("a", 9), ("b", 2), ("c", 1)]).valid();
+    assert_eq!(stand(&valid), ["acme-b", "acme-c", "acme-dev"]);
+    assert_eq!(refused(&valid), [("a".to_owned(), "NoRoom")]);
+}
+
+#[test]
+fn a_namespace_that_stands_keeps_its_place_before_an_older_claim_and_before_a_list() {
+    let claims = [("old", 1), ("young", 9)];
+    let valid = Scene::new(2)
+        .claims(&claims)
+        .standing(&["acme-dev", "acme-young"])
+        .valid();
+    assert_eq!(refused(&valid), [("old".to_owned(), "NoRoom")]);
+
+    let mut listed = Scene::new(2)
+        .claims(&[("young", 9)])
+        .standing(&["acme-dev", "acme-young"]);
+    listed.tenant = json!({ "namespaces": [{ "name": "dev" }, { "name": "new" }] });
+    let valid = listed.valid();
+    assert_eq!(stand(&valid), ["acme-dev", "acme-young"]);
+    assert_eq!(valid.room.waiting, ["acme-new"]);
+    assert_eq!(
+        places(&valid),
+        None.or(Some(0)).filter(|_| valid.home.is_some()),
+        "no further claim"
+    );
+}
+
+#[test]
+fn a_namespace_that_is_being_deleted_takes_its_place_until_it_is_gone() {
+    let mut scene = Scene::new(2).claims(&[("web", 1)]).standing(&["acme-dev"]);
+    scene.live(
+        "acme-old",
+        &json!({ "metadata": { "deletionTimestamp": "2026-01-01T00:00:00Z" } }),
+    );
+    let valid = scene.valid();
+    assert_eq!(refused(&valid), [("web".to_owned(), "NoRoom")]);
+    assert_eq!(valid.room, Room::default(), "it heals by itself");
+    scene.facts.live.retain(|key, _| &*key.name != "acme-old");
+    assert!(refused(&scene.valid()).is_empty());
+}
+
+#[test]
+fn retained_namespaces_take_places_so_that_asking_and_giving_back_gains_nothing() {
+    let mut scene = Scene::new(2).standing(&["acme-dev", "acme-kept"]).claims(&[("web", 1)]);
+    scene.tenant = json!({ "deletionPolicy": "Retain" });
+    let valid = scene.valid();
+    assert_eq!(refused(&valid), [("web".to_owned(), "NoRoom")]);
+    assert_eq!(places(&valid).unwrap_or(0), 0);
+}
+
+#[test]
+fn a_lower_grant_takes_nothing_away_and_is_said() {
+    let valid = Scene::new(1)
+        .claims(&[("web", 1)])
+        .standing(&["acme-dev", "acme-web", "acme-home"])
+        .valid();
+    assert_eq!(stand(&valid), ["acme-dev", "acme-web"]);
+    assert_eq!((places(&valid), valid.room.above), (Some(0), Some((2, 1))));
+}
+
+#[test]
+fn a_claim_of_a_listed_or_impossible_name_gets_nothing() {
+    let long = "n".repeat(60);
+    let valid = Scene::new(9).claims(&[("dev", 1), ("home", 2), (&long, 3)]).valid();
+    assert_eq!(stand(&valid), ["acme-dev"]);
+    let reasons: Vec<_> = refused(&valid).into_iter().map(|(_, reason)| reason).collect();
+    assert_eq!(reasons, ["NameTaken", "InvalidName", "InvalidName"]);
+}
+
+#[test]
+fn what_was_asked_for_stays_when_owners_may_ask_no_more() {
+    let mut scene = Scene::new(5)
+        .claims(&[("new", 2), ("web", 1)])
+        .standing(&["acme-dev", "acme-web", "acme-home"]);
+    scene.template["selfService"] = json!("Disabled");
+    let valid = scene.valid();
+    assert_eq!(stand(&valid), ["acme-dev", "acme-web"]);
+    assert_eq!(refused(&valid), [("new".to_owned(), "SelfServiceDisabled")]);
+    assert_eq!(places(&valid), Some(0));
+}
+
+#[test]
+fn an_empty_home_goes_when_nobody_may_ask_and_the_quota_has_confirmed_that() {
+    let mut scene = Scene::new(5).standing(&["acme-dev", "acme-home"]);
+    scene.template["selfService"] = json!("Disabled");
+    assert_eq!(places(&scene.valid()), Some(0), "a claim may still come");
+    let zero = json!({ (names::CLAIMS): "0" });
+    let (key, quota) = fixture::live_quota("acme-home", &zero, &zero, &zero);
+    scene.facts.live.insert(key, quota);
+    let valid = scene.valid();
+    assert_eq!(valid.home, None);
+    assert_eq!(
+        valid
+            .leaving
+            .iter()
+            .map(|leaving| &*leaving.key.name)
+            .collect::<Vec<_>>(),
+        ["acme-home"]
+    );
+}
+
+#[test]
+fn a_namespace_goes_with_its_claim() {
+    let valid = Scene::new(5).standing(&["acme-dev", "acme-web"]).valid();
+    assert_eq!(
+        valid
+            .leaving
+            .iter()
+            .map(|leaving| &*leaving.key.name)
+            .collect::<Vec<_>>(),
+        ["acme-web"]
+    );
+}
+
+#[test]
+fn a_claim_that_cannot_be_read_keeps_its_namespace_as_it_is() {
+    let mut scene = Scene::new(5).standing(&["acme-dev"]);
+    scene.live(
+        "acme-web",
+        &json!({ "metadata": { "labels": { "tenantry.dev/environment": "Production" } } }),
+    );
+    let broken = json!({ "metadata": { "name": "web", "namespace": "acme-home" }, "spec": { "weight": "x" } });
+    scene.facts.claims = vec![Arc::new(serde_json::from_value(broken).unwrap())];
+    let valid = scene.valid();
+    assert_eq!(stand(&valid), ["acme-dev", "acme-web"]);
+    assert_eq!(
+        (valid.namespaces[1].environment, valid.namespaces[1].weight),
+        (Environment::Production, Some(1))
+    );
+}
+
+#[test]
+fn a_foreign_namespace_in_the_place_of_the_home_is_a_conflict() {
+    let mut scene = Scene::new(5);
+    let foreign = json!({ "metadata": { "ownerReferences": null, "labels": null } });
+    let live = fixture::live(&Key::namespace("acme-home"), &foreign);
+    scene.facts.namespaces.insert("acme-home".to_owned(), live);
+    let valid = scene.valid();
+    assert_eq!((valid.home, valid.conflicts.len()), (None, 1));
+}
+
+/// An owner made this namespace in this second.
+fn made(scene: &mut Scene, name: &str, second: u8) {
+    let labels = json!({ "app.kubernetes.io/managed-by": null, "tenantry.dev/tenant": "acme" });
+    let created = format!("2026-01-01T00:00:{second:02}Z");
+    let metadata = json!({ "ownerReferences": null, "labels": labels, "creationTimestamp": created });
+    let live = fixture::live(&Key::namespace(name), &json!({ "metadata": metadata }));
+    assert_eq!(live.asks.as_deref(), Some("acme"));
+    scene.facts.asking.insert(Key::namespace(name), live.clone());
+    scene.facts.namespaces.insert(name.to_owned(), live);
+}
+
+fn turned_away(valid: &ValidTenant) -> Vec<&str> {
+    valid.turned_away.iter().map(|away| &*away.key.name).collect()
+}
+
+#[test]
+fn a_namespace_that_an_owner_made_is_taken_while_there_is_a_place() {
+    let mut scene = Scene::new(2);
+    scene.template["selfService"] = json!("Direct");
+    made(&mut scene, "acme-late", 9);
+    made(&mut scene, "acme-web", 1);
+    let valid = scene.valid();
+    assert_eq!(stand(&valid), ["acme-dev", "acme-web"]);
+    assert!(valid.namespaces[1].direct && valid.conflicts.is_empty());
+    assert_eq!(turned_away(&valid), ["acme-late"]);
+    assert_eq!(valid.turned_away[0].overflow, DirectOverflow::Wait);
+}
+
+#[test]
+fn it_is_turned_away_under_another_name_and_where_owners_may_not_make_any() {
+    let mut scene = Scene::new(9);
+    made(&mut scene, "acme-web", 1);
+    assert_eq!(turned_away(&scene.valid()), ["acme-web"]);
+    scene.template["selfService"] = json!("Direct");
+    made(&mut scene, "web", 1);
+    made(&mut scene, "acme-home", 2);
+    assert_eq!(turned_away(&scene.valid()), ["web", "acme-home"]);
+}
+
+#[test]
+fn one_that_is_taken_stays_whatever_may_be_made_later_and_takes_a_place() {
+    let mut scene = Scene::new(3).standing(&["acme-dev"]);
+    scene.live(
+        "acme-web",
+        &json!({ "metadata": { "labels": { "tenantry.dev/self-service": "Direct" } } }),
+    );
+    let valid = scene.valid();
+    assert_eq!(stand(&valid), ["acme-dev", "acme-web"]);
+    assert_eq!(places(&valid), Some(1));
+}
+
+#[test]
+fn one_that_a_claim_asks_for_too_is_taken_once() {
+    let mut scene = Scene::new(9).claims(&[("web", 1)]);
+    scene.template["selfService"] = json!("Direct");
+    made(&mut scene, "acme-web", 2);
+    let valid = scene.valid();
+    assert_eq!(stand(&valid), ["acme-dev", "acme-web"]);
+    assert!(turned_away(&valid).is_empty() && refused(&valid).is_empty());
+}
+
+#[test]
+fn a_crowd_of_namespaces_beyond_the_grant_is_not_kept_waiting() {
+    let mut scene = Scene::new(1);
+    scene.template["selfService"] = json!("Direct");
+    for number in 0..30 {
+        made(&mut scene, &format!("acme-n{number:02}"), number);
+    }
+    let valid = scene.valid();
+    let wait: Vec<_> = valid
+        .turned_away
+        .iter()
+        .filter(|away| away.overflow == DirectOverflow::Wait)
+        .collect();
+    assert_eq!((valid.turned_away.len(), wait.len()), (30, MOST_CLOSED));
+    assert_eq!(&*wait[0].key.name, "acme-n00", "the oldest wait");
+}
+
+#[test]
+fn a_namespace_that_no_owner_can_have_made_is_never_removed_whatever_its_label() {
+    let mut scene = Scene::new(1);
+    scene.template["selfService"] = json!("Direct");
+    scene.template["directOverflow"] = json!("Remove");
+    for number in 0..30 {
+        made(&mut scene, &format!("production-{number}"), number);
+    }
+    made(&mut scene, "acme-home", 1);
+    made(&mut scene, "acme-web", 1);
+    let valid = scene.valid();
+    let removed = valid
+        .turned_away
+        .iter()
+        .filter(|away| away.overflow == DirectOverflow::Remove);
+    assert_eq!(removed.map(|away| &*away.key.name).collect::<Vec<_>>(), ["acme-web"]);
+}
+
+#[test]
+fn one_that_an_owner_made_and_that_is_being_deleted_leaves() {
+    let mut scene = Scene::new(3).standing(&["acme-dev"]);
+    let metadata =
+        json!({ "labels": { "tenantry.dev/self-service": "Direct" }, "deletionTimestamp": "2026-01-01T00:00:00Z" });
+    scene.live("acme-web", &json!({ "metadata": metadata }));
+    let valid = scene.valid();
+    assert_eq!(stand(&valid), ["acme-dev"]);
+    assert_eq!(valid.leaving.len(), 1);
+}
+
+#[test]
+fn a_claim_of_a_name_that_is_anothers_is_no_conflict_of_the_tenant() {
+    let mut scene = Scene::new(9).claims(&[("db", 1)]);
+    let foreign = json!({ "metadata": { "ownerReferences": fixture::owner("t2"), "labels": { "tenantry.dev/tenant": "zebra" } } });
+    let live = fixture::live(&Key::namespace("acme-db"), &foreign);
+    scene.facts.namespaces.insert("acme-db".to_owned(), live);
+    let valid = scene.valid();
+    assert!(valid.conflicts.is_empty());
+    assert_eq!(refused(&valid), [("db".to_owned(), "NameTaken")]);
+}
+
+#[test]
+fn no_name_that_could_be_another_tenants_home_is_given() {
+    assert_eq!(
+        refused(&Scene::new(9).claims(&[("x-home", 1)]).valid()),
+        [("x-home".to_owned(), "InvalidName")]
+    );
+}

@@ -1,0 +1,177 @@
+//! Watches that feed the inventory and wake tenants.
+//!
+//! Namespaces are watched without a selector, so that a foreign one in the way, or one annotated for adoption, is seen
+//! without a call. Every other kind is selected by our managed-by label.
+
+use std::sync::Arc;
+
+use futures::{Stream, StreamExt as _};
+use kube::{
+    Api,
+    api::DynamicObject,
+    runtime::watcher::{self, Event},
+};
+use tokio::sync::mpsc::UnboundedSender;
+
+use super::{Inventory, inventory::Listing};
+use tenantry_api::names;
+use tenantry_core::object::{Key, Kind, Live};
+use tenantry_process::source::Source;
+
+/// Hears what the watch of one kind goes through.
+pub trait Observer: Send + Sync {
+    /// The kind was listed completely: absence in the inventory now means absence on the cluster.
+    fn synced(&self, kind: Kind);
+    /// The watch broke; it is retried with back-off.
+    fn failed(&self, kind: Kind, error: &watcher::Error);
+}
+
+/// Watches one kind for ever and wakes the tenants that a change concerns.
+pub async fn watch(
+    source: Source,
+    kind: Kind,
+    inventory: Arc<Inventory>,
+    wake: UnboundedSender<Box<str>>,
+    observer: Arc<dyn Observer>,
+) {
+    let api: Api<DynamicObject> = Api::all_with(source.client.clone(), &kind.api_resource());
+    let selector = format!("{}={}", names::MANAGED_BY, names::MANAGED_BY_US);
+    let config = match kind {
+        Kind::Namespace => watcher::Config::default(),
+        _ => watcher::Config::default().labels(&selector),
+    };
+    follow(source.watch(api, config), kind, &inventory, &wake, &*observer).await;
+}
+
+/// Takes every event of a watch stream into the inventory.
+async fn follow(
+    events: impl Stream<Item = Result<Event<DynamicObject>, watcher::Error>>,
+    kind: Kind,
+    inventory: &Inventory,
+    wake: &UnboundedSender<Box<str>>,
+    observer: &dyn Observer,
+) {
+    let mut events = std::pin::pin!(events);
+    let mut listing: Option<Listing> = None;
+    while let Some(event) = events.next().await {
+        if let (Kind::Namespace, Ok(Event::Apply(object) | Event::Delete(object))) = (kind, &event)
+            && let Some((_, version)) = identity(kind, object)
+        {
+            inventory.namespace_told(version);
+        }
+        let concerned = match event {
+            Ok(Event::Init) => {
+                listing = Some(inventory.begin_list());
+                Vec::new()
+            }
+            Ok(Event::InitApply(object) | Event::Apply(object)) => match identity(kind, &object) {
+                Some((key, version)) if !inventory.holds(&key, version) => serde_json::to_value(object)
+                    .ok()
+                    .and_then(Live::from_value)
+                    .map_or_else(Vec::new, |live| inventory.upsert(key, live)),
+                _ => Vec::new(),
+            },
+            Ok(Event::Delete(object)) => {
+                identity(kind, &object).map_or_else(Vec::new, |(key, version)| inventory.remove(&key, version))
+            }
+            Ok(Event::InitDone) => {
+                let gone = listing
+                    .take()
+                    .map_or_else(Vec::new, |listing| inventory.finish_list(kind, listing));
+                observer.synced(kind);
+                gone
+            }
+            Err(error) => {
+                observer.failed(kind, &error);
+                Vec::new()
+            }
+        };
+        for tenant in concerned {
+            // A closed channel means that the process is going down.
+            let _ = wake.send(tenant);
+        }
+    }
+}
+
+fn identity(kind: Kind, object: &DynamicObject) -> Option<(Key, u64)> {
+    let metadata = &object.metadata;
+    let key = Key::new(
+        kind,
+        metadata.namespace.as_deref().unwrap_or_default(),
+        metadata.name.as_deref()?,
+    );
+    let version = metadata.resource_version.as_deref()?.parse().ok()?;
+    Some((key, version))
+}
+
+/// Forgets every object of a kind that is no longer served.
+pub fn forget(kind: Kind, inventory: &Inventory, wake: &UnboundedSender<Box<str>>) {
+    let listing = inventory.begin_list();
+    for tenant in inventory.finish_list(kind, listing) {
+        let _ = wake.send(tenant);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use futures::{FutureExt as _, stream};
+    use serde_json::json;
+
+    use super::*;
+
+    #[derive(Default)]
+    struct Heard(Mutex<Vec<&'static str>>);
+
+    impl Observer for Heard {
+        fn synced(&self, _: Kind) {
+            self.0.lock().unwrap().push("synced");
+        }
+        fn failed(&self, _: Kind, _: &watcher::Error) {
+            self.0.lock().unwrap().push("failed");
+        }
+    }
+
+    fn quota(name: &str, version: u64) -> DynamicObject {
+        serde_json::from_value(json!({
+            "apiVersion": "v1", "kind": "ResourceQuota",
+            "metadata": {
+                "name": name, "namespace": "acme-dev", "uid": name, "resourceVersion": version.to_string(),
+                "labels": { (names::MANAGED_BY): names::MANAGED_BY_US, (names::TENANT): "acme" },
+            },
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn a_relist_drops_what_is_gone_and_wakes_the_tenant_once_for_each_change() {
+        let inventory = Inventory::default();
+        let (wake, mut woken) = tokio::sync::mpsc::unbounded_channel();
+        let heard = Heard::default();
+        let events = stream::iter([
+            Ok(Event::Init),
+            Ok(Event::InitApply(quota("one", 1))),
+            Ok(Event::InitApply(quota("two", 2))),
+            Ok(Event::InitDone),
+            Ok(Event::Apply(quota("one", 3))),
+            Ok(Event::Apply(quota("one", 3))),
+            Ok(Event::Init),
+            Ok(Event::InitApply(quota("one", 3))),
+            Ok(Event::InitDone),
+            Ok(Event::Delete(quota("one", 4))),
+        ]);
+        follow(events, Kind::ResourceQuota, &inventory, &wake, &heard)
+            .now_or_never()
+            .unwrap();
+        drop(wake);
+        let woken: Vec<_> = std::iter::from_fn(|| woken.try_recv().ok()).collect();
+        assert_eq!(
+            woken.len(),
+            5,
+            "two created, one changed, one gone at the relist, one deleted"
+        );
+        assert_eq!(*heard.0.lock().unwrap(), ["synced", "synced"]);
+        assert!(inventory.of_tenant("acme").is_empty());
+    }
+}
