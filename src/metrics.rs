@@ -3,11 +3,18 @@
 //! `docs/metrics.md` is rendered from the same table. Label values are enums or `&'static str`, so their number is known
 //! when the program is built; names of objects go to logs, events and traces.
 
-use std::time::Duration;
+use std::{
+    sync::{Arc, PoisonError, RwLock},
+    time::Duration,
+};
 
 use prometheus::{
     GaugeVec, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
+    core::{Collector, Desc},
+    proto::MetricFamily,
 };
+
+use tenantry_process::error_class::ErrorClass;
 
 pub mod definitions;
 
@@ -22,13 +29,21 @@ pub enum Outcome {
     Unchanged,
     /// It waits for someone else: a controller, a template, an admin.
     Waiting,
+    /// The cluster changed since it was seen, and it is tried again.
+    Conflict,
     /// It failed and is tried again.
     Error,
 }
 
 impl Outcome {
     /// All outcomes.
-    pub const ALL: [Self; 4] = [Self::Changed, Self::Unchanged, Self::Waiting, Self::Error];
+    pub const ALL: [Self; 5] = [
+        Self::Changed,
+        Self::Unchanged,
+        Self::Waiting,
+        Self::Conflict,
+        Self::Error,
+    ];
 
     /// The label value.
     pub fn as_str(self) -> &'static str {
@@ -36,6 +51,7 @@ impl Outcome {
             Self::Changed => "changed",
             Self::Unchanged => "unchanged",
             Self::Waiting => "waiting",
+            Self::Conflict => "conflict",
             Self::Error => "error",
         }
     }
@@ -73,7 +89,7 @@ pub struct Metrics {
     api_requests: IntCounterVec,
     leader: IntGauge,
     objects_managed: IntGaugeVec,
-    tenants: IntGaugeVec,
+    tenants: Snapshot,
     watch_errors: IntCounterVec,
     crd_missing: IntGaugeVec,
     backing_off: IntGaugeVec,
@@ -95,7 +111,7 @@ impl Metrics {
             api_requests: counter_vec(&registry, &def::API_REQUESTS)?,
             leader: int_gauge(&registry, &def::LEADER)?,
             objects_managed: int_gauge_vec(&registry, &def::OBJECTS_MANAGED)?,
-            tenants: int_gauge_vec(&registry, &def::TENANTS)?,
+            tenants: snapshot(&registry, &def::TENANTS)?,
             watch_errors: counter_vec(&registry, &def::WATCH_ERRORS)?,
             crd_missing: int_gauge_vec(&registry, &def::CRD_MISSING)?,
             backing_off: int_gauge_vec(&registry, &def::BACKING_OFF)?,
@@ -121,6 +137,11 @@ impl Metrics {
                 .with_label_values(&[controller, outcome.as_str()])
                 .inc_by(0);
         }
+        for class in ErrorClass::ALL.into_iter().filter(|class| class.is_error()) {
+            self.reconcile_errors
+                .with_label_values(&[controller, class.as_str()])
+                .inc_by(0);
+        }
     }
 
     /// A reconcile ended.
@@ -133,9 +154,11 @@ impl Metrics {
             .observe(took.as_secs_f64());
     }
 
-    /// A reconcile failed with an error of this category; count the outcome by [`Metrics::reconciled`] as well.
-    pub fn reconcile_failed(&self, controller: &'static str, category: &'static str) {
-        self.reconcile_errors.with_label_values(&[controller, category]).inc();
+    /// A reconcile failed with an error of this class; count the outcome by [`Metrics::reconciled`] as well.
+    pub fn reconcile_failed(&self, controller: &'static str, class: ErrorClass) {
+        self.reconcile_errors
+            .with_label_values(&[controller, class.as_str()])
+            .inc();
     }
 
     /// The API server answered, or did not.
@@ -155,12 +178,11 @@ impl Metrics {
 
     /// How many tenants there are, by tier and state; what is left out is zero.
     pub fn set_tenants(&self, counts: impl IntoIterator<Item = (&'static str, TenantState, usize)>) {
-        self.tenants.reset();
-        for (tier, state, count) in counts {
-            self.tenants
-                .with_label_values(&[tier, state.as_str()])
-                .set(to_i64(count));
-        }
+        self.tenants.set(
+            counts
+                .into_iter()
+                .map(|(tier, state, count)| ([tier, state.as_str()], to_i64(count))),
+        );
     }
 
     /// A watch of a kind failed; it is started again.
@@ -177,6 +199,49 @@ impl Metrics {
     pub fn set_backing_off(&self, controller: &'static str, count: usize) {
         self.backing_off.with_label_values(&[controller]).set(to_i64(count));
     }
+}
+
+/// A gauge whose values change all at once: a scrape sees the values of before or those of after, never some of both.
+#[derive(Debug, Clone)]
+struct Snapshot {
+    definition: &'static def::Definition,
+    /// Describes the gauge and has no values.
+    empty: IntGaugeVec,
+    values: Arc<RwLock<IntGaugeVec>>,
+}
+
+impl Snapshot {
+    fn set<const LABELS: usize>(&self, values: impl IntoIterator<Item = ([&'static str; LABELS], i64)>) {
+        // Its definition made `empty` already, so it cannot be refused here.
+        let Ok(next) = IntGaugeVec::new(opts(self.definition), &label_names(self.definition)) else {
+            return;
+        };
+        for (labels, value) in values {
+            next.with_label_values(&labels).set(value);
+        }
+        *self.values.write().unwrap_or_else(PoisonError::into_inner) = next;
+    }
+}
+
+impl Collector for Snapshot {
+    fn desc(&self) -> Vec<&Desc> {
+        self.empty.desc()
+    }
+
+    fn collect(&self) -> Vec<MetricFamily> {
+        self.values.read().unwrap_or_else(PoisonError::into_inner).collect()
+    }
+}
+
+fn snapshot(registry: &Registry, definition: &'static def::Definition) -> Result<Snapshot, prometheus::Error> {
+    let empty = IntGaugeVec::new(opts(definition), &label_names(definition))?;
+    let metric = Snapshot {
+        definition,
+        values: Arc::new(RwLock::new(empty.clone())),
+        empty,
+    };
+    registry.register(Box::new(metric.clone()))?;
+    Ok(metric)
 }
 
 fn to_i64(count: usize) -> i64 {

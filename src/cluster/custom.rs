@@ -8,7 +8,7 @@ use kube::{
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::json;
 
-use tenantry_process::leader::LeaderHandle;
+use tenantry_process::{controller::Failure, error_class::ErrorClass, leader::LeaderHandle};
 
 /// Writes to Tenants or TenantTemplates under one field manager, and only while this process leads.
 #[derive(Clone)]
@@ -50,14 +50,13 @@ pub enum Error {
     NotLeading,
 }
 
-impl Error {
-    /// The word for metrics.
-    pub const fn category(&self) -> &'static str {
+impl Failure for Error {
+    fn class(&self) -> ErrorClass {
         match self {
-            Self::Api { field, .. } => field,
-            Self::Outdated { .. } => "outdated",
-            Self::Serialize { .. } => "serialize",
-            Self::NotLeading => "not_leading",
+            Self::Api { source, .. } => ErrorClass::of(source),
+            Self::Outdated { .. } => ErrorClass::Conflict,
+            Self::Serialize { .. } => ErrorClass::Malformed,
+            Self::NotLeading => ErrorClass::NotLeader,
         }
     }
 }

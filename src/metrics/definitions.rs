@@ -52,7 +52,7 @@ pub(super) const RECONCILE_TOTAL: Definition = Definition {
         CONTROLLER,
         Label {
             name: "outcome",
-            values: "`changed`, `unchanged`, `waiting`, `error`",
+            values: "`changed`, `unchanged`, `waiting`, `conflict` (the cluster changed since it was seen: tried again, no error), `error`",
         },
     ],
 };
@@ -68,13 +68,13 @@ pub(super) const RECONCILE_DURATION: Definition = Definition {
 
 pub(super) const RECONCILE_ERRORS: Definition = Definition {
     name: "tenantry_reconcile_errors_total",
-    help: "Reconciles that failed, by category of the error.",
+    help: "Reconciles that failed, by class of the error; a conflict is no error.",
     kind: Kind::Counter,
     labels: &[
         CONTROLLER,
         Label {
             name: "category",
-            values: "the error's category, the reason of its Event",
+            values: "`forbidden`, `quota`, `invalid`, `not_found`, `timeout`, `throttled` (429), `unavailable` (5xx or no connection), `malformed` (an answer that cannot be read), `not_leader`",
         },
     ],
 };
@@ -151,7 +151,7 @@ pub(super) const CRD_MISSING: Definition = Definition {
 
 pub(super) const BACKING_OFF: Definition = Definition {
     name: "tenantry_backing_off_objects",
-    help: "Objects whose last reconcile failed and that wait for another try.",
+    help: "Objects whose last reconcile failed or met a conflict and that wait for another try.",
     kind: Kind::Gauge,
     labels: &[CONTROLLER],
 };

@@ -1,6 +1,7 @@
 //! Why a reconcile has to be tried again. What a user wrote is never an error here, but a condition.
 
 use crate::cluster::{custom, writer};
+use tenantry_process::{controller::Failure, error_class::ErrorClass};
 
 /// A reconcile failed and is tried again.
 #[derive(Debug, thiserror::Error)]
@@ -29,16 +30,17 @@ fn and_more(more: usize) -> String {
     }
 }
 
-impl Error {
-    /// The word for metrics.
-    pub const fn category(&self) -> &'static str {
+impl Failure for Error {
+    fn class(&self) -> ErrorClass {
         match self {
-            Self::Apply { .. } => "apply",
-            Self::Outdated => "outdated",
-            Self::Tenant(error) => error.category(),
+            Self::Apply { first, .. } => first.class(),
+            Self::Outdated => ErrorClass::Conflict,
+            Self::Tenant(error) => error.class(),
         }
     }
+}
 
+impl Error {
     /// An error if there is any failure; outdated objects alone are no trouble.
     pub fn from_failures(failures: Vec<writer::Error>) -> Result<(), Self> {
         let total = failures.len();

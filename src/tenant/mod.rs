@@ -37,7 +37,6 @@ use kube::{
         reflector::{ObjectRef, Store},
     },
 };
-use tracing::Instrument as _;
 
 pub use self::error::Error;
 use self::{
@@ -67,7 +66,7 @@ use tenantry_core::{
     object::{Key, Kind},
     settings::Admission,
 };
-use tenantry_process::{backoff::Backoff, clock::Clock};
+use tenantry_process::{clock::Clock, controller::Harness};
 
 /// Name of the controller in logs, metrics and events.
 pub const CONTROLLER: &str = "tenant";
@@ -122,8 +121,8 @@ pub struct Context {
     pub recorder: Recorder,
     /// Metrics.
     pub metrics: Arc<metrics::Metrics>,
-    /// Delay after failures.
-    pub backoff: Backoff,
+    /// Runs reconciles.
+    pub harness: Harness,
 }
 
 impl Context {
@@ -132,29 +131,31 @@ impl Context {
         self.memory.forget(tenant);
         self.pending.forget(tenant);
         self.activity.forget(tenant);
+        self.inventory.wait_for_none(tenant);
+    }
+
+    /// Forgets the Tenants that are not in `store`. A reconcile that was under way when its Tenant went may have noted it
+    /// after [`Self::forget`].
+    pub fn forget_gone(&self, store: &Store<DeserializeGuard<Tenant>>) {
+        let uid = |name: &str| {
+            store
+                .get(&ObjectRef::new(name))
+                .map(|tenant| tenant.uid().unwrap_or_default())
+        };
+        self.memory.forget_gone(uid);
+        self.inventory.forget_waiting(|name| uid(name).is_some());
+        self.harness.forget_gone(store);
     }
 }
 
 /// Makes one Tenant as it should be. Never returns an error for what a user wrote: that is a condition.
 pub async fn reconcile(guard: Arc<DeserializeGuard<Tenant>>, context: Arc<Context>) -> Result<Action, Error> {
     let name = guard.name_any();
-    let id = format!("{:08x}", fastrand::u32(..));
-    let span = tracing::info_span!("reconcile", controller = CONTROLLER, tenant = %name, correlation_id = %id);
-    let started = context.clock.monotonic();
-    let result = reconcile_guarded(&guard, &name, &context).instrument(span).await;
-    let took = context.clock.monotonic().since(started);
-    let outcome = match &result {
-        Ok((outcome, _)) => *outcome,
-        Err(error) => {
-            context.metrics.reconcile_failed(CONTROLLER, error.category());
-            metrics::Outcome::Error
-        }
-    };
-    context.metrics.reconciled(CONTROLLER, outcome, took);
-    result.map(|(_, action)| {
-        context.backoff.succeeded(&guard.uid().unwrap_or_default());
-        action
-    })
+    let span =
+        |id: &str| tracing::info_span!("reconcile", controller = CONTROLLER, tenant = %name, correlation_id = %id);
+    // It is large, and would be part of two more futures by value.
+    let work = Box::pin(reconcile_guarded(&guard, &name, &context));
+    context.harness.reconcile(&*guard, span, work).await
 }
 
 async fn reconcile_guarded(
@@ -200,9 +201,9 @@ async fn run(tenant: &Tenant, name: &str, context: &Context) -> Result<(metrics:
     // dereference: caches only. A namespace that is not ours is waited for before it is looked at, so that no change of
     // it is missed.
     let claims = context.claims.within(&names::home(name));
-    for namespace in dereference::names_of(tenant, name, &claims) {
-        context.inventory.wait_for_namespace(&namespace, name);
-    }
+    let named = dereference::names_of(tenant, name, &claims);
+    let named = named.iter().map(String::as_str);
+    context.inventory.wait_for_namespaces(name, named);
     let facts = facts(tenant, name, claims, context);
 
     // validate: pure

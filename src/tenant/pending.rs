@@ -18,7 +18,7 @@ use crate::cluster::{
 };
 use tenantry_api::{Quantity, names};
 use tenantry_core::object::{Key, Kind, Live, Object, drift};
-use tenantry_process::client::middleware::EARLIER_TRY_UNANSWERED;
+use tenantry_process::{client::middleware::EARLIER_TRY_UNANSWERED, error_class::has_cause};
 
 /// What may still come to stand, by namespace: each entry a whole `spec.hard`.
 pub type Pending = BTreeMap<String, Vec<BTreeMap<String, Quantity>>>;
@@ -217,7 +217,7 @@ fn is_certain(error: &writer::Error, new: bool) -> bool {
         writer::Error::Api { verb, .. } if *verb == "get" || (new && *verb != "create") => false,
         writer::Error::Api { source, .. } => match &**source {
             kube::Error::Api(status) => {
-                let unanswered = writer::has_cause(status, EARLIER_TRY_UNANSWERED);
+                let unanswered = has_cause(status, EARLIER_TRY_UNANSWERED);
                 (400..500).contains(&status.code) && !unanswered
             }
             _ => false,
