@@ -3,42 +3,19 @@
 //! `docs/metrics.md` is rendered from the same table. Label values are enums or `&'static str`, so their number is known
 //! when the program is built; names of objects go to logs, events and traces.
 
-use std::time::Duration;
+use std::sync::{Arc, PoisonError, RwLock};
 
-use prometheus::{HistogramVec, IntCounterVec, IntGauge, IntGaugeVec};
-use tenantry_process::metrics::{ProcessMetrics, counter_vec, histogram_vec, int_gauge, int_gauge_vec, to_i64};
+use prometheus::{
+    IntGauge, IntGaugeVec, Registry,
+    core::{Collector, Desc},
+    proto::MetricFamily,
+};
+pub use tenantry_process::metrics::Outcome;
+use tenantry_process::metrics::{Definition, ProcessMetrics, int_gauge, int_gauge_vec, label_names, opts, to_i64};
 
 pub mod definitions;
 
 use definitions as def;
-
-/// How a reconcile ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Outcome {
-    /// Something was written.
-    Changed,
-    /// The cluster was as it should be.
-    Unchanged,
-    /// It waits for someone else: a controller, a template, an admin.
-    Waiting,
-    /// It failed and is tried again.
-    Error,
-}
-
-impl Outcome {
-    /// All outcomes.
-    pub const ALL: [Self; 4] = [Self::Changed, Self::Unchanged, Self::Waiting, Self::Error];
-
-    /// The label value.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Changed => "changed",
-            Self::Unchanged => "unchanged",
-            Self::Waiting => "waiting",
-            Self::Error => "error",
-        }
-    }
-}
 
 /// What a tenant's status says, as one word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -66,15 +43,10 @@ impl TenantState {
 #[derive(Debug, Clone)]
 pub struct Metrics {
     process: ProcessMetrics,
-    reconcile_total: IntCounterVec,
-    reconcile_duration: HistogramVec,
-    reconcile_errors: IntCounterVec,
     leader: IntGauge,
     objects_managed: IntGaugeVec,
-    tenants: IntGaugeVec,
-    watch_errors: IntCounterVec,
+    tenants: Snapshot,
     crd_missing: IntGaugeVec,
-    backing_off: IntGaugeVec,
 }
 
 impl Metrics {
@@ -83,15 +55,10 @@ impl Metrics {
         let process = ProcessMetrics::new(env!("CARGO_PKG_VERSION"))?;
         let registry = process.registry();
         Ok(Self {
-            reconcile_total: counter_vec(registry, &def::RECONCILE_TOTAL)?,
-            reconcile_duration: histogram_vec(registry, &def::RECONCILE_DURATION)?,
-            reconcile_errors: counter_vec(registry, &def::RECONCILE_ERRORS)?,
             leader: int_gauge(registry, &def::LEADER)?,
             objects_managed: int_gauge_vec(registry, &def::OBJECTS_MANAGED)?,
-            tenants: int_gauge_vec(registry, &def::TENANTS)?,
-            watch_errors: counter_vec(registry, &def::WATCH_ERRORS)?,
+            tenants: snapshot(registry, &def::TENANTS)?,
             crd_missing: int_gauge_vec(registry, &def::CRD_MISSING)?,
-            backing_off: int_gauge_vec(registry, &def::BACKING_OFF)?,
             process,
         })
     }
@@ -99,30 +66,6 @@ impl Metrics {
     /// The part that every process of ours has: requests, tasks, the build, and the text that is scraped.
     pub fn process(&self) -> &ProcessMetrics {
         &self.process
-    }
-
-    /// Makes the counters of a controller appear at zero, so that a rate over them is right from the first event on.
-    pub fn announce_controller(&self, controller: &'static str) {
-        for outcome in Outcome::ALL {
-            self.reconcile_total
-                .with_label_values(&[controller, outcome.as_str()])
-                .inc_by(0);
-        }
-    }
-
-    /// A reconcile ended.
-    pub fn reconciled(&self, controller: &'static str, outcome: Outcome, took: Duration) {
-        self.reconcile_total
-            .with_label_values(&[controller, outcome.as_str()])
-            .inc();
-        self.reconcile_duration
-            .with_label_values(&[controller])
-            .observe(took.as_secs_f64());
-    }
-
-    /// A reconcile failed with an error of this category; count the outcome by [`Metrics::reconciled`] as well.
-    pub fn reconcile_failed(&self, controller: &'static str, category: &'static str) {
-        self.reconcile_errors.with_label_values(&[controller, category]).inc();
     }
 
     /// Whether this process leads.
@@ -137,28 +80,60 @@ impl Metrics {
 
     /// How many tenants there are, by tier and state; what is left out is zero.
     pub fn set_tenants(&self, counts: impl IntoIterator<Item = (&'static str, TenantState, usize)>) {
-        self.tenants.reset();
-        for (tier, state, count) in counts {
-            self.tenants
-                .with_label_values(&[tier, state.as_str()])
-                .set(to_i64(count));
-        }
-    }
-
-    /// A watch of a kind failed; it is started again.
-    pub fn watch_failed(&self, kind: &'static str) {
-        self.watch_errors.with_label_values(&[kind]).inc();
+        self.tenants.set(
+            counts
+                .into_iter()
+                .map(|(tier, state, count)| ([tier, state.as_str()], to_i64(count))),
+        );
     }
 
     /// Whether the CRD of a kind that a template asks for is missing.
     pub fn set_crd_missing(&self, kind: &'static str, missing: bool) {
         self.crd_missing.with_label_values(&[kind]).set(i64::from(missing));
     }
+}
 
-    /// How many objects wait for another try after a failure.
-    pub fn set_backing_off(&self, controller: &'static str, count: usize) {
-        self.backing_off.with_label_values(&[controller]).set(to_i64(count));
+/// A gauge whose values change all at once: a scrape sees the values of before or those of after, never some of both.
+#[derive(Debug, Clone)]
+struct Snapshot {
+    definition: &'static Definition,
+    /// Describes the gauge and has no values.
+    empty: IntGaugeVec,
+    values: Arc<RwLock<IntGaugeVec>>,
+}
+
+impl Snapshot {
+    fn set<const LABELS: usize>(&self, values: impl IntoIterator<Item = ([&'static str; LABELS], i64)>) {
+        // Its definition made `empty` already, so it cannot be refused here.
+        let Ok(next) = IntGaugeVec::new(opts(self.definition), &label_names(self.definition)) else {
+            return;
+        };
+        for (labels, value) in values {
+            next.with_label_values(&labels).set(value);
+        }
+        *self.values.write().unwrap_or_else(PoisonError::into_inner) = next;
     }
+}
+
+impl Collector for Snapshot {
+    fn desc(&self) -> Vec<&Desc> {
+        self.empty.desc()
+    }
+
+    fn collect(&self) -> Vec<MetricFamily> {
+        self.values.read().unwrap_or_else(PoisonError::into_inner).collect()
+    }
+}
+
+fn snapshot(registry: &Registry, definition: &'static Definition) -> Result<Snapshot, prometheus::Error> {
+    let empty = IntGaugeVec::new(opts(definition), &label_names(definition))?;
+    let metric = Snapshot {
+        definition,
+        values: Arc::new(RwLock::new(empty.clone())),
+        empty,
+    };
+    registry.register(Box::new(metric.clone()))?;
+    Ok(metric)
 }
 
 #[cfg(test)]

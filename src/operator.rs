@@ -35,13 +35,17 @@ use crate::{
         refusals::Refusals, template_changes, uses::News,
     },
 };
-use tenantry_api::{names, v1alpha1::TenantTemplate};
+use tenantry_api::{
+    names,
+    v1alpha1::{Tenant, TenantTemplate},
+};
 use tenantry_core::object::Kind;
 use tenantry_process::{
     admin::{self, Admin},
     backoff::{Backoff, BackoffConfig},
     client::{self, CallPolicy},
     clock::{Clock, SystemClock},
+    controller::Harness,
     health::{Gates, Heartbeats},
     leader::{self, Elector, Ended, KubeLease, LeaderHandle},
     shutdown,
@@ -55,7 +59,7 @@ const TICK: Duration = Duration::from_secs(10);
 pub async fn run(settings: Settings) -> anyhow::Result<()> {
     let metrics = Arc::new(Metrics::new().context("failed to register the metrics")?);
     for name in [tenant::CONTROLLER, template::CONTROLLER] {
-        metrics.announce_controller(name);
+        metrics.process().announce_controller(name);
     }
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let (trigger, shutdown) = shutdown::channel();
@@ -232,7 +236,7 @@ async fn lead(
             },
         ),
         metrics: metrics.clone(),
-        backoff: Backoff::new(BackoffConfig::default(), clock.clone(), fastrand::Rng::new()),
+        harness: harness(tenant::CONTROLLER, "Tenant", &metrics, &clock),
     });
     let forgetting = context.clone();
     let tenants = controller::tenants(
@@ -271,13 +275,13 @@ async fn lead(
     tasks.spawn(tenant_run.map(|()| "the tenant controller"));
     let template_context = Arc::new(template::Context {
         custom: CustomWriter::new(writes, leader, names::TEMPLATE_MANAGER),
-        tenants: tenant_reader,
+        tenants: tenant_reader.clone(),
         served: served.receiver.clone(),
         settings: tenant_settings,
         clock: clock.clone(),
-        metrics: metrics.clone(),
-        backoff: Backoff::new(BackoffConfig::default(), clock, fastrand::Rng::new()),
+        harness: harness(template::CONTROLLER, "TenantTemplate", &metrics, &clock),
     });
+    let of_templates = template_context.clone();
     let template_shutdown = shutdown.clone().requested();
     let template_store = own_template_reader.clone();
     let template_run = async move {
@@ -300,8 +304,8 @@ async fn lead(
         loop {
             tokio::time::sleep(TICK).await;
             beat.beat();
-            count(&metrics, &context.memory, &inventory);
-            context.memory.forget_old_writes(context.clock.monotonic());
+            of_templates.harness.forget_gone(&template_reader);
+            count(&context, &tenant_reader);
         }
     };
     let draining = async {
@@ -330,11 +334,18 @@ async fn lead(
     }
 }
 
-fn count(metrics: &Metrics, memory: &Memory, inventory: &Inventory) {
-    metrics.set_tenants(memory.counts());
-    for (kind, count) in inventory.counts() {
-        metrics.set_objects_managed(kind.as_str(), count);
+fn count(context: &tenant::Context, tenants: &reflector::Store<DeserializeGuard<Tenant>>) {
+    context.forget_gone(tenants);
+    context.metrics.set_tenants(context.memory.counts());
+    for (kind, count) in context.inventory.counts() {
+        context.metrics.set_objects_managed(kind.as_str(), count);
     }
+    context.memory.forget_old_writes(context.clock.monotonic());
+}
+
+fn harness(controller: &'static str, kind: &'static str, metrics: &Arc<Metrics>, clock: &Arc<dyn Clock>) -> Harness {
+    let backoff = Backoff::new(BackoffConfig::default(), clock.clone(), fastrand::Rng::new());
+    Harness::new(controller, kind, metrics.process().clone(), clock.clone(), backoff)
 }
 
 fn of_tenants(settings: &Settings) -> tenantry_core::settings::Settings {

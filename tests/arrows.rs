@@ -76,7 +76,16 @@ fn crates_depend_only_downwards() {
 fn pure_crates_link_no_client_runtime_or_server() {
     for name in ["tenantry-api", "tenantry-core"] {
         let tree = cargo(&[
-            "tree", "--offline", "--package", name, "--edges", "normal", "--prefix", "none", "--format", "{p}",
+            "tree",
+            "--offline",
+            "--package",
+            name,
+            "--edges",
+            "normal",
+            "--prefix",
+            "none",
+            "--format",
+            "{p}",
         ]);
         let linked: BTreeSet<&str> = tree.lines().filter_map(|line| line.split(' ').next()).collect();
         assert!(linked.contains("serde_json"), "{tree}");

@@ -8,7 +8,8 @@ use kube::{
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::json;
 
-use tenantry_process::leader::LeaderHandle;
+use tenantry_core::error_class::ErrorClass;
+use tenantry_process::{controller::Classified, error_class::class_of, leader::LeaderHandle};
 
 /// Writes to Tenants or TenantTemplates under one field manager, and only while this process leads.
 #[derive(Clone)]
@@ -50,14 +51,13 @@ pub enum Error {
     NotLeading,
 }
 
-impl Error {
-    /// The word for metrics.
-    pub const fn category(&self) -> &'static str {
+impl Classified for Error {
+    fn class(&self) -> ErrorClass {
         match self {
-            Self::Api { field, .. } => field,
-            Self::Outdated { .. } => "outdated",
-            Self::Serialize { .. } => "serialize",
-            Self::NotLeading => "not_leading",
+            Self::Api { source, .. } => class_of(source),
+            Self::Outdated { .. } => ErrorClass::Conflict,
+            Self::Serialize { .. } => ErrorClass::Malformed,
+            Self::NotLeading => ErrorClass::NotLeader,
         }
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! Fed by watches and by the answers to our own writes; the higher resourceVersion wins (they are ordered since
 //! Kubernetes 1.35 by contract, and were before in fact). So a reconcile sees its own writes at once, and the watch
-//! event that echoes a write wakes nobody.
+//! event that echoes a write wakes nobody. After a restore of etcd versions are lower than before. So a list, which asks for the
+//! newest state, wins over what was known before it began.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -28,14 +29,17 @@ struct State {
     by_tenant: HashMap<Box<str>, BTreeSet<Key>>,
     /// Namespaces that carry a tenant's label and are nobody's yet.
     asking: HashMap<Box<str>, BTreeSet<Key>>,
-    /// Tenants that wait for a namespace which is not theirs.
+    /// Tenants that wait for a namespace which is not theirs, by namespace.
     waiting: HashMap<Box<str>, BTreeSet<Box<str>>>,
+    /// The same by tenant.
+    awaited: HashMap<Box<str>, BTreeSet<Box<str>>>,
     clock: u64,
 }
 
 #[derive(Debug)]
 struct Entry {
     live: Arc<Live>,
+    /// When something was last heard of it: an event, an own write, a list, or the end of its namespace.
     seen: u64,
     /// Its namespace went, and it with it, though no watch has told so yet. Watches of different kinds are not in step: a
     /// namespace can be gone and there again before the watch of its guards has told that those of the first are gone.
@@ -45,6 +49,15 @@ struct Entry {
 impl Entry {
     fn standing(&self) -> Option<&Arc<Live>> {
         (!self.buried).then_some(&self.live)
+    }
+
+    /// Whether this version brings nothing new. `listing` is the list that says it, if a list does: that is newer than all that
+    /// was known when the list began.
+    fn covers(&self, version: u64, listing: Option<Listing>) -> bool {
+        match listing {
+            Some(listing) if self.seen < listing.0 => self.live.version == version && !self.buried,
+            Some(_) | None => self.live.version >= version,
+        }
     }
 }
 
@@ -93,29 +106,80 @@ impl Inventory {
         counts
     }
 
-    /// Wakes `tenant` at the next change of a namespace that is not labelled as the tenant's; one that is wakes it anyway.
-    pub fn wait_for_namespace(&self, namespace: &str, tenant: &str) {
-        let live = self.get(&Key::namespace(namespace));
-        if live.is_some_and(|live| live.tenant.as_deref() == Some(tenant)) {
-            return;
+    /// Wakes `tenant` at each change of one of these namespaces, and of no others that it waited for before. A namespace that is
+    /// labelled as the tenant's wakes it anyway.
+    pub fn wait_for_namespaces<'a>(&self, tenant: &str, namespaces: impl IntoIterator<Item = &'a str>) {
+        let mut state = self.write();
+        let namespaces = namespaces.into_iter().filter(|name| !state.is_of(name, tenant));
+        let wanted: BTreeSet<Box<str>> = namespaces.map(Into::into).collect();
+        let before = state.awaited.remove(tenant).unwrap_or_default();
+        for name in before.difference(&wanted) {
+            state.wait_no_more(name, tenant);
         }
-        self.write()
-            .waiting
-            .entry(namespace.into())
-            .or_default()
-            .insert(tenant.into());
+        for name in &wanted {
+            state.waiting.entry(name.clone()).or_default().insert(tenant.into());
+        }
+        if !wanted.is_empty() {
+            state.awaited.insert(tenant.into(), wanted);
+        }
+    }
+
+    /// Wakes `tenant` at each change of this namespace too, until [`Self::wait_for_namespaces`] says otherwise.
+    pub fn wait_for_namespace(&self, namespace: &str, tenant: &str) {
+        let mut state = self.write();
+        if !state.is_of(namespace, tenant) {
+            state.waiting.entry(namespace.into()).or_default().insert(tenant.into());
+            state.awaited.entry(tenant.into()).or_default().insert(namespace.into());
+        }
+    }
+
+    /// Forgets what a tenant waits for.
+    pub fn wait_for_none(&self, tenant: &str) {
+        self.wait_for_namespaces(tenant, []);
+    }
+
+    /// Forgets what tenants wait for that are not there. They are looked up while nothing can be waited for.
+    pub fn forget_waiting(&self, is_there: impl Fn(&str) -> bool) {
+        let mut state = self.write();
+        let gone: Vec<_> = state
+            .awaited
+            .keys()
+            .filter(|tenant| !is_there(tenant))
+            .cloned()
+            .collect();
+        for tenant in gone {
+            for name in state.awaited.remove(&tenant).unwrap_or_default() {
+                state.wait_no_more(&name, &tenant);
+            }
+        }
+    }
+
+    /// Namespaces that tenants wait for.
+    #[cfg(test)]
+    pub(crate) fn waiting(&self) -> usize {
+        self.read().waiting.len()
     }
 
     /// Takes over a newer version of an object; gives the tenants that it concerns, none if it is not newer.
     pub fn upsert(&self, key: Key, live: impl Into<Arc<Live>>) -> Vec<Box<str>> {
-        let live = live.into();
+        self.take(key, live.into(), None)
+    }
+
+    /// Takes over what a list says of an object, also a lower version; but not if something newer was heard since the list began.
+    pub fn listed(&self, key: Key, live: impl Into<Arc<Live>>, listing: Listing) -> Vec<Box<str>> {
+        self.take(key, live.into(), Some(listing))
+    }
+
+    fn take(&self, key: Key, live: Arc<Live>, listing: Option<Listing>) -> Vec<Box<str>> {
         let mut state = self.write();
         state.clock += 1;
         let seen = state.clock;
         if let Some(entry) = state.objects.get_mut(&key) {
+            let covered = entry.covers(live.version, listing);
+            let is_late = listing.is_none_or(|listing| entry.seen > listing.0);
             entry.seen = seen;
             // What is buried stays so, whatever is told late of it.
-            if entry.live.version >= live.version || (entry.buried && entry.live.uid == live.uid) {
+            if covered || (is_late && entry.buried && entry.live.uid == live.uid) {
                 return Vec::new();
             }
             if key.kind == Kind::Namespace && entry.live.uid != live.uid {
@@ -125,7 +189,7 @@ impl Inventory {
         }
         let mut concerned: Vec<_> = live.tenant.iter().cloned().collect();
         if key.kind == Kind::Namespace {
-            concerned.extend(state.waiting.remove(&key.name).into_iter().flatten());
+            concerned.extend(state.waiting_for(&key.name, live.tenant.as_deref()));
             concerned.extend(state.index_asking(&key, live.asks.as_deref()));
         }
         if let Some(tenant) = &live.tenant {
@@ -158,13 +222,17 @@ impl Inventory {
 
     /// Whether this version of an object, or a newer one, is held: then there is nothing to take over. Most events echo one
     /// of our own writes, and this saves turning them into text.
-    pub fn holds(&self, key: &Key, version: u64) -> bool {
+    /// A version that a list under way says is held in the meaning of [`Self::listed`].
+    pub fn holds(&self, key: &Key, version: u64, listing: Option<Listing>) -> bool {
         let mut state = self.write();
         state.clock += 1;
         let seen = state.clock;
         state.objects.get_mut(key).is_some_and(|entry| {
-            entry.seen = seen;
-            entry.live.version >= version
+            let covered = entry.covers(version, listing);
+            if covered {
+                entry.seen = seen;
+            }
+            covered
         })
     }
 
@@ -229,10 +297,33 @@ impl LiveObjects for Inventory {
 impl State {
     /// What was in a namespace went with it.
     fn bury(&mut self, namespace: &str, tenant: Option<&str>) {
+        self.clock += 1;
         let keys = tenant.and_then(|tenant| self.by_tenant.get(tenant));
         for key in keys.into_iter().flatten().filter(|key| *key.namespace == *namespace) {
             if let Some(entry) = self.objects.get_mut(key) {
                 entry.buried = true;
+                entry.seen = self.clock;
+            }
+        }
+    }
+
+    /// Whether a namespace is labelled as this tenant's.
+    fn is_of(&self, namespace: &str, tenant: &str) -> bool {
+        let live = self.objects.get(&Key::namespace(namespace)).and_then(Entry::standing);
+        live.is_some_and(|live| live.tenant.as_deref() == Some(tenant))
+    }
+
+    /// The tenants that wait for a namespace, but for the one whose label it carries.
+    fn waiting_for(&self, namespace: &str, tenant: Option<&str>) -> Vec<Box<str>> {
+        let waiting = self.waiting.get(namespace).into_iter().flatten();
+        waiting.filter(|waiting| Some(&***waiting) != tenant).cloned().collect()
+    }
+
+    fn wait_no_more(&mut self, namespace: &str, tenant: &str) {
+        if let Some(tenants) = self.waiting.get_mut(namespace) {
+            tenants.remove(tenant);
+            if tenants.is_empty() {
+                self.waiting.remove(namespace);
             }
         }
     }
@@ -253,7 +344,7 @@ impl State {
             concerned.push(tenant.clone());
         }
         if key.kind == Kind::Namespace {
-            concerned.extend(self.waiting.remove(&key.name).into_iter().flatten());
+            concerned.extend(self.waiting_for(&key.name, entry.live.tenant.as_deref()));
             concerned.extend(entry.live.asks.clone());
         }
         concerned
@@ -412,5 +503,61 @@ mod tests {
         assert_eq!(inventory.of_tenant("acme").len(), 2, "the new one stands");
         inventory.upsert(home, object("n3", 9));
         assert_eq!(inventory.get(&key()), None, "nobody told that the second went");
+    }
+
+    #[test]
+    fn a_tenant_waits_for_what_it_asked_for_last_and_for_no_more() {
+        let inventory = Inventory::default();
+        inventory.wait_for_namespaces("acme", ["acme-a", "acme-b"]);
+        inventory.wait_for_namespaces("zebra", ["acme-b"]);
+        inventory.wait_for_namespaces("acme", ["acme-b"]);
+        assert!(inventory.upsert(Key::namespace("acme-a"), live(1, None)).is_empty());
+        for version in [2, 3] {
+            let concerned = inventory.upsert(Key::namespace("acme-b"), live(version, None));
+            assert_eq!(concerned, ["acme".into(), "zebra".into()], "at each change");
+        }
+        inventory.wait_for_none("acme");
+        let concerned = inventory.upsert(Key::namespace("acme-b"), live(4, None));
+        assert_eq!(concerned, ["zebra".into()]);
+        inventory.forget_waiting(|tenant| tenant != "zebra");
+        assert_eq!(inventory.waiting(), 0);
+        assert!(inventory.read().awaited.is_empty());
+    }
+
+    #[test]
+    fn a_namespace_of_the_tenant_wakes_it_once_a_change() {
+        let inventory = Inventory::default();
+        inventory.wait_for_namespaces("acme", ["acme-a"]);
+        let namespace = Key::namespace("acme-a");
+        assert_eq!(
+            inventory.upsert(namespace.clone(), live(1, Some("acme"))),
+            ["acme".into()]
+        );
+        inventory.wait_for_namespaces("acme", ["acme-a"]);
+        assert_eq!(inventory.waiting(), 0, "its label wakes the tenant");
+        assert_eq!(inventory.remove(&namespace, 2), ["acme".into()]);
+    }
+
+    #[test]
+    fn an_object_that_a_restore_brought_back_is_seen_by_the_list() {
+        let inventory = Inventory::default();
+        let home = Key::namespace("acme-dev");
+        let list = |version| {
+            let listing = inventory.begin_list();
+            assert!(!inventory.holds(&key(), version, Some(listing)));
+            inventory.listed(key(), live(version, Some("acme")), listing);
+            inventory.finish_list(Kind::ConfigMap, listing);
+        };
+        inventory.upsert(home.clone(), live(1, Some("acme")));
+        list(5);
+        inventory.remove(&home, 9);
+        assert_eq!(inventory.get(&key()), None, "it went with its namespace");
+        list(5);
+        assert_eq!(inventory.get(&key()).map(|live| live.version), Some(5));
+        let listing = inventory.begin_list();
+        inventory.upsert(home.clone(), live(10, Some("acme")));
+        inventory.remove(&home, 11);
+        inventory.listed(key(), live(5, Some("acme")), listing);
+        assert_eq!(inventory.get(&key()), None, "its namespace went after the list began");
     }
 }

@@ -64,13 +64,8 @@ async fn follow(
                 listing = Some(inventory.begin_list());
                 Vec::new()
             }
-            Ok(Event::InitApply(object) | Event::Apply(object)) => match identity(kind, &object) {
-                Some((key, version)) if !inventory.holds(&key, version) => serde_json::to_value(object)
-                    .ok()
-                    .and_then(Live::from_value)
-                    .map_or_else(Vec::new, |live| inventory.upsert(key, live)),
-                _ => Vec::new(),
-            },
+            Ok(Event::InitApply(object)) => take(kind, object, listing, inventory),
+            Ok(Event::Apply(object)) => take(kind, object, None, inventory),
             Ok(Event::Delete(object)) => {
                 identity(kind, &object).map_or_else(Vec::new, |(key, version)| inventory.remove(&key, version))
             }
@@ -90,6 +85,22 @@ async fn follow(
             // A closed channel means that the process is going down.
             let _ = wake.send(tenant);
         }
+    }
+}
+
+/// Takes over an object that a list says, or an event.
+fn take(kind: Kind, object: DynamicObject, listing: Option<Listing>, inventory: &Inventory) -> Vec<Box<str>> {
+    let Some((key, version)) = identity(kind, &object) else {
+        return Vec::new();
+    };
+    if inventory.holds(&key, version, listing) {
+        return Vec::new();
+    }
+    let live = serde_json::to_value(object).ok().and_then(Live::from_value);
+    match (live, listing) {
+        (None, _) => Vec::new(),
+        (Some(live), Some(listing)) => inventory.listed(key, live, listing),
+        (Some(live), None) => inventory.upsert(key, live),
     }
 }
 
@@ -173,5 +184,45 @@ mod tests {
         );
         assert_eq!(*heard.0.lock().unwrap(), ["synced", "synced"]);
         assert!(inventory.of_tenant("acme").is_empty());
+    }
+
+    /// The version at which the inventory holds quota `one` after these events.
+    fn held(inventory: &Inventory, events: impl Stream<Item = Event<DynamicObject>>) -> Option<u64> {
+        let (wake, _woken) = tokio::sync::mpsc::unbounded_channel();
+        let events = events.map(Ok);
+        follow(events, Kind::ResourceQuota, inventory, &wake, &Heard::default())
+            .now_or_never()
+            .unwrap();
+        let key = Key::new(Kind::ResourceQuota, "acme-dev", "one");
+        inventory.get(&key).map(|live| live.version)
+    }
+
+    #[test]
+    fn a_relist_after_an_etcd_restore_heals_the_inventory() {
+        let inventory = Inventory::default();
+        let list = |version| [Event::Init, Event::InitApply(quota("one", version)), Event::InitDone];
+        assert_eq!(held(&inventory, stream::iter(list(100))), Some(100));
+        assert_eq!(held(&inventory, stream::iter(list(50))), Some(50));
+        let event = |version| stream::iter([Event::Apply(quota("one", version))]);
+        assert_eq!(held(&inventory, event(51)), Some(51));
+        assert_eq!(held(&inventory, event(49)), Some(51), "an event that is late");
+    }
+
+    #[test]
+    fn an_own_write_during_a_list_outlives_what_the_list_says() {
+        let inventory = Inventory::default();
+        let write = |version| {
+            let key = Key::new(Kind::ResourceQuota, "acme-dev", "one");
+            let body = serde_json::to_value(quota("one", version)).unwrap();
+            inventory.upsert(key, Live::from_value(body).unwrap());
+        };
+        write(4);
+        let events = stream::iter([Event::Init, Event::InitApply(quota("one", 4)), Event::InitDone]);
+        let events = events.inspect(|event| {
+            if let Event::InitApply(_) = event {
+                write(5);
+            }
+        });
+        assert_eq!(held(&inventory, events), Some(5));
     }
 }

@@ -15,8 +15,8 @@ use tenantry_api::{
     v1alpha1::{OwnerRole, TenantState},
 };
 use tenantry_core::object::{Key, Kind, Live, Object, drift};
-use tenantry_core::tenant::outcome::Failure;
-use tenantry_process::{leader::LeaderHandle, pages};
+use tenantry_core::{error_class::ErrorClass, tenant::outcome::Failure};
+use tenantry_process::{controller::Classified, error_class::class_of, leader::LeaderHandle, pages};
 
 /// How long our own watch is waited for to tell of a new Namespace. Whoever creates an object in one that the API server's watch has
 /// not brought it yet waits there for 50 ms (`missingNamespaceWait` in plugin/pkg/admission/namespace/lifecycle).
@@ -123,10 +123,18 @@ impl Error {
 
     /// Whether a new look at the cluster is all that is needed.
     pub fn is_outdated(&self) -> bool {
+        self.class() == ErrorClass::Conflict
+    }
+}
+
+impl Classified for Error {
+    fn class(&self) -> ErrorClass {
         match self {
-            Self::Outdated { .. } => true,
-            Self::Api { source, .. } => is_of_a_namespace_that_goes(source),
-            Self::Unknown { .. } | Self::Malformed { .. } | Self::NotLeading { .. } | Self::Foreign { .. } => false,
+            Self::Outdated { .. } => ErrorClass::Conflict,
+            Self::Api { source, .. } | Self::Unknown { source, .. } => class_of(source),
+            Self::Malformed { .. } => ErrorClass::Malformed,
+            Self::NotLeading { .. } => ErrorClass::NotLeader,
+            Self::Foreign { .. } => ErrorClass::Invalid,
         }
     }
 }
@@ -406,7 +414,7 @@ impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         Self {
             key: error.key().cloned(),
-            is_outdated: error.is_outdated(),
+            class: error.class(),
             message: message(&error),
             detail: error.to_string(),
         }
@@ -465,18 +473,6 @@ fn failed(verb: &'static str, key: &Key, source: kube::Error) -> Error {
             source: Box::new(source),
         },
     }
-}
-
-/// Whether nothing can be created because the namespace is being deleted: its watch tells so in a moment.
-fn is_of_a_namespace_that_goes(error: &kube::Error) -> bool {
-    // `NamespaceTerminatingCause` of k8s.io/api/core/v1, which NamespaceLifecycle sets.
-    matches!(error, kube::Error::Api(status) if has_cause(status, "NamespaceTerminating"))
-}
-
-/// Whether an answer names this among its causes.
-pub fn has_cause(status: &kube::core::Status, reason: &str) -> bool {
-    let mut causes = status.details.iter().flat_map(|details| &details.causes);
-    causes.any(|cause| cause.reason == reason)
 }
 
 fn is_already_exists(error: &kube::Error) -> bool {

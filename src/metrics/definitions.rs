@@ -4,48 +4,9 @@ use std::fmt::Write;
 
 use tenantry_process::metrics::{Definition, Kind, Label};
 
-const CONTROLLER: Label = Label {
-    name: "controller",
-    values: "`tenant`, `template`",
-};
 const MANAGED_KIND: Label = Label {
     name: "kind",
     values: "a managed kind, such as `ResourceQuota`",
-};
-
-pub(super) const RECONCILE_TOTAL: Definition = Definition {
-    name: "tenantry_reconcile_total",
-    help: "Reconciles that ended, by outcome.",
-    kind: Kind::Counter,
-    labels: &[
-        CONTROLLER,
-        Label {
-            name: "outcome",
-            values: "`changed`, `unchanged`, `waiting`, `error`",
-        },
-    ],
-};
-
-pub(super) const RECONCILE_DURATION: Definition = Definition {
-    name: "tenantry_reconcile_duration_seconds",
-    help: "How long a reconcile took, its API calls included.",
-    kind: Kind::Histogram(&[
-        0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0,
-    ]),
-    labels: &[CONTROLLER],
-};
-
-pub(super) const RECONCILE_ERRORS: Definition = Definition {
-    name: "tenantry_reconcile_errors_total",
-    help: "Reconciles that failed, by category of the error.",
-    kind: Kind::Counter,
-    labels: &[
-        CONTROLLER,
-        Label {
-            name: "category",
-            values: "the error's category, the reason of its Event",
-        },
-    ],
 };
 
 pub(super) const LEADER: Definition = Definition {
@@ -78,16 +39,6 @@ pub(super) const TENANTS: Definition = Definition {
     ],
 };
 
-pub(super) const WATCH_ERRORS: Definition = Definition {
-    name: "tenantry_watch_errors_total",
-    help: "Watches that failed and were started again.",
-    kind: Kind::Counter,
-    labels: &[Label {
-        name: "kind",
-        values: "a watched kind",
-    }],
-};
-
 pub(super) const CRD_MISSING: Definition = Definition {
     name: "tenantry_crd_missing",
     help: "1 while the CRD of an optional kind that is asked for is not served, else 0.",
@@ -98,29 +49,12 @@ pub(super) const CRD_MISSING: Definition = Definition {
     }],
 };
 
-pub(super) const BACKING_OFF: Definition = Definition {
-    name: "tenantry_backing_off_objects",
-    help: "Objects whose last reconcile failed and that wait for another try.",
-    kind: Kind::Gauge,
-    labels: &[CONTROLLER],
-};
-
 /// The operator's own metrics, in the order of the page.
-const OWN: &[Definition] = &[
-    RECONCILE_TOTAL,
-    RECONCILE_DURATION,
-    RECONCILE_ERRORS,
-    LEADER,
-    OBJECTS_MANAGED,
-    TENANTS,
-    WATCH_ERRORS,
-    CRD_MISSING,
-    BACKING_OFF,
-];
+const OWN: &[Definition] = &[LEADER, OBJECTS_MANAGED, TENANTS, CRD_MISSING];
 
 /// Every metric, in the order of the page.
 pub fn all() -> impl Iterator<Item = &'static Definition> {
-    OWN.iter().chain(tenantry_process::metrics::DEFINITIONS)
+    tenantry_process::metrics::DEFINITIONS.iter().chain(OWN)
 }
 
 /// The page `docs/metrics.md`.

@@ -1,20 +1,24 @@
 use std::collections::BTreeSet;
 
 use super::*;
+use std::time::Duration;
+use tenantry_core::error_class::ErrorClass;
 
 /// Metrics with at least one value each, as a family without values is not encoded.
 fn touched() -> Metrics {
     let metrics = Metrics::new().expect("the table is sound");
-    metrics.announce_controller("tenant");
-    metrics.reconciled("tenant", Outcome::Changed, Duration::from_millis(20));
-    metrics.reconcile_failed("tenant", "ApplyQuota");
+    metrics.process().announce_controller("tenant");
+    metrics
+        .process()
+        .reconciled("tenant", Outcome::Changed, Duration::from_millis(20));
+    metrics.process().reconcile_failed("tenant", ErrorClass::Quota);
     metrics.process().api_request("patch", "resourcequotas", "2xx");
     metrics.set_leader(true);
     metrics.set_objects_managed("ResourceQuota", 3);
     metrics.set_tenants([("Premium", TenantState::Ready, 2)]);
-    metrics.watch_failed("Tenant");
+    metrics.process().watch_failed("Tenant");
     metrics.set_crd_missing("PodMonitor", true);
-    metrics.set_backing_off("tenant", 4);
+    metrics.process().set_backing_off("tenant", 4);
     metrics
 }
 
@@ -39,6 +43,24 @@ fn the_registered_metrics_are_exactly_those_of_the_table_and_of_the_page() {
         .map(str::to_owned)
         .collect();
     assert_eq!(on_page, defined);
+}
+
+#[test]
+fn the_page_lists_every_outcome_and_every_class_of_error() {
+    let values = |name: &str| {
+        let mut all = definitions::all();
+        all.find(|definition| definition.name == name).unwrap().labels[1].values
+    };
+    for outcome in Outcome::ALL.map(Outcome::as_str) {
+        assert!(
+            values("tenantry_reconcile_total").contains(&format!("`{outcome}`")),
+            "{outcome}"
+        );
+    }
+    for class in ErrorClass::ALL {
+        let listed = values("tenantry_reconcile_errors_total").contains(&format!("`{}`", class.as_str()));
+        assert_eq!(listed, class.is_error(), "{class:?}");
+    }
 }
 
 #[test]
@@ -72,7 +94,8 @@ fn values_appear_in_the_text_with_their_labels() {
         r#"tenantry_reconcile_total{controller="tenant",outcome="changed"} 1"#,
         r#"tenantry_reconcile_total{controller="tenant",outcome="waiting"} 0"#,
         r#"tenantry_reconcile_duration_seconds_bucket{controller="tenant",le="0.025"} 1"#,
-        r#"tenantry_reconcile_errors_total{category="ApplyQuota",controller="tenant"} 1"#,
+        r#"tenantry_reconcile_errors_total{category="quota",controller="tenant"} 1"#,
+        r#"tenantry_reconcile_errors_total{category="timeout",controller="tenant"} 0"#,
         r#"tenantry_api_requests_total{code="2xx",resource="resourcequotas",verb="patch"} 1"#,
         r"tenantry_leader 1",
         r#"tenantry_tenants{state="ready",tier="Premium"} 2"#,
@@ -92,6 +115,34 @@ fn tenants_that_went_away_are_counted_no_more() {
         text.contains(r#"tenantry_tenants{state="stalled",tier="Free"} 1"#),
         "{text}"
     );
+}
+
+#[test]
+fn a_scrape_never_sees_tenants_half_counted() {
+    let metrics = touched();
+    let counts = |ready| {
+        let all = 1_000;
+        [
+            ("Free", TenantState::Ready, ready),
+            ("Free", TenantState::Stalled, all - ready),
+        ]
+    };
+    metrics.set_tenants(counts(1));
+    let setting = metrics.clone();
+    let setter = std::thread::spawn(move || {
+        for round in 0..20_000 {
+            setting.set_tenants(counts(round % 1_000));
+        }
+    });
+    while !setter.is_finished() {
+        let text = metrics.process().encode().expect("encodes");
+        let lines = text.lines().filter_map(|line| line.strip_prefix("tenantry_tenants{"));
+        let total: usize = lines
+            .filter_map(|line| line.rsplit(' ').next()?.parse::<usize>().ok())
+            .sum();
+        assert_eq!(total, 1_000, "{text}");
+    }
+    setter.join().expect("the setter ends");
 }
 
 #[tokio::test]

@@ -242,7 +242,7 @@ impl cluster::watch::Observer for Watches {
     }
 
     fn failed(&self, kind: Kind, error: &watcher::Error) {
-        self.metrics.watch_failed(kind.as_str());
+        self.metrics.process().watch_failed(kind.as_str());
         tracing::warn!(kind = kind.as_str(), %error, "a watch broke; it is started again");
     }
 }

@@ -11,13 +11,12 @@ use kube::{
     core::DeserializeGuard,
     runtime::{
         Controller,
-        controller::{Action, Config, Error as ControllerError},
+        controller::{Action, Config},
         reflector::{ObjectRef, Store},
         watcher,
     },
 };
 use tokio::sync::mpsc::UnboundedReceiver;
-use tracing::Instrument as _;
 
 use crate::{
     cluster::custom::{CustomWriter, Error},
@@ -29,7 +28,7 @@ use tenantry_api::{
 };
 use tenantry_core::template::status::status;
 use tenantry_core::{settings::Settings, tenant::facts::Served};
-use tenantry_process::{backoff::Backoff, clock::Clock};
+use tenantry_process::{clock::Clock, controller::Harness};
 
 /// Name of the controller in logs and metrics.
 pub const CONTROLLER: &str = "template";
@@ -49,38 +48,26 @@ pub struct Context {
     pub settings: Settings,
     /// Time.
     pub clock: Arc<dyn Clock>,
-    /// Metrics.
-    pub metrics: Arc<metrics::Metrics>,
-    /// Delay after failures.
-    pub backoff: Backoff,
+    /// Runs reconciles.
+    pub harness: Harness,
 }
 
 /// Writes one template's status.
 pub async fn reconcile(guard: Arc<DeserializeGuard<TenantTemplate>>, context: Arc<Context>) -> Result<Action, Error> {
     let name = guard.name_any();
-    let span = tracing::info_span!("reconcile", controller = CONTROLLER, template = %name, correlation_id = %format!("{:08x}", fastrand::u32(..)));
-    let started = context.clock.monotonic();
-    let result = match &guard.0 {
-        Ok(template) => run(template, &name, &context).instrument(span).await,
-        Err(invalid) => {
-            span.in_scope(|| tracing::warn!(error = %invalid.error, "the stored TenantTemplate cannot be read; apply it again in its current form"));
-            Ok(metrics::Outcome::Waiting)
-        }
+    let span =
+        |id: &str| tracing::info_span!("reconcile", controller = CONTROLLER, template = %name, correlation_id = %id);
+    let work = async {
+        let outcome = match &guard.0 {
+            Ok(template) => run(template, &name, &context).await?,
+            Err(invalid) => {
+                tracing::warn!(error = %invalid.error, "the stored TenantTemplate cannot be read; apply it again in its current form");
+                metrics::Outcome::Waiting
+            }
+        };
+        Ok((outcome, Action::await_change()))
     };
-    let outcome = match &result {
-        Ok(outcome) => *outcome,
-        Err(error) => {
-            context.metrics.reconcile_failed(CONTROLLER, error.category());
-            metrics::Outcome::Error
-        }
-    };
-    context
-        .metrics
-        .reconciled(CONTROLLER, outcome, context.clock.monotonic().since(started));
-    result.map(|_| {
-        context.backoff.succeeded(&guard.uid().unwrap_or_default());
-        Action::await_change()
-    })
+    context.harness.reconcile(&*guard, span, work).await
 }
 
 async fn run(template: &TenantTemplate, name: &str, context: &Context) -> Result<metrics::Outcome, Error> {
@@ -110,11 +97,8 @@ async fn run(template: &TenantTemplate, name: &str, context: &Context) -> Result
     if previous == status {
         return Ok(metrics::Outcome::Unchanged);
     }
-    match context.custom.status(template, &status).await {
-        Ok(_) => Ok(metrics::Outcome::Changed),
-        Err(Error::Outdated { .. }) => Ok(metrics::Outcome::Waiting),
-        Err(error) => Err(error),
-    }
+    context.custom.status(template, &status).await?;
+    Ok(metrics::Outcome::Changed)
 }
 
 /// Runs the controller until `shutdown`. `used` names templates whose number of tenants may have changed.
@@ -136,10 +120,7 @@ pub async fn run_controller<S>(
         .graceful_shutdown_on(shutdown)
         .run(reconcile, error_policy, context.clone())
         .for_each(|result| {
-            if let Err(ControllerError::QueueError(error)) = &result {
-                context.metrics.watch_failed("TenantTemplate");
-                tracing::warn!(controller = CONTROLLER, %error, "a watch broke; it is started again");
-            }
+            context.harness.observe(&result);
             std::future::ready(())
         })
         .await;
@@ -159,10 +140,8 @@ fn gathered(used: UnboundedReceiver<String>) -> impl Stream<Item = ObjectRef<Des
     bursts.flatten().map(|name| ObjectRef::new(&name))
 }
 
-fn error_policy(template: Arc<DeserializeGuard<TenantTemplate>>, error: &Error, context: Arc<Context>) -> Action {
-    let delay = context.backoff.failed(&template.uid().unwrap_or_default());
-    tracing::warn!(controller = CONTROLLER, template = %template.name_any(), %error, retry_in = ?delay, "reconcile failed");
-    Action::requeue(delay)
+fn error_policy(template: Arc<DeserializeGuard<TenantTemplate>>, _: &Error, context: Arc<Context>) -> Action {
+    context.harness.retry(&*template)
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::tenant::fixture;
+use tenantry_process::backoff::{Backoff, BackoffConfig};
 
 fn template(spec: &Value) -> TenantTemplate {
     let mut template = TenantTemplate::new("premium", (*fixture::template(spec)).clone());
@@ -18,9 +19,8 @@ fn deleting(mut template: TenantTemplate) -> TenantTemplate {
     template
 }
 
-/// A template that is there, its tenants, and the API server.
-async fn reconciled(template: TenantTemplate, tenants: usize) -> Vec<fixture::server::Call> {
-    let server = fixture::server::Server::new();
+/// What reconciles templates on this server, where so many tenants use `premium`, and its metrics.
+fn context(server: &fixture::server::Server, tenants: usize) -> (Arc<Context>, Arc<metrics::Metrics>) {
     let (store, mut writer) = kube::runtime::reflector::store();
     for index in 0..tenants {
         let mut tenant = fixture::tenant(&json!({}));
@@ -28,24 +28,71 @@ async fn reconciled(template: TenantTemplate, tenants: usize) -> Vec<fixture::se
         writer.apply_watcher_event(&watcher::Event::Apply(DeserializeGuard(Ok(tenant))));
     }
     let clock: Arc<dyn Clock> = Arc::new(server.clock.clone());
+    let metrics = Arc::new(metrics::Metrics::new().unwrap());
+    let backoff = Backoff::new(BackoffConfig::default(), clock.clone(), fastrand::Rng::with_seed(1));
     let context = Context {
         custom: server.custom(names::TEMPLATE_MANAGER),
         tenants: store,
         served: tokio::sync::watch::channel(Served::default()).1,
         settings: fixture::settings(),
-        metrics: Arc::new(metrics::Metrics::new().unwrap()),
-        backoff: Backoff::new(
-            tenantry_process::backoff::BackoffConfig::default(),
+        harness: Harness::new(
+            CONTROLLER,
+            "TenantTemplate",
+            metrics.process().clone(),
             clock.clone(),
-            fastrand::Rng::with_seed(1),
+            backoff,
         ),
         clock,
     };
+    (Arc::new(context), metrics)
+}
+
+/// What is sent for a template with so many tenants.
+async fn reconciled(template: TenantTemplate, tenants: usize) -> Vec<fixture::server::Call> {
+    let server = fixture::server::Server::new();
+    let (context, _) = context(&server, tenants);
     let template = server.put_template(&template);
-    reconcile(Arc::new(DeserializeGuard(Ok(template))), Arc::new(context))
+    reconcile(Arc::new(DeserializeGuard(Ok(template))), context)
         .await
         .unwrap();
     server.calls()
+}
+
+/// Lines of the metrics after a reconcile whose first call is refused so.
+async fn refused(call: &str, code: u16, reason: &'static str) -> String {
+    let server = fixture::server::Server::new();
+    let (context, metrics) = context(&server, 1);
+    let template = Arc::new(DeserializeGuard(Ok(server.put_template(&template(&json!({}))))));
+    server.trouble(call, fixture::server::Trouble::Refused(code, reason));
+    let error = reconcile(template.clone(), context.clone()).await.unwrap_err();
+    error_policy(template, &error, context.clone());
+    metrics.process().encode().unwrap()
+}
+
+#[tokio::test]
+async fn a_conflict_on_a_template_counts_no_error() {
+    for call in [
+        "patch tenanttemplates premium",
+        "replace tenanttemplates premium/status",
+    ] {
+        let text = refused(call, 409, "Conflict").await;
+        let is_error = |line: &str| {
+            (line.starts_with("tenantry_reconcile_errors_total{") || line.contains("outcome=\"error\""))
+                && !line.ends_with(" 0")
+        };
+        assert!(!text.lines().any(is_error), "{call}: {text}");
+    }
+}
+
+#[tokio::test]
+async fn a_template_that_fails_is_counted_as_backing_off() {
+    let text = refused("patch tenanttemplates premium", 403, "Forbidden").await;
+    for line in [
+        r#"tenantry_reconcile_errors_total{category="forbidden",controller="template"} 1"#,
+        r#"tenantry_backing_off_objects{controller="template"} 1"#,
+    ] {
+        assert!(text.lines().any(|have| have == line), "{line} is missing in {text}");
+    }
 }
 
 fn finalizers(template: &mut TenantTemplate, finalizers: &[&str]) {

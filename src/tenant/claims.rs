@@ -37,6 +37,9 @@ struct State {
     standing: ByNamespace,
     /// What a list under way has told so far; it takes effect as a whole, so that nothing seems gone in between.
     listing: ByNamespace,
+    /// What we wrote since a list began: the list may be of before.
+    written: ByNamespace,
+    is_listing: bool,
 }
 
 impl Claims {
@@ -56,17 +59,37 @@ impl Claims {
         let mut written = claim.clone();
         written.status = Some(status.clone());
         written.metadata.resource_version = Some(version);
-        upsert(&mut self.lock().standing, DeserializeGuard(Ok(written)));
+        let mut state = self.lock();
+        let written = DeserializeGuard(Ok(written));
+        if state.is_listing {
+            upsert(&mut state.written, written.clone());
+        }
+        upsert(&mut state.standing, written);
     }
 
     /// Takes an event over; gives the namespaces in which something changed.
     fn take(&self, event: watcher::Event<DeserializeGuard<TenantNamespace>>) -> BTreeSet<String> {
         let mut state = self.lock();
         match event {
-            watcher::Event::Init => state.listing.clear(),
+            watcher::Event::Init => {
+                state.listing.clear();
+                state.written.clear();
+                state.is_listing = true;
+            }
             watcher::Event::InitApply(claim) => drop(upsert(&mut state.listing, claim)),
             watcher::Event::InitDone => {
-                let listed = std::mem::take(&mut state.listing);
+                let mut listed = std::mem::take(&mut state.listing);
+                state.is_listing = false;
+                for written in std::mem::take(&mut state.written)
+                    .into_values()
+                    .flat_map(BTreeMap::into_values)
+                {
+                    let within = listed.get(&written.namespace().unwrap_or_default());
+                    let is_there = within.and_then(|claims| claims.get(&written.name_any()));
+                    if is_there.is_some_and(|listed| listed.uid() == written.uid()) {
+                        upsert(&mut listed, DeserializeGuard::clone(&written));
+                    }
+                }
                 let before = std::mem::replace(&mut state.standing, listed);
                 return before.keys().chain(state.standing.keys()).cloned().collect();
             }
@@ -136,7 +159,7 @@ pub async fn watch(
                 }
             }
             Err(error) => {
-                metrics.watch_failed("TenantNamespace");
+                metrics.process().watch_failed("TenantNamespace");
                 tracing::warn!(%error, "the watch of TenantNamespaces broke; it is started again");
             }
         }
@@ -215,6 +238,32 @@ mod tests {
         claims.wrote(&seen, &TenantNamespaceStatus::default(), "4".to_owned());
         assert!(claims.take(Event::Apply(claim("a", 4))).is_empty());
         assert!(!claims.take(Event::Apply(claim("a", 5))).is_empty());
+    }
+
+    #[test]
+    fn a_status_that_was_written_during_a_list_is_kept() {
+        let claims = Claims::default();
+        claims.take(Event::Apply(claim("a", 1)));
+        let DeserializeGuard(Ok(seen)) = claim("a", 1) else {
+            panic!("it can be read")
+        };
+        claims.take(Event::Init);
+        claims.take(Event::InitApply(claim("a", 1)));
+        claims.wrote(&seen, &TenantNamespaceStatus::default(), "4".to_owned());
+        claims.take(Event::InitDone);
+        assert_eq!(claims.within("acme-home")[0].resource_version().as_deref(), Some("4"));
+    }
+
+    #[test]
+    fn a_relist_after_an_etcd_restore_heals_the_claims() {
+        let claims = Claims::default();
+        for version in [100, 50] {
+            claims.take(Event::Init);
+            claims.take(Event::InitApply(claim("a", version)));
+            claims.take(Event::InitDone);
+            let held = claims.within("acme-home")[0].resource_version();
+            assert_eq!(held, Some(version.to_string()));
+        }
     }
 
     #[test]

@@ -8,7 +8,7 @@ use kube::{
     core::DeserializeGuard,
     runtime::{
         Controller, WatchStreamExt as _,
-        controller::{Action, Config, Error as ControllerError},
+        controller::{Action, Config},
         reflector::{ObjectRef, Store},
         watcher,
     },
@@ -20,7 +20,6 @@ use super::{
     CONTROLLER, Context, Error, reconcile,
     uses::{News, Uses},
 };
-use crate::cluster::custom;
 use tenantry_api::v1alpha1::Tenant;
 use tenantry_process::source::Source;
 
@@ -56,7 +55,7 @@ pub async fn run<S, T>(
         stream::iter(match changed {
             Ok(template) => users_of(&users, &template),
             Err(error) => {
-                watching.metrics.watch_failed("TenantTemplate");
+                watching.metrics.process().watch_failed("TenantTemplate");
                 tracing::warn!(controller = CONTROLLER, %error, "the watch of templates broke; it is started again");
                 Vec::new()
             }
@@ -73,7 +72,7 @@ pub async fn run<S, T>(
         .graceful_shutdown_on(shutdown)
         .run(reconcile, error_policy, context.clone())
         .for_each(|result| {
-            log(result, &context);
+            context.harness.observe(&result);
             std::future::ready(())
         })
         .await;
@@ -89,39 +88,8 @@ fn users_of(tenants: &Store<DeserializeGuard<Tenant>>, template: &str) -> Vec<Ob
         .collect()
 }
 
-fn error_policy(tenant: Arc<DeserializeGuard<Tenant>>, error: &Error, context: Arc<Context>) -> Action {
-    let delay = context.backoff.failed(&tenant.uid().unwrap_or_default());
-    match error {
-        Error::Outdated | Error::Tenant(custom::Error::NotLeading) => {
-            tracing::debug!(controller = CONTROLLER, tenant = %tenant.name_any(), %error, "trying again");
-        }
-        Error::Apply { .. } | Error::Tenant(_) => {
-            tracing::warn!(controller = CONTROLLER, tenant = %tenant.name_any(), %error, retry_in = ?delay, "reconcile failed");
-        }
-    }
-    context.metrics.set_backing_off(CONTROLLER, context.backoff.len());
-    Action::requeue(delay)
-}
-
-type Outcome = Result<(ObjectRef<DeserializeGuard<Tenant>>, Action), ControllerError<Error, watcher::Error>>;
-
-fn log(result: Outcome, context: &Context) {
-    match result {
-        Ok(_) => context.metrics.set_backing_off(CONTROLLER, context.backoff.len()),
-        // Logged by the error policy.
-        Err(ControllerError::ReconcilerFailed(..)) => {}
-        // Something of a Tenant changed after the Tenant went.
-        Err(ControllerError::ObjectNotFound(tenant)) => {
-            tracing::debug!(controller = CONTROLLER, tenant = %tenant.name, "woken for a Tenant that is gone");
-        }
-        Err(ControllerError::QueueError(error)) => {
-            context.metrics.watch_failed("Tenant");
-            tracing::warn!(controller = CONTROLLER, %error, "a watch broke; it is started again");
-        }
-        Err(ControllerError::RunnerError(error)) => {
-            tracing::error!(controller = CONTROLLER, %error, "the controller's runner failed");
-        }
-    }
+fn error_policy(tenant: Arc<DeserializeGuard<Tenant>>, _: &Error, context: Arc<Context>) -> Action {
+    context.harness.retry(&*tenant)
 }
 
 /// Watches Tenants into `writer`; tells what came of it when the store holds it, and sets `listed` when it holds them all.

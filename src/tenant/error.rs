@@ -1,7 +1,8 @@
 //! Why a reconcile has to be tried again. What a user wrote is never an error here, but a condition.
 
 use crate::cluster::custom;
-use tenantry_core::tenant::outcome::Failure;
+use tenantry_core::{error_class::ErrorClass, tenant::outcome::Failure};
+use tenantry_process::controller::Classified;
 
 /// A reconcile failed and is tried again.
 #[derive(Debug, thiserror::Error)]
@@ -30,21 +31,22 @@ fn and_more(more: usize) -> String {
     }
 }
 
-impl Error {
-    /// The word for metrics.
-    pub const fn category(&self) -> &'static str {
+impl Classified for Error {
+    fn class(&self) -> ErrorClass {
         match self {
-            Self::Apply { .. } => "apply",
-            Self::Outdated => "outdated",
-            Self::Tenant(error) => error.category(),
+            Self::Apply { first, .. } => first.class,
+            Self::Outdated => ErrorClass::Conflict,
+            Self::Tenant(error) => error.class(),
         }
     }
+}
 
+impl Error {
     /// An error if there is any failure; outdated objects alone are no trouble.
     pub fn from_failures(failures: Vec<Failure>) -> Result<(), Self> {
         let total = failures.len();
-        let outdated = failures.iter().filter(|failure| failure.is_outdated).count();
-        match failures.into_iter().find(|failure| !failure.is_outdated) {
+        let outdated = failures.iter().filter(|failure| failure.is_outdated()).count();
+        match failures.into_iter().find(|failure| !failure.is_outdated()) {
             Some(first) => Err(Self::Apply { first, more: total - 1 }),
             None if outdated > 0 => Err(Self::Outdated),
             None => Ok(()),

@@ -30,12 +30,20 @@ struct Note {
     under_way_since: Option<Monotonic>,
     awaiting: Option<Awaiting>,
     status_written: Option<Monotonic>,
-    tier: Option<Tier>,
-    state: Option<TenantState>,
+    said: Option<Said>,
     news: &'static str,
     uncounted: Option<(u64, Monotonic)>,
     /// When the minute of each object began, and how often it was written in it.
     written: HashMap<Key, (Monotonic, u32)>,
+}
+
+/// What the status of a Tenant said last.
+#[derive(Debug)]
+struct Said {
+    /// uid of the Tenant.
+    by: String,
+    tier: Option<Tier>,
+    state: TenantState,
 }
 
 /// A Tenant that waits for quotas to be counted.
@@ -131,7 +139,7 @@ impl Memory {
     }
 
     /// What the status says, for metrics.
-    pub fn note(&self, tenant: &str, status: &TenantStatus) {
+    pub fn note(&self, tenant: &str, uid: &str, status: &TenantStatus) {
         let is = |type_: &str| {
             status
                 .conditions
@@ -145,7 +153,12 @@ impl Memory {
         };
         let mut notes = self.lock();
         let note = notes.tenants.entry(tenant.to_owned()).or_default();
-        (note.tier, note.state, note.news) = (status.tier, Some(state), "");
+        note.news = "";
+        note.said = Some(Said {
+            by: uid.to_owned(),
+            tier: status.tier,
+            state,
+        });
     }
 
     /// Whether `news` was not told of this Tenant yet.
@@ -184,13 +197,26 @@ impl Memory {
         self.lock().tenants.remove(tenant);
     }
 
-    /// Number of Tenants by tier and state; a Tenant without a known tier counts as `None`.
+    /// Forgets every Tenant that is gone. `uid` gives the uid of the Tenant that has a name now. It is asked while nothing can be
+    /// noted: a Tenant that is reconciled for the first time meanwhile is not forgotten.
+    pub fn forget_gone(&self, uid: impl Fn(&str) -> Option<String>) {
+        self.lock().tenants.retain(|name, note| {
+            let now = uid(name);
+            // Another Tenant has the name: its state is not known yet.
+            if note.said.as_ref().is_some_and(|said| Some(&said.by) != now.as_ref()) {
+                note.said = None;
+            }
+            now.is_some()
+        });
+    }
+
+    /// Number of Tenants by tier and state; a Tenant without a known tier counts under the empty tier.
     pub fn counts(&self) -> Vec<(&'static str, TenantState, usize)> {
         let mut counts: HashMap<(&'static str, TenantState), usize> = HashMap::new();
-        for note in self.lock().tenants.values() {
-            if let Some(state) = note.state {
-                *counts.entry((note.tier.map_or("", Tier::as_str), state)).or_default() += 1;
-            }
+        for said in self.lock().tenants.values().filter_map(|note| note.said.as_ref()) {
+            *counts
+                .entry((said.tier.map_or("", Tier::as_str), said.state))
+                .or_default() += 1;
         }
         counts
             .into_iter()
@@ -353,10 +379,10 @@ mod tests {
     fn tenants_are_counted_by_tier_and_state() {
         let memory = Memory::default();
         let stalled = [(READY, "False"), (STALLED, "True")];
-        memory.note("a", &status(Some(Tier::Free), &[(READY, "True")]));
-        memory.note("b", &status(Some(Tier::Free), &[(READY, "True")]));
-        memory.note("c", &status(Some(Tier::Free), &stalled));
-        memory.note("d", &status(None, &[(READY, "False")]));
+        memory.note("a", "ua", &status(Some(Tier::Free), &[(READY, "True")]));
+        memory.note("b", "ub", &status(Some(Tier::Free), &[(READY, "True")]));
+        memory.note("c", "uc", &status(Some(Tier::Free), &stalled));
+        memory.note("d", "ud", &status(None, &[(READY, "False")]));
         memory.under_way("seen-only", at(0));
         let mut counts = memory.counts();
         counts.sort_by_key(|(tier, state, _)| (*tier, state.as_str()));
@@ -368,9 +394,27 @@ mod tests {
                 ("Free", TenantState::Stalled, 1)
             ]
         );
-        memory.note("c", &status(Some(Tier::Free), &[(READY, "True")]));
+        memory.note("c", "uc", &status(Some(Tier::Free), &[(READY, "True")]));
         memory.forget("a");
         assert!(memory.counts().contains(&("Free", TenantState::Ready, 2)));
+    }
+
+    #[test]
+    fn a_tenant_that_went_while_it_failed_is_counted_no_more() {
+        let memory = Memory::default();
+        for name in ["there", "gone", "again"] {
+            memory.note(name, "first", &status(Some(Tier::Free), &[]));
+        }
+        // The reconcile that was under way notes the Tenant once more.
+        memory.forget("gone");
+        memory.note("gone", "first", &status(Some(Tier::Free), &[]));
+        memory.forget_gone(|name| match name {
+            "there" => Some("first".to_owned()),
+            "again" => Some("second".to_owned()),
+            _ => None,
+        });
+        assert_eq!(memory.counts(), [("Free", TenantState::Reconciling, 1)]);
+        assert_eq!(memory.lock().tenants.len(), 2);
     }
 
     #[test]
@@ -379,7 +423,7 @@ mod tests {
         assert!(memory.is_news("acme", "Undecodable"));
         assert!(!memory.is_news("acme", "Undecodable"));
         assert!(memory.is_news("zebra", "Undecodable"));
-        memory.note("acme", &status(None, &[]));
+        memory.note("acme", "u", &status(None, &[]));
         assert!(memory.is_news("acme", "Undecodable"));
     }
 }

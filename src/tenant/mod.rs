@@ -32,7 +32,6 @@ use kube::{
         reflector::{ObjectRef, Store},
     },
 };
-use tracing::Instrument as _;
 
 pub use self::error::Error;
 use self::{
@@ -62,7 +61,7 @@ use tenantry_core::{
         validate::{self, Verdict, validate},
     },
 };
-use tenantry_process::{backoff::Backoff, clock::Clock};
+use tenantry_process::{clock::Clock, controller::Harness};
 
 /// Name of the controller in logs, metrics and events.
 pub const CONTROLLER: &str = "tenant";
@@ -104,8 +103,8 @@ pub struct Context {
     pub recorder: Recorder,
     /// Metrics.
     pub metrics: Arc<metrics::Metrics>,
-    /// Delay after failures.
-    pub backoff: Backoff,
+    /// Runs reconciles.
+    pub harness: Harness,
 }
 
 impl Context {
@@ -114,29 +113,31 @@ impl Context {
         self.memory.forget(tenant);
         self.pending.forget(tenant);
         self.activity.forget(tenant);
+        self.inventory.wait_for_none(tenant);
+    }
+
+    /// Forgets the Tenants that are not in `store`. A reconcile that was under way when its Tenant went may have noted it
+    /// after [`Self::forget`].
+    pub fn forget_gone(&self, store: &Store<DeserializeGuard<Tenant>>) {
+        let uid = |name: &str| {
+            store
+                .get(&ObjectRef::new(name))
+                .map(|tenant| tenant.uid().unwrap_or_default())
+        };
+        self.memory.forget_gone(uid);
+        self.inventory.forget_waiting(|name| uid(name).is_some());
+        self.harness.forget_gone(store);
     }
 }
 
 /// Makes one Tenant as it should be. Never returns an error for what a user wrote: that is a condition.
 pub async fn reconcile(guard: Arc<DeserializeGuard<Tenant>>, context: Arc<Context>) -> Result<Action, Error> {
     let name = guard.name_any();
-    let id = format!("{:08x}", fastrand::u32(..));
-    let span = tracing::info_span!("reconcile", controller = CONTROLLER, tenant = %name, correlation_id = %id);
-    let started = context.clock.monotonic();
-    let result = reconcile_guarded(&guard, &name, &context).instrument(span).await;
-    let took = context.clock.monotonic().since(started);
-    let outcome = match &result {
-        Ok((outcome, _)) => *outcome,
-        Err(error) => {
-            context.metrics.reconcile_failed(CONTROLLER, error.category());
-            metrics::Outcome::Error
-        }
-    };
-    context.metrics.reconciled(CONTROLLER, outcome, took);
-    result.map(|(_, action)| {
-        context.backoff.succeeded(&guard.uid().unwrap_or_default());
-        action
-    })
+    let span =
+        |id: &str| tracing::info_span!("reconcile", controller = CONTROLLER, tenant = %name, correlation_id = %id);
+    // It is large, and would be part of two more futures by value.
+    let work = Box::pin(reconcile_guarded(&guard, &name, &context));
+    context.harness.reconcile(&*guard, span, work).await
 }
 
 async fn reconcile_guarded(
@@ -182,9 +183,9 @@ async fn run(tenant: &Tenant, name: &str, context: &Context) -> Result<(metrics:
     // dereference: caches only. A namespace that is not ours is waited for before it is looked at, so that no change of
     // it is missed.
     let claims = context.claims.within(&names::home(name));
-    for namespace in facts::names_of(tenant, name, &claims) {
-        context.inventory.wait_for_namespace(&namespace, name);
-    }
+    let named = facts::names_of(tenant, name, &claims);
+    let named = named.iter().map(String::as_str);
+    context.inventory.wait_for_namespaces(name, named);
     let facts = facts(tenant, name, claims, context);
 
     // validate: pure
@@ -301,7 +302,7 @@ async fn finish(tenant: &Tenant, name: &str, context: &Context) -> Result<(metri
 /// Notes that the Tenant came as far as it can now. Fails if all that failed did so because it changed since it was seen, as is seen in
 /// a moment: no trouble that a status should tell of.
 fn arrive(name: &str, applied: &Applied, context: &Context) -> Result<(), Error> {
-    let outdated = applied.failures.iter().all(|Failure { is_outdated, .. }| *is_outdated);
+    let outdated = applied.failures.iter().all(Failure::is_outdated);
     if !applied.failures.is_empty() && outdated && context.memory.under_way(name, context.clock.monotonic()) < STUCK {
         return Err(Error::Outdated);
     }

@@ -19,7 +19,7 @@ use crate::cluster::{
 use tenantry_api::{Quantity, names};
 use tenantry_core::object::{Key, Kind, Live, Object, drift};
 use tenantry_core::tenant::facts::{OwnWrites, Pending};
-use tenantry_process::client::middleware::EARLIER_TRY_UNANSWERED;
+use tenantry_process::{client::middleware::EARLIER_TRY_UNANSWERED, error_class::has_cause};
 
 /// The open quota writes of every tenant.
 #[derive(Debug)]
@@ -195,7 +195,7 @@ fn is_certain(error: &writer::Error, new: bool) -> bool {
         writer::Error::Api { verb, .. } if *verb == "get" || (new && *verb != "create") => false,
         writer::Error::Api { source, .. } => match &**source {
             kube::Error::Api(status) => {
-                let unanswered = writer::has_cause(status, EARLIER_TRY_UNANSWERED);
+                let unanswered = has_cause(status, EARLIER_TRY_UNANSWERED);
                 (400..500).contains(&status.code) && !unanswered
             }
             _ => false,

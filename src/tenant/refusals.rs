@@ -34,10 +34,40 @@ const LONGEST: usize = 2048;
 /// Resources of a refusal; more than any quota of ours has.
 const RESOURCES: usize = 32;
 
+/// Events that are looked at of one namespace within [`MINUTE`]; an owner can forge any number. client-go's recorder sends 25 at once of each
+/// workload and then one in five minutes.
+const HEARD: u32 = 200;
+const MINUTE: Duration = Duration::from_secs(60);
+
 /// Refusals by namespace.
 #[derive(Debug, Default)]
 pub struct Refusals {
-    by_namespace: Mutex<HashMap<String, BTreeMap<String, Entry>>>,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    by_namespace: HashMap<String, Heard>,
+    /// When the namespaces of which nothing counts any more were dropped last.
+    swept: Option<Monotonic>,
+}
+
+/// What was heard of one namespace.
+#[derive(Debug)]
+struct Heard {
+    /// By name of the event.
+    entries: BTreeMap<String, Entry>,
+    /// When the current minute began, and how many events were looked at in it.
+    minute: Monotonic,
+    events: u32,
+}
+
+impl Heard {
+    /// Forgets what no longer counts; gives whether anything is left to remember.
+    fn expire(&mut self, now: Monotonic) -> bool {
+        self.entries.retain(|_, entry| entry.until > now);
+        !self.entries.is_empty() || now.since(self.minute) < MINUTE
+    }
 }
 
 #[derive(Debug)]
@@ -47,18 +77,38 @@ struct Entry {
 }
 
 impl Refusals {
-    fn lock(&self) -> MutexGuard<'_, HashMap<String, BTreeMap<String, Entry>>> {
-        self.by_namespace.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes the event called `event`, in place of what it said before.
-    fn take(&self, namespace: &str, event: &str, refusal: Refusal, now: Monotonic, until: Monotonic) {
-        let mut namespaces = self.lock();
-        namespaces.retain(|_, entries| {
-            entries.retain(|_, entry| entry.until > now);
-            !entries.is_empty()
+    /// Whether one more event of this namespace is looked at in this minute; counts it.
+    fn admits(&self, namespace: &str, now: Monotonic) -> bool {
+        let mut state = self.lock();
+        // Once a minute and not at each event: there may be as many namespaces as events.
+        if state.swept.is_none_or(|swept| now.since(swept) >= MINUTE) {
+            state.swept = Some(now);
+            state.by_namespace.retain(|_, heard| heard.expire(now));
+        }
+        let heard = state.by_namespace.entry(namespace.to_owned()).or_insert(Heard {
+            entries: BTreeMap::new(),
+            minute: now,
+            events: 0,
         });
-        let entries = namespaces.entry(namespace.to_owned()).or_default();
+        if now.since(heard.minute) >= MINUTE {
+            (heard.minute, heard.events) = (now, 0);
+        }
+        heard.events = heard.events.saturating_add(1);
+        heard.events <= HEARD
+    }
+
+    /// Takes the event called `event`, in place of what it said before. Its namespace was admitted.
+    fn take(&self, namespace: &str, event: &str, refusal: Refusal, now: Monotonic, until: Monotonic) {
+        let mut state = self.lock();
+        let Some(heard) = state.by_namespace.get_mut(namespace) else {
+            return;
+        };
+        heard.expire(now);
+        let entries = &mut heard.entries;
         entries.insert(event.to_owned(), Entry { refusal, until });
         if entries.len() > KEPT {
             let oldest = entries.iter().min_by_key(|(_, entry)| entry.until);
@@ -70,15 +120,16 @@ impl Refusals {
 
     /// What the quota of a namespace refused lately, and how long the first of it still counts.
     pub fn of(&self, namespace: &str, now: Monotonic) -> (Vec<Refusal>, Option<Duration>) {
-        let mut namespaces = self.lock();
-        let Some(entries) = namespaces.get_mut(namespace) else {
+        let mut state = self.lock();
+        let Some(heard) = state.by_namespace.get_mut(namespace) else {
             return (Vec::new(), None);
         };
-        entries.retain(|_, entry| entry.until > now);
-        let refusals = entries.values().map(|entry| entry.refusal.clone()).collect();
-        let ends = entries.values().map(|entry| entry.until.since(now)).min();
-        if entries.is_empty() {
-            namespaces.remove(namespace);
+        let is_needed = heard.expire(now);
+        let entries = heard.entries.values();
+        let refusals = entries.clone().map(|entry| entry.refusal.clone()).collect();
+        let ends = entries.map(|entry| entry.until.since(now)).min();
+        if !is_needed {
+            state.by_namespace.remove(namespace);
         }
         (refusals, ends)
     }
@@ -88,6 +139,10 @@ impl Refusals {
 fn hear(event: &Event, refusals: &Refusals, inventory: &Inventory, clock: &dyn Clock) -> Option<Box<str>> {
     let namespace = event.involved_object.namespace.as_deref()?;
     let tenant = inventory.get(&Key::namespace(namespace))?.tenant.clone()?;
+    let now = clock.monotonic();
+    if !refusals.admits(namespace, now) {
+        return None;
+    }
     let refusal = refusal(event.message.as_deref()?)?;
     let series = event
         .series
@@ -100,7 +155,6 @@ fn hear(event: &Event, refusals: &Refusals, inventory: &Inventory, clock: &dyn C
     // A clock that differs from the API server's makes it count longer or shorter, never for ever.
     let age = Duration::try_from(clock.now().duration_since(last)).unwrap_or_default();
     let left = RECENT.checked_sub(age).filter(|left| !left.is_zero())?;
-    let now = clock.monotonic();
     refusals.take(namespace, &event.name_any(), refusal, now, now.plus(left));
     Some(tenant)
 }
@@ -216,5 +270,44 @@ mod tests {
             ));
         }
         assert_eq!(stage.count(), KEPT);
+    }
+
+    #[test]
+    fn forged_events_wake_a_tenant_a_bounded_number_of_times() {
+        let stage = Stage::new();
+        let wakes = |events: std::ops::Range<u32>| {
+            let event = |n: u32| event(&format!("e{n}"), "acme-dev", "2026-01-01T01:00:00Z", &refused(1));
+            events.filter(|&n| stage.hear(&event(n)).is_some()).count()
+        };
+        assert_eq!(wakes(0..5_000), HEARD as usize, "in one minute");
+        stage.clock.advance(Duration::from_secs(61));
+        assert_eq!(wakes(5_000..5_010), 10, "in the next");
+    }
+
+    #[test]
+    fn a_flood_in_one_namespace_silences_no_other() {
+        let stage = Stage::new();
+        let other = Key::namespace("acme-prod");
+        let live = fixture::live(&other, &json!({}));
+        stage.inventory.upsert(other, live);
+        let at = "2026-01-01T01:00:00Z";
+        for n in 0..HEARD + 10 {
+            stage.hear(&event(&format!("e{n}"), "acme-dev", at, &refused(1)));
+        }
+        let heard = stage.hear(&event("web", "acme-prod", at, &refused(1)));
+        assert_eq!(heard.as_deref(), Some("acme"));
+    }
+
+    #[test]
+    fn a_namespace_of_which_nothing_counts_takes_no_memory() {
+        let stage = Stage::new();
+        let other = Key::namespace("acme-prod");
+        let live = fixture::live(&other, &json!({}));
+        stage.inventory.upsert(other, live);
+        stage.hear(&event("web", "acme-dev", "2026-01-01T01:00:00Z", &refused(1)));
+        stage.clock.advance(RECENT + MINUTE);
+        stage.hear(&event("web", "acme-prod", "2026-01-01T01:21:00Z", &refused(1)));
+        let kept = stage.refusals.lock();
+        assert_eq!(kept.by_namespace.keys().collect::<Vec<_>>(), ["acme-prod"]);
     }
 }

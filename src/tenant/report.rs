@@ -34,7 +34,9 @@ pub(super) async fn write_status(
     context: &Context,
 ) -> Result<Option<Duration>, Error> {
     let previous = tenant.status.clone().unwrap_or_default();
-    context.memory.note(name, status);
+    context
+        .memory
+        .note(name, tenant.metadata.uid.as_deref().unwrap_or_default(), status);
     if previous == *status {
         return Ok(None);
     }

@@ -7,7 +7,7 @@ use super::*;
 use crate::tenant::fixture::server::{Server, Trouble};
 use tenantry_api::v1alpha1::NamespaceState;
 use tenantry_core::object::{Key, Kind};
-use tenantry_process::backoff::BackoffConfig;
+use tenantry_process::backoff::{Backoff, BackoffConfig};
 
 struct Stage {
     server: Server,
@@ -40,6 +40,8 @@ impl Stage {
             controller: "tenantry".to_owned(),
             instance: None,
         };
+        let metrics = Arc::new(metrics::Metrics::new().unwrap());
+        let backoff = Backoff::new(BackoffConfig::default(), clock.clone(), fastrand::Rng::with_seed(1));
         let context = Context {
             custom: server.custom(names::TENANT_MANAGER),
             writer: server.writer(),
@@ -53,8 +55,8 @@ impl Stage {
             refusals: Arc::default(),
             memory: Memory::default(),
             recorder: Recorder::new(server.client(), reporter),
-            metrics: Arc::new(metrics::Metrics::new().unwrap()),
-            backoff: Backoff::new(BackoffConfig::default(), clock.clone(), fastrand::Rng::with_seed(1)),
+            harness: Harness::new(CONTROLLER, "Tenant", metrics.process().clone(), clock.clone(), backoff),
+            metrics,
             clock,
         };
         Self {
@@ -113,6 +115,67 @@ async fn a_tenant_that_is_ready_costs_no_call() {
     let stage = Stage::ready(&json!({})).await;
     assert_eq!(stage.run().await.unwrap(), Action::await_change());
     assert_eq!(stage.server.whats(), [""; 0]);
+}
+
+/// Lines of the error counter that are not zero.
+fn errors_counted(context: &Context) -> Vec<String> {
+    let text = context.metrics.process().encode().unwrap();
+    let counted = text
+        .lines()
+        .filter(|line| line.starts_with("tenantry_reconcile_errors_total{") && !line.ends_with(" 0"));
+    counted.map(str::to_owned).collect()
+}
+
+#[tokio::test]
+async fn a_conflict_on_the_status_counts_no_error() {
+    let stage = Stage::ready(&json!({})).await;
+    stage.change(&json!({ "templateRef": { "name": "gone" } }));
+    let status = "replace tenants acme/status";
+    stage.server.trouble(status, Trouble::Refused(409, "Conflict"));
+    stage.run().await.unwrap_err();
+    assert!(stage.server.whats().contains(&status.to_owned()));
+    assert_eq!(errors_counted(&stage.context), [""; 0]);
+    let text = stage.context.metrics.process().encode().unwrap();
+    let error = r#"tenantry_reconcile_total{controller="tenant",outcome="error"} "#;
+    let count = text.lines().find_map(|line| line.strip_prefix(error));
+    assert_eq!(count.unwrap_or("0"), "0");
+}
+
+#[tokio::test]
+async fn each_failure_counts_under_its_own_class() {
+    for (code, reason, class) in [
+        (403, "Forbidden", "forbidden"),
+        (422, "Invalid", "invalid"),
+        (500, "InternalError", "unavailable"),
+        (504, "Timeout", "timeout"),
+    ] {
+        for object in ["replace tenants acme/status", "create namespaces acme-dev"] {
+            let stage = Stage::new(&json!({}));
+            stage.server.trouble(object, Trouble::Refused(code, reason));
+            if object.starts_with("replace") {
+                stage.change(&json!({ "templateRef": { "name": "gone" } }));
+            }
+            stage.run().await.unwrap_err();
+            let counted = format!(r#"tenantry_reconcile_errors_total{{category="{class}",controller="tenant"}} 1"#);
+            assert_eq!(errors_counted(&stage.context), [counted], "{object}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn names_that_a_tenant_no_longer_lists_are_not_waited_for() {
+    let stage = Stage::ready(&json!({})).await;
+    for number in 0..20 {
+        stage.change(&json!({ "namespaces": [{ "name": format!("n{number}") }], "templateRef": { "name": "gone" } }));
+        stage.run().await.unwrap();
+    }
+    assert_eq!(
+        stage.server.inventory.waiting(),
+        2,
+        "the last one and the home namespace"
+    );
+    stage.context.forget("acme");
+    assert_eq!(stage.server.inventory.waiting(), 0);
 }
 
 #[tokio::test]

@@ -12,6 +12,7 @@
 pub mod allocation;
 pub mod conditions;
 pub mod effective;
+pub mod error_class;
 #[cfg(any(test, feature = "fixture"))]
 #[allow(
     clippy::missing_panics_doc,

@@ -3,7 +3,7 @@
 //! kube's `error_policy` knows no attempt number, so the count lives here. It restrains only our own retries: an event
 //! for the object still runs it at once.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -83,6 +83,17 @@ impl Backoff {
     /// Forgets the object's failures.
     pub fn succeeded(&self, uid: &str) {
         self.lock().failures.remove(uid);
+    }
+
+    /// Forgets every object but those of `live`, which is asked while no failure can be counted: an object that fails for the first
+    /// time meanwhile is not forgotten.
+    pub fn retain(&self, live: impl FnOnce() -> HashSet<String>) {
+        let mut state = self.lock();
+        if state.failures.is_empty() {
+            return;
+        }
+        let live = live();
+        state.failures.retain(|uid, _| live.contains(uid));
     }
 
     /// How many objects failed at their last try.

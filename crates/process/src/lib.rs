@@ -7,6 +7,8 @@ pub mod admin;
 pub mod backoff;
 pub mod client;
 pub mod clock;
+pub mod controller;
+pub mod error_class;
 pub mod health;
 pub mod leader;
 pub mod metrics;

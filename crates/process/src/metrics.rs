@@ -1,8 +1,11 @@
 //! Metrics as a table, and those that every process of ours has.
 
+use std::time::Duration;
+
 use prometheus::{
     GaugeVec, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
 };
+use tenantry_core::error_class::ErrorClass;
 
 /// One metric.
 #[derive(Debug, Clone, Copy)]
@@ -36,6 +39,63 @@ pub struct Label {
     /// Its values, for the page.
     pub values: &'static str,
 }
+
+const CONTROLLER: Label = Label {
+    name: "controller",
+    values: "`tenant`, `template`",
+};
+
+const RECONCILE_TOTAL: Definition = Definition {
+    name: "tenantry_reconcile_total",
+    help: "Reconciles that ended, by outcome.",
+    kind: Kind::Counter,
+    labels: &[
+        CONTROLLER,
+        Label {
+            name: "outcome",
+            values: "`changed`, `unchanged`, `waiting`, `conflict` (the cluster changed since it was seen: tried again, no error), `error`",
+        },
+    ],
+};
+
+const RECONCILE_DURATION: Definition = Definition {
+    name: "tenantry_reconcile_duration_seconds",
+    help: "How long a reconcile took, its API calls included.",
+    kind: Kind::Histogram(&[
+        0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0,
+    ]),
+    labels: &[CONTROLLER],
+};
+
+const RECONCILE_ERRORS: Definition = Definition {
+    name: "tenantry_reconcile_errors_total",
+    help: "Reconciles that failed, by class of the error; a conflict is no error.",
+    kind: Kind::Counter,
+    labels: &[
+        CONTROLLER,
+        Label {
+            name: "category",
+            values: "`forbidden`, `quota`, `invalid`, `not_found`, `timeout`, `throttled` (429), `unavailable` (5xx or no connection), `malformed` (an answer that cannot be read), `not_leader`",
+        },
+    ],
+};
+
+const WATCH_ERRORS: Definition = Definition {
+    name: "tenantry_watch_errors_total",
+    help: "Watches that failed and were started again.",
+    kind: Kind::Counter,
+    labels: &[Label {
+        name: "kind",
+        values: "a watched kind",
+    }],
+};
+
+const BACKING_OFF: Definition = Definition {
+    name: "tenantry_backing_off_objects",
+    help: "Objects whose last reconcile failed or met a conflict and that wait for another try.",
+    kind: Kind::Gauge,
+    labels: &[CONTROLLER],
+};
 
 const API_REQUESTS: Definition = Definition {
     name: "tenantry_api_requests_total",
@@ -85,6 +145,11 @@ const fn process(name: &'static str, help: &'static str, kind: Kind) -> Definiti
 
 /// The metrics of [`ProcessMetrics`], in the order of the page. The `process_` ones come from the kernel, on Linux.
 pub const DEFINITIONS: &[Definition] = &[
+    RECONCILE_TOTAL,
+    RECONCILE_DURATION,
+    RECONCILE_ERRORS,
+    BACKING_OFF,
+    WATCH_ERRORS,
     API_REQUESTS,
     RUNTIME_ALIVE_TASKS,
     BUILD_INFO,
@@ -120,10 +185,52 @@ impl Kind {
     }
 }
 
+/// How a reconcile ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// Something was written.
+    Changed,
+    /// The cluster was as it should be.
+    Unchanged,
+    /// It waits for someone else: a controller, a template, an admin.
+    Waiting,
+    /// The cluster changed since it was seen, and it is tried again.
+    Conflict,
+    /// It failed and is tried again.
+    Error,
+}
+
+impl Outcome {
+    /// All outcomes.
+    pub const ALL: [Self; 5] = [
+        Self::Changed,
+        Self::Unchanged,
+        Self::Waiting,
+        Self::Conflict,
+        Self::Error,
+    ];
+
+    /// The label value.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Changed => "changed",
+            Self::Unchanged => "unchanged",
+            Self::Waiting => "waiting",
+            Self::Conflict => "conflict",
+            Self::Error => "error",
+        }
+    }
+}
+
 /// The metrics of any process, and the registry in which it registers its own; clones share them.
 #[derive(Debug, Clone)]
 pub struct ProcessMetrics {
     registry: Registry,
+    reconcile_total: IntCounterVec,
+    reconcile_duration: HistogramVec,
+    reconcile_errors: IntCounterVec,
+    backing_off: IntGaugeVec,
+    watch_errors: IntCounterVec,
     api_requests: IntCounterVec,
     runtime_alive_tasks: IntGauge,
 }
@@ -137,6 +244,11 @@ impl ProcessMetrics {
         #[cfg(target_os = "linux")]
         registry.register(Box::new(prometheus::process_collector::ProcessCollector::for_self()))?;
         Ok(Self {
+            reconcile_total: counter_vec(&registry, &RECONCILE_TOTAL)?,
+            reconcile_duration: histogram_vec(&registry, &RECONCILE_DURATION)?,
+            reconcile_errors: counter_vec(&registry, &RECONCILE_ERRORS)?,
+            backing_off: int_gauge_vec(&registry, &BACKING_OFF)?,
+            watch_errors: counter_vec(&registry, &WATCH_ERRORS)?,
             api_requests: counter_vec(&registry, &API_REQUESTS)?,
             runtime_alive_tasks: int_gauge(&registry, &RUNTIME_ALIVE_TASKS)?,
             registry,
@@ -158,6 +270,47 @@ impl ProcessMetrics {
         TextEncoder::new().encode_to_string(&self.registry.gather())
     }
 
+    /// Makes the counters of a controller appear at zero, so that a rate over them is right from the first event on.
+    pub fn announce_controller(&self, controller: &'static str) {
+        for outcome in Outcome::ALL {
+            self.reconcile_total
+                .with_label_values(&[controller, outcome.as_str()])
+                .inc_by(0);
+        }
+        for class in ErrorClass::ALL.into_iter().filter(|class| class.is_error()) {
+            self.reconcile_errors
+                .with_label_values(&[controller, class.as_str()])
+                .inc_by(0);
+        }
+    }
+
+    /// A reconcile ended.
+    pub fn reconciled(&self, controller: &'static str, outcome: Outcome, took: Duration) {
+        self.reconcile_total
+            .with_label_values(&[controller, outcome.as_str()])
+            .inc();
+        self.reconcile_duration
+            .with_label_values(&[controller])
+            .observe(took.as_secs_f64());
+    }
+
+    /// A reconcile failed with an error of this class; count the outcome by [`Self::reconciled`] as well.
+    pub fn reconcile_failed(&self, controller: &'static str, class: ErrorClass) {
+        self.reconcile_errors
+            .with_label_values(&[controller, class.as_str()])
+            .inc();
+    }
+
+    /// A watch of a kind failed; it is started again.
+    pub fn watch_failed(&self, kind: &'static str) {
+        self.watch_errors.with_label_values(&[kind]).inc();
+    }
+
+    /// How many objects wait for another try after a failure.
+    pub fn set_backing_off(&self, controller: &'static str, count: usize) {
+        self.backing_off.with_label_values(&[controller]).set(to_i64(count));
+    }
+
     /// The API server answered, or did not.
     pub fn api_request(&self, verb: &'static str, resource: &'static str, code: &'static str) {
         self.api_requests.with_label_values(&[verb, resource, code]).inc();
@@ -169,11 +322,13 @@ pub fn to_i64(count: usize) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
 }
 
-fn opts(definition: &Definition) -> Opts {
+/// Name and help of a metric.
+pub fn opts(definition: &Definition) -> Opts {
     Opts::new(definition.name, definition.help)
 }
 
-fn label_names(definition: &Definition) -> Vec<&'static str> {
+/// Names of a metric's labels.
+pub fn label_names(definition: &Definition) -> Vec<&'static str> {
     definition.labels.iter().map(|label| label.name).collect()
 }
 

@@ -12,6 +12,7 @@ use crate::tenant::fixture::{
     server::{Server, Trouble},
 };
 use tenantry_api::names;
+use tenantry_core::error_class::ErrorClass;
 use tenantry_core::tenant::{
     build::build,
     facts::{Served, Template, dereference},
@@ -323,7 +324,13 @@ async fn a_namespace_stays_where_the_tenant_has_changed_since_it_was_seen() {
     stage.server.put_tenant(&now);
     stage.tenant = json!({});
     let applied = stage.run_on_what_was_seen().await;
-    assert!(matches!(&*applied.failures, [Failure { is_outdated: true, .. }]));
+    assert!(matches!(
+        &*applied.failures,
+        [Failure {
+            class: ErrorClass::Conflict,
+            ..
+        }]
+    ));
     assert!(stage.server.get(&Key::namespace("acme-old")).is_some());
 }
 

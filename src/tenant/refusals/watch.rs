@@ -68,7 +68,7 @@ pub async fn watch(
             // Without a version the watch begins with what stands.
             Err(kube::Error::Api(status)) if status.code == 410 => from = Start::Version(String::new()),
             Err(error) => {
-                metrics.watch_failed("Event");
+                metrics.process().watch_failed("Event");
                 tracing::warn!(%error, "the watch of FailedCreate events broke; it is started again");
             }
         }

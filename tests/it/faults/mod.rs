@@ -9,6 +9,7 @@
     reason = "`make faults` prints a table; else only what fails is shown"
 )]
 
+mod conflicts;
 mod guards;
 mod late;
 mod leaders;

@@ -63,7 +63,7 @@ mod tests {
     use super::*;
 
     fn at(path: &str) -> PathBuf {
-        Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(path)
     }
 
     #[test]
@@ -89,8 +89,8 @@ mod tests {
             other => panic!("{other:?}"),
         };
         assert!(failed("no-such.yaml").0.ends_with("no-such.yaml"));
-        let (name, error) = failed("src/adopt");
-        assert!(name.ends_with("src/adopt"));
+        let (name, error) = failed("src/tenant");
+        assert!(name.ends_with("src/tenant"));
         assert!(error.to_string().contains("no .yaml"), "{error}");
     }
 }

@@ -3,6 +3,7 @@
 use std::{collections::BTreeSet, fmt, sync::Arc};
 
 use super::{build::Place, held::Going};
+use crate::error_class::ErrorClass;
 use crate::object::{Key, Kind, Live};
 
 /// A write that failed.
@@ -10,12 +11,19 @@ use crate::object::{Key, Kind, Live};
 pub struct Failure {
     /// The object, if the failure is about one.
     pub key: Option<Key>,
-    /// Whether a new look at the cluster is all that is needed.
-    pub is_outdated: bool,
+    /// Why it failed.
+    pub class: ErrorClass,
     /// For a status: the same failure gives the same bytes.
     pub message: String,
     /// For a log: with the answer as the client gave it.
     pub detail: String,
+}
+
+impl Failure {
+    /// Whether another look at the cluster is all that is needed.
+    pub fn is_outdated(&self) -> bool {
+        self.class == ErrorClass::Conflict
+    }
 }
 
 impl fmt::Display for Failure {

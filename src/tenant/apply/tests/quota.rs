@@ -12,7 +12,7 @@ async fn a_quota_that_changed_since_it_was_planned_is_not_overwritten() {
     stage.server.put(&key, moved);
     let applied = stage.run().await;
     assert!(
-        matches!(applied.failures.as_slice(), [failure] if failure.is_outdated && failure.key.as_ref() == Some(&key)),
+        matches!(applied.failures.as_slice(), [failure] if failure.is_outdated() && failure.key.as_ref() == Some(&key)),
         "{:?}",
         applied.failures
     );
@@ -35,7 +35,13 @@ async fn a_quota_that_the_watch_shows_changed_after_the_plan_is_not_overwritten(
     stage.server.observe(&key);
     let applied = apply(&stage.server.writer(), &stage.pending, &valid, &facts, &objects).await;
     assert!(
-        matches!(applied.failures.as_slice(), [Failure { is_outdated: true, .. }]),
+        matches!(
+            applied.failures.as_slice(),
+            [Failure {
+                class: ErrorClass::Conflict,
+                ..
+            }]
+        ),
         "{:?}",
         applied.failures
     );

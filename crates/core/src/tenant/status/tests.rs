@@ -5,6 +5,7 @@ use std::{collections::BTreeSet, sync::Arc};
 use serde_json::{Value, json};
 
 use super::*;
+use crate::error_class::ErrorClass;
 use crate::{
     fixture,
     object::{Key, Live},
@@ -56,7 +57,7 @@ fn failed() -> Failure {
     let message = format!("failed to create {key}: no (403)");
     Failure {
         key: Some(key),
-        is_outdated: false,
+        class: ErrorClass::Forbidden,
         detail: message.clone(),
         message,
     }
@@ -398,7 +399,7 @@ fn a_tenant_on_its_way_out_names_what_holds_it() {
         let message = format!("{key} changed since it was seen");
         stuck.applied.failures.push(Failure {
             key: Some(key),
-            is_outdated: true,
+            class: ErrorClass::Conflict,
             detail: message.clone(),
             message,
         });
