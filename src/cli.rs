@@ -198,7 +198,7 @@ pub enum LogFormat {
 pub enum OutputFormat {
     /// One YAML document an object.
     Yaml,
-    /// One JSON List.
+    /// One JSON document: a v1 List, as kubectl prints and reads it.
     Json,
 }
 

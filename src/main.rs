@@ -133,19 +133,20 @@ fn print_manifests(args: RenderArgs) -> anyhow::Result<()> {
         }
     };
     let manifests = render::render(&texts, &served, &settings)?;
-    let mut out = std::io::stdout().lock();
-    for manifest in manifests {
-        let written = match output {
-            OutputFormat::Yaml => write!(out, "---\n{}", serde_saphyr::to_string(&manifest)?),
-            OutputFormat::Json => writeln!(out, "{manifest}"),
-        };
-        match written {
-            // A reader that has gone, such as `head`, wants no more.
-            Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => return Ok(()),
-            written => written?,
+    let text = match output {
+        OutputFormat::Yaml => {
+            let documents = manifests
+                .iter()
+                .map(|manifest| Ok(format!("---\n{}", serde_saphyr::to_string(manifest)?)));
+            documents.collect::<anyhow::Result<String>>()?
         }
+        OutputFormat::Json => format!("{:#}\n", render::list(manifests)),
+    };
+    match std::io::stdout().lock().write_all(text.as_bytes()) {
+        // A reader that has gone, such as `head`, wants no more.
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        written => Ok(written?),
     }
-    Ok(())
 }
 
 fn generate_files(args: GenerateArgs) -> anyhow::Result<()> {

@@ -7,6 +7,7 @@
 //! - [`served`]: which optional kinds the cluster has.
 //! - [`writer`]: create, replace, delete, each with a precondition.
 //! - [`custom`]: the status and the finalizer of what users write.
+//! - [`together`]: requests whose order does not matter, a bounded number at a time.
 //! - [`watch`]: the watches that feed the inventory and wake tenants.
 //!
 //! Writes are creates, replaces with a resourceVersion and deletes with a uid, never server-side apply: a stale cache
@@ -19,6 +20,7 @@ pub mod kinds;
 pub mod object;
 pub mod packed;
 pub mod served;
+pub mod together;
 pub mod watch;
 pub mod writer;
 

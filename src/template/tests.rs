@@ -100,8 +100,16 @@ async fn reconciled(template: TenantTemplate, tenants: usize) -> Vec<fixture::se
         tenant.metadata.name = Some(format!("t{index}"));
         writer.apply_watcher_event(&watcher::Event::Apply(DeserializeGuard(Ok(tenant))));
     }
+    let template = server.put_template(&template);
+    reconcile(Arc::new(DeserializeGuard(Ok(template))), context(&server, store))
+        .await
+        .unwrap();
+    server.calls()
+}
+
+fn context(server: &fixture::server::Server, store: Store<DeserializeGuard<Tenant>>) -> Arc<Context> {
     let clock: Arc<dyn Clock> = Arc::new(server.clock.clone());
-    let context = Context {
+    Arc::new(Context {
         custom: server.custom(names::TEMPLATE_MANAGER),
         tenants: store,
         served: tokio::sync::watch::channel(Served::default()).1,
@@ -113,12 +121,7 @@ async fn reconciled(template: TenantTemplate, tenants: usize) -> Vec<fixture::se
             fastrand::Rng::with_seed(1),
         ),
         clock,
-    };
-    let template = server.put_template(&template);
-    reconcile(Arc::new(DeserializeGuard(Ok(template))), Arc::new(context))
-        .await
-        .unwrap();
-    server.calls()
+    })
 }
 
 fn finalizers(template: &mut TenantTemplate, finalizers: &[&str]) {
@@ -147,6 +150,56 @@ async fn a_deleted_template_goes_with_its_last_user() {
     let calls = reconciled(held, 0).await;
     assert_eq!(calls.len(), 1);
     assert_eq!(calls[0].body["metadata"]["finalizers"], json!(["other"]));
+}
+
+/// A template, and Tenant `bad` that nobody can read and that names `template_ref`.
+async fn beside_unreadable(
+    template: DeserializeGuard<TenantTemplate>,
+    server: &fixture::server::Server,
+    template_ref: &str,
+) {
+    let bad = json!({ "metadata": { "name": "bad" }, "spec": { "state": "Melted", "templateRef": { "name": template_ref } } });
+    let metadata = server.put_unreadable("tenants", bad);
+    let bad = DeserializeGuard(Err(unreadable(metadata)));
+    let (store, mut writer) = kube::runtime::reflector::store();
+    writer.apply_watcher_event(&watcher::Event::Apply(bad));
+    reconcile(Arc::new(template), context(server, store)).await.unwrap();
+}
+
+fn unreadable(metadata: kube::api::ObjectMeta) -> InvalidObject {
+    let error = "unknown variant `Melted`".to_owned();
+    InvalidObject { error, metadata }
+}
+
+#[tokio::test]
+async fn a_template_of_a_tenant_nobody_can_read_is_kept() {
+    let held = || {
+        let mut held = deleting(template(&json!({})));
+        finalizers(&mut held, &[names::IN_USE]);
+        held
+    };
+    for (names, kept) in [("premium", true), ("other", false)] {
+        let server = fixture::server::Server::new();
+        let template = server.put_template(&held());
+        beside_unreadable(DeserializeGuard(Ok(template)), &server, names).await;
+        let finalizers = server.finalizers("tenanttemplates", "premium");
+        assert_eq!(finalizers.len(), usize::from(kept), "{names}");
+    }
+}
+
+#[tokio::test]
+async fn a_deleted_template_nobody_can_read_goes_with_its_last_user() {
+    for (names, kept) in [("premium", true), ("other", false)] {
+        let server = fixture::server::Server::new();
+        let mut held = deleting(template(&json!({})));
+        finalizers(&mut held, &[names::IN_USE, "other"]);
+        let mut stored = serde_json::to_value(held).unwrap();
+        stored["spec"]["tier"] = json!("Melted");
+        let metadata = server.put_unreadable("tenanttemplates", stored);
+        beside_unreadable(DeserializeGuard(Err(unreadable(metadata))), &server, names).await;
+        let finalizers = server.finalizers("tenanttemplates", "premium");
+        assert_eq!(finalizers.len(), 1 + usize::from(kept), "{names}");
+    }
 }
 
 #[tokio::test]
