@@ -10,7 +10,7 @@ use std::{sync::Arc, time::Duration};
 use anyhow::{Context as _, bail};
 use futures::{FutureExt as _, StreamExt as _};
 use kube::{
-    Api, Client,
+    Api, Client, ResourceExt as _,
     core::DeserializeGuard,
     runtime::{
         WatchStreamExt as _,
@@ -31,7 +31,7 @@ use crate::{
     metrics::Metrics,
     template,
     tenant::{
-        self, activity::Activity, claims::Claims, controller, memory::Memory, pending::PendingQuotas,
+        self, activity::Activity, claims::Claims, controller, events::Events, memory::Memory, pending::PendingQuotas,
         refusals::Refusals, template_changes, uses::News,
     },
 };
@@ -54,6 +54,9 @@ use tenantry_process::{
 
 /// How often the gauges are refreshed, and the process says that it lives.
 const TICK: Duration = Duration::from_secs(10);
+
+/// How long the end of the process waits for Events that are still in the queue.
+const FLUSH: Duration = Duration::from_secs(2);
 
 /// Runs the operator until it is asked to stop.
 pub async fn run(settings: Settings) -> anyhow::Result<()> {
@@ -215,6 +218,7 @@ async fn lead(
     )
     .await;
     let (used, used_templates) = mpsc::unbounded_channel::<String>();
+    let (events, publishing) = events(client);
     let context = Arc::new(tenant::Context {
         custom: CustomWriter::new(writes.clone(), leader.clone(), names::TENANT_MANAGER),
         writer: Writer::new(writes.clone(), inventory.clone(), leader.clone()),
@@ -228,23 +232,19 @@ async fn lead(
         refusals,
         memory: Memory::default(),
         clock: clock.clone(),
-        recorder: Recorder::new(
-            client,
-            Reporter {
-                controller: "tenantry".to_owned(),
-                instance: None,
-            },
-        ),
+        events,
         metrics: metrics.clone(),
         harness: harness(tenant::CONTROLLER, "Tenant", &metrics, &clock),
     });
     let forgetting = context.clone();
+    let all_templates = own_template_reader.clone();
     let tenants = controller::tenants(
         source,
         tenant_writer,
         move |news| match news {
             // A closed channel means that the process is going down.
             News::Users(template) => drop(used.send(template)),
+            News::UsersOfAny => wake_all(&all_templates, &used),
             News::Gone(tenant) => forgetting.forget(&tenant),
         },
         tenants_listed,
@@ -320,6 +320,7 @@ async fn lead(
                 break;
             }
         }
+        context.events.flush(FLUSH).await;
         first.map_or(Ok(()), Err)
     };
     let late = async {
@@ -330,7 +331,24 @@ async fn lead(
         result = draining => result,
         () = ticking => Ok(()),
         () = served.run => bail!("the watches ended by themselves"),
+        () = publishing => bail!("the task that publishes Events ended by itself"),
         () = late => bail!("running work did not end within {:?}", settings.shutdown_grace),
+    }
+}
+
+fn events(client: Client) -> (Events, impl Future<Output = ()> + Send) {
+    let reporter = Reporter {
+        controller: "tenantry".to_owned(),
+        instance: None,
+    };
+    Events::new(Recorder::new(client, reporter))
+}
+
+/// Has every template looked at. One that is not in the store yet is looked at when it is.
+fn wake_all(templates: &reflector::Store<DeserializeGuard<TenantTemplate>>, wake: &mpsc::UnboundedSender<String>) {
+    for template in templates.state() {
+        // A closed channel means that the process is going down.
+        let _ = wake.send(template.name_any());
     }
 }
 

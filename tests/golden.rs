@@ -137,3 +137,19 @@ fn every_shipped_tier_has_its_file_and_no_file_is_left_over() {
         assert_eq!(names("deploy/templates"), names("tests/golden"));
     }
 }
+
+#[test]
+fn rendered_json_is_one_list_that_kubectl_reads() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let output = std::process::Command::new(env!("CARGO_BIN_EXE_tenantry"))
+        .args(["render", "-o", "json", "-f"])
+        .arg(root.join("deploy/templates/standard.yaml"))
+        .arg("-f")
+        .arg(root.join("examples/first-tenant.yaml"))
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let list: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((&list["apiVersion"], &list["kind"]), (&"v1".into(), &"List".into()));
+    assert_eq!(list["items"][0]["kind"], "Namespace");
+}

@@ -2,7 +2,7 @@
 
 use kube::{
     Api, Client, Resource, ResourceExt as _,
-    api::{DynamicObject, Patch, PatchParams, PostParams},
+    api::{DynamicObject, ListParams, ObjectMeta, Patch, PatchParams, PostParams},
     core::ApiResource,
 };
 use serde::{Serialize, de::DeserializeOwned};
@@ -32,6 +32,14 @@ pub enum Error {
         /// The answer.
         source: Box<kube::Error>,
     },
+    /// The API server could not be asked about it.
+    #[error("failed to look for the {kind}: {source}")]
+    Read {
+        /// Its kind.
+        kind: String,
+        /// The answer.
+        source: Box<kube::Error>,
+    },
     /// It changed or went since it was seen; the watch brings the news.
     #[error("the {kind} changed since it was seen")]
     Outdated {
@@ -54,7 +62,7 @@ pub enum Error {
 impl Classified for Error {
     fn class(&self) -> ErrorClass {
         match self {
-            Self::Api { source, .. } => class_of(source),
+            Self::Api { source, .. } | Self::Read { source, .. } => class_of(source),
             Self::Outdated { .. } => ErrorClass::Conflict,
             Self::Serialize { .. } => ErrorClass::Malformed,
             Self::NotLeading => ErrorClass::NotLeader,
@@ -104,23 +112,51 @@ impl CustomWriter {
     where
         K: Resource<DynamicType = ()> + Clone + std::fmt::Debug + DeserializeOwned,
     {
-        let others = seen.finalizers().iter().map(String::as_str);
-        let finalizers: Vec<_> = others
-            .filter(|other| *other != finalizer)
-            .chain(held.then_some(finalizer))
-            .collect();
-        let patch = json!({ "metadata": {
-            "uid": seen.meta().uid, "resourceVersion": seen.meta().resource_version, "finalizers": finalizers,
-        } });
-        let params = PatchParams {
-            field_manager: Some(self.manager.to_owned()),
-            ..PatchParams::default()
-        };
         let api: Api<K> = Api::all(self.client.clone());
         self.check_leading()?;
-        api.patch(&seen.name_any(), &params, &Patch::Merge(patch))
+        api.patch(
+            &seen.name_any(),
+            &self.patch_params(),
+            &finalizers(seen.meta(), finalizer, held),
+        )
+        .await
+        .map_err(|source| failed("finalizers", K::kind(&()).into_owned(), source))
+    }
+
+    /// Adds or removes a finalizer of an object that cannot be read, by the metadata that was seen of it.
+    pub async fn finalizer_of_unreadable<K>(&self, seen: &ObjectMeta, finalizer: &str, held: bool) -> Result<(), Error>
+    where
+        K: Resource<DynamicType = ()>,
+    {
+        let api: Api<DynamicObject> = Api::all_with(self.client.clone(), &ApiResource::erase::<K>(&()));
+        let name = seen.name.clone().unwrap_or_default();
+        self.check_leading()?;
+        api.patch(&name, &self.patch_params(), &finalizers(seen, finalizer, held))
             .await
-            .map_err(|source| failed("finalizers", K::kind(&()).into_owned(), source))
+            .map_err(|source| failed("finalizers", K::kind(&()).into_owned(), source))?;
+        Ok(())
+    }
+
+    /// Whether the API server finds an object of this name among those with `field` at `value`: it can say so of one that cannot be
+    /// read here. `field` is one of the kind's selectable fields.
+    pub async fn has<K>(&self, name: &str, field: &str, value: &str) -> Result<bool, Error>
+    where
+        K: Resource<DynamicType = ()>,
+    {
+        let api: Api<DynamicObject> = Api::all_with(self.client.clone(), &ApiResource::erase::<K>(&()));
+        let selected = ListParams::default().fields(&format!("metadata.name={name},{field}={value}"));
+        let found = api.list_metadata(&selected).await.map_err(|source| Error::Read {
+            kind: K::kind(&()).into_owned(),
+            source: Box::new(source),
+        })?;
+        Ok(!found.items.is_empty())
+    }
+
+    fn patch_params(&self) -> PatchParams {
+        PatchParams {
+            field_manager: Some(self.manager.to_owned()),
+            ..PatchParams::default()
+        }
     }
 
     fn check_leading(&self) -> Result<(), Error> {
@@ -130,6 +166,18 @@ impl CustomWriter {
             Err(Error::NotLeading)
         }
     }
+}
+
+/// Adds a finalizer to the object that was seen, or takes it off.
+fn finalizers(seen: &ObjectMeta, finalizer: &str, held: bool) -> Patch<serde_json::Value> {
+    let others = seen.finalizers.iter().flatten().map(String::as_str);
+    let finalizers: Vec<_> = others
+        .filter(|other| *other != finalizer)
+        .chain(held.then_some(finalizer))
+        .collect();
+    Patch::Merge(json!({ "metadata": {
+        "uid": seen.uid, "resourceVersion": seen.resource_version, "finalizers": finalizers,
+    } }))
 }
 
 /// The object that is meant, at the version that was seen, with `content`.

@@ -9,7 +9,7 @@ use kube::{
 };
 use serde_json::{Value, json};
 
-use super::Inventory;
+use super::{Inventory, together::together};
 use tenantry_api::{
     names,
     v1alpha1::{OwnerRole, TenantState},
@@ -317,12 +317,18 @@ impl Writer {
                 Err(kube::Error::Api(status)) if status.code == 410 => return Ok(true),
                 Err(source) => return Err(failed("list", &listing, source)),
             };
-            for binding in found.items.into_iter().filter(ours) {
-                any = true;
-                let key = Key::new(Kind::RoleBinding, namespace, &binding.name_any());
-                let live = read(&key, binding)?;
-                self.delete(&key, &live).await?;
-            }
+            let deletes: Vec<_> = found
+                .items
+                .into_iter()
+                .filter(ours)
+                .map(async |binding| {
+                    let key = Key::new(Kind::RoleBinding, namespace, &binding.name_any());
+                    let live = read(&key, binding)?;
+                    self.delete(&key, &live).await
+                })
+                .collect();
+            any |= !deletes.is_empty();
+            together(deletes).await.into_iter().collect::<Result<(), Error>>()?;
             if !pages::turn(&mut page, &found.metadata) {
                 return Ok(any);
             }

@@ -8,7 +8,7 @@ use std::{future::Future, sync::Arc, time::Duration};
 use futures::{Stream, StreamExt as _};
 use kube::{
     ResourceExt as _,
-    core::DeserializeGuard,
+    core::{DeserializeGuard, error_boundary::InvalidObject},
     runtime::{
         Controller,
         controller::{Action, Config},
@@ -60,10 +60,7 @@ pub async fn reconcile(guard: Arc<DeserializeGuard<TenantTemplate>>, context: Ar
     let work = async {
         let outcome = match &guard.0 {
             Ok(template) => run(template, &name, &context).await?,
-            Err(invalid) => {
-                tracing::warn!(error = %invalid.error, "the stored TenantTemplate cannot be read; apply it again in its current form");
-                metrics::Outcome::Waiting
-            }
+            Err(invalid) => run_unreadable(invalid, &name, &context).await?,
         };
         Ok((outcome, Action::await_change()))
     };
@@ -71,9 +68,7 @@ pub async fn reconcile(guard: Arc<DeserializeGuard<TenantTemplate>>, context: Ar
 }
 
 async fn run(template: &TenantTemplate, name: &str, context: &Context) -> Result<metrics::Outcome, Error> {
-    let refers =
-        |tenant: &DeserializeGuard<Tenant>| matches!(&tenant.0, Ok(tenant) if tenant.spec.template_ref.name == name);
-    let tenants = context.tenants.state_filter(|tenant| refers(tenant)).len();
+    let tenants = users(name, context).await?;
     let held = template.finalizers().iter().any(|finalizer| finalizer == names::IN_USE);
     let deleting = template.metadata.deletion_timestamp.is_some();
     // While it is deleted nothing can be added; while it is used and not held, hold it; unused and deleted, let it go.
@@ -99,6 +94,44 @@ async fn run(template: &TenantTemplate, name: &str, context: &Context) -> Result
     }
     context.custom.status(template, &status).await?;
     Ok(metrics::Outcome::Changed)
+}
+
+/// Keeps a template that cannot be read while it is used, and lets it go when it is not: its metadata is enough for both.
+async fn run_unreadable(invalid: &InvalidObject, name: &str, context: &Context) -> Result<metrics::Outcome, Error> {
+    tracing::warn!(error = %invalid.error, "the stored TenantTemplate cannot be read; apply it again in its current form");
+    let metadata = &invalid.metadata;
+    let mut finalizers = metadata.finalizers.iter().flatten();
+    let held = finalizers.any(|finalizer| finalizer == names::IN_USE);
+    let deleting = metadata.deletion_timestamp.is_some();
+    let is_kept = match (held, deleting, users(name, context).await?) {
+        (true, true, 0) => false,
+        (false, false, 1..) => true,
+        _ => return Ok(metrics::Outcome::Waiting),
+    };
+    let custom = &context.custom;
+    custom
+        .finalizer_of_unreadable::<TenantTemplate>(metadata, names::IN_USE, is_kept)
+        .await?;
+    if !is_kept {
+        tracing::info!("template is gone");
+    }
+    Ok(metrics::Outcome::Changed)
+}
+
+/// How many Tenants name the template. Which one an unreadable Tenant names, only the API server can say.
+async fn users(template: &str, context: &Context) -> Result<usize, Error> {
+    let names = |tenant: &DeserializeGuard<Tenant>| matches!(&tenant.0, Ok(tenant) if tenant.spec.template_ref.name == template);
+    let mut users = context.tenants.state_filter(|tenant| names(tenant)).len();
+    for unreadable in context.tenants.state_filter(|tenant| tenant.0.is_err()) {
+        let tenant = unreadable.name_any();
+        users += usize::from(
+            context
+                .custom
+                .has::<Tenant>(&tenant, "spec.templateRef.name", template)
+                .await?,
+        );
+    }
+    Ok(users)
 }
 
 /// Runs the controller until `shutdown`. `used` names templates whose number of tenants may have changed.

@@ -19,20 +19,28 @@ fn deleting(mut template: TenantTemplate) -> TenantTemplate {
     template
 }
 
-/// What reconciles templates on this server, where so many tenants use `premium`, and its metrics.
-fn context(server: &fixture::server::Server, tenants: usize) -> (Arc<Context>, Arc<metrics::Metrics>) {
+/// So many readable Tenants, all of which name `premium`.
+fn users(tenants: usize) -> Store<DeserializeGuard<Tenant>> {
     let (store, mut writer) = kube::runtime::reflector::store();
     for index in 0..tenants {
         let mut tenant = fixture::tenant(&json!({}));
         tenant.metadata.name = Some(format!("t{index}"));
         writer.apply_watcher_event(&watcher::Event::Apply(DeserializeGuard(Ok(tenant))));
     }
+    store
+}
+
+/// Reconciles templates on this server, where these Tenants are known; and its metrics.
+fn context(
+    server: &fixture::server::Server,
+    tenants: Store<DeserializeGuard<Tenant>>,
+) -> (Arc<Context>, Arc<metrics::Metrics>) {
     let clock: Arc<dyn Clock> = Arc::new(server.clock.clone());
     let metrics = Arc::new(metrics::Metrics::new().unwrap());
     let backoff = Backoff::new(BackoffConfig::default(), clock.clone(), fastrand::Rng::with_seed(1));
     let context = Context {
         custom: server.custom(names::TEMPLATE_MANAGER),
-        tenants: store,
+        tenants,
         served: tokio::sync::watch::channel(Served::default()).1,
         settings: fixture::settings(),
         harness: Harness::new(
@@ -47,10 +55,10 @@ fn context(server: &fixture::server::Server, tenants: usize) -> (Arc<Context>, A
     (Arc::new(context), metrics)
 }
 
-/// What is sent for a template with so many tenants.
+/// The requests for a template with so many users.
 async fn reconciled(template: TenantTemplate, tenants: usize) -> Vec<fixture::server::Call> {
     let server = fixture::server::Server::new();
-    let (context, _) = context(&server, tenants);
+    let (context, _) = context(&server, users(tenants));
     let template = server.put_template(&template);
     reconcile(Arc::new(DeserializeGuard(Ok(template))), context)
         .await
@@ -61,7 +69,7 @@ async fn reconciled(template: TenantTemplate, tenants: usize) -> Vec<fixture::se
 /// Lines of the metrics after a reconcile whose first call is refused so.
 async fn refused(call: &str, code: u16, reason: &'static str) -> String {
     let server = fixture::server::Server::new();
-    let (context, metrics) = context(&server, 1);
+    let (context, metrics) = context(&server, users(1));
     let template = Arc::new(DeserializeGuard(Ok(server.put_template(&template(&json!({}))))));
     server.trouble(call, fixture::server::Trouble::Refused(code, reason));
     let error = reconcile(template.clone(), context.clone()).await.unwrap_err();
@@ -121,6 +129,56 @@ async fn a_deleted_template_goes_with_its_last_user() {
     let calls = reconciled(held, 0).await;
     assert_eq!(calls.len(), 1);
     assert_eq!(calls[0].body["metadata"]["finalizers"], json!(["other"]));
+}
+
+/// A template, and Tenant `bad` that nobody can read and that names `template_ref`.
+async fn beside_unreadable(
+    template: DeserializeGuard<TenantTemplate>,
+    server: &fixture::server::Server,
+    template_ref: &str,
+) {
+    let bad = json!({ "metadata": { "name": "bad" }, "spec": { "state": "Melted", "templateRef": { "name": template_ref } } });
+    let metadata = server.put_unreadable("tenants", bad);
+    let bad = DeserializeGuard(Err(unreadable(metadata)));
+    let (store, mut writer) = kube::runtime::reflector::store();
+    writer.apply_watcher_event(&watcher::Event::Apply(bad));
+    reconcile(Arc::new(template), context(server, store).0).await.unwrap();
+}
+
+fn unreadable(metadata: kube::api::ObjectMeta) -> InvalidObject {
+    let error = "unknown variant `Melted`".to_owned();
+    InvalidObject { error, metadata }
+}
+
+#[tokio::test]
+async fn a_template_of_a_tenant_nobody_can_read_is_kept() {
+    let held = || {
+        let mut held = deleting(template(&json!({})));
+        finalizers(&mut held, &[names::IN_USE]);
+        held
+    };
+    for (names, kept) in [("premium", true), ("other", false)] {
+        let server = fixture::server::Server::new();
+        let template = server.put_template(&held());
+        beside_unreadable(DeserializeGuard(Ok(template)), &server, names).await;
+        let finalizers = server.finalizers("tenanttemplates", "premium");
+        assert_eq!(finalizers.len(), usize::from(kept), "{names}");
+    }
+}
+
+#[tokio::test]
+async fn a_deleted_template_nobody_can_read_goes_with_its_last_user() {
+    for (names, kept) in [("premium", true), ("other", false)] {
+        let server = fixture::server::Server::new();
+        let mut held = deleting(template(&json!({})));
+        finalizers(&mut held, &[names::IN_USE, "other"]);
+        let mut stored = serde_json::to_value(held).unwrap();
+        stored["spec"]["tier"] = json!("Melted");
+        let metadata = server.put_unreadable("tenanttemplates", stored);
+        beside_unreadable(DeserializeGuard(Err(unreadable(metadata))), &server, names).await;
+        let finalizers = server.finalizers("tenanttemplates", "premium");
+        assert_eq!(finalizers.len(), 1 + usize::from(kept), "{names}");
+    }
 }
 
 #[tokio::test]

@@ -10,7 +10,10 @@ use futures::{StreamExt as _, future, stream};
 use serde_json::{Map, Value};
 
 use super::pending::PendingQuotas;
-use crate::cluster::writer::{self, Outcome, Writer};
+use crate::cluster::{
+    together::together,
+    writer::{self, Outcome, Writer},
+};
 use tenantry_api::{
     names,
     v1alpha1::{DirectOverflow, PodSecurity},
@@ -20,7 +23,7 @@ use tenantry_core::tenant::{
     build::NamespaceObjects,
     facts::Facts,
     outcome::{Applied, AppliedNamespace, Failure, Progress},
-    validate::{TurnedAway, ValidTenant},
+    validate::ValidTenant,
 };
 
 /// Makes `objects` stand.
@@ -44,17 +47,13 @@ pub async fn apply(
         .then(|| with_bindings(facts, writer.of_tenant(&tenant.name)));
     let facts = refreshed.as_ref().unwrap_or(facts);
     leaving::leave(writer, tenant, facts, &mut applied).await;
-    for TurnedAway {
-        key,
-        live,
-        overflow,
-        message: _,
-    } in &tenant.turned_away
-    {
-        if *overflow == DirectOverflow::Remove && !live.deleting {
-            let result = writer.delete(key, live).await;
-            record(&mut applied, result);
-        }
+    let crowd = tenant
+        .turned_away
+        .iter()
+        .filter(|away| away.overflow == DirectOverflow::Remove && !away.live.deleting);
+    let deletes: Vec<_> = crowd.map(|away| writer.delete(&away.key, &away.live)).collect();
+    for result in together(deletes).await {
+        record(&mut applied, result);
     }
     // Collected first: a lazy iterator of borrowing futures is not Send for every lifetime (rust-lang/rust#102211).
     let runs: Vec<_> = objects
@@ -110,6 +109,7 @@ pub(super) async fn withdraw_rights(
     let bindings = facts.live.iter().filter(|(key, live)| {
         key.kind == Kind::RoleBinding && uid.is_some() && (live.owner.is_none() || live.is_owned_by(uid))
     });
+    let mut withdrawals = Vec::new();
     for (key, live) in bindings {
         let body = live.body();
         let held = body["subjects"].as_array().map_or(&[][..], Vec::as_slice);
@@ -120,23 +120,27 @@ pub(super) async fn withdraw_rights(
             .filter(|subject| may_hold.contains(subject))
             .cloned()
             .collect();
-        let result = if remaining.is_empty() {
-            writer.delete(key, live).await
-        } else if remaining.len() < held.len() {
-            let restricted = Object {
-                key: key.clone(),
-                labels: Map::new(),
-                annotations: Map::new(),
-                owner: body["metadata"]["ownerReferences"].get(0).cloned(),
-                content: Map::from_iter([
-                    ("roleRef".to_owned(), body["roleRef"].clone()),
-                    ("subjects".to_owned(), Value::Array(remaining)),
-                ]),
-            };
-            writer.ensure(&restricted, Some(live)).await.map(drop)
-        } else {
+        if remaining.len() == held.len() && !remaining.is_empty() {
             continue;
-        };
+        }
+        let restricted = (!remaining.is_empty()).then(|| Object {
+            key: key.clone(),
+            labels: Map::new(),
+            annotations: Map::new(),
+            owner: body["metadata"]["ownerReferences"].get(0).cloned(),
+            content: Map::from_iter([
+                ("roleRef".to_owned(), body["roleRef"].clone()),
+                ("subjects".to_owned(), Value::Array(remaining)),
+            ]),
+        });
+        withdrawals.push(async move {
+            match restricted {
+                None => writer.delete(key, live).await,
+                Some(restricted) => writer.ensure(&restricted, Some(live)).await.map(drop),
+            }
+        });
+    }
+    for result in together(withdrawals).await {
         record(applied, result);
     }
 }
@@ -147,8 +151,9 @@ pub(super) async fn freeze(writer: &Writer, uid: Option<&str>, facts: &Facts, ap
         .live
         .iter()
         .filter(|(key, live)| key.kind == Kind::TenantPolicy && live.is_owned_by(uid));
-    for (key, live) in policies {
-        match writer.freeze(key, live).await {
+    let freezes: Vec<_> = policies.map(|(key, live)| writer.freeze(key, live)).collect();
+    for result in together(freezes).await {
+        match result {
             Ok(false) => {}
             result => record(applied, result.map(drop)),
         }
@@ -340,7 +345,10 @@ fn is_unknown(resource: &str) -> bool {
     resource.starts_with("count/") && resource != names::CLAIMS
 }
 
-/// Takes away what is ours, stands in a namespace that stays, and is not desired.
+/// Deletes what is ours, is in a namespace that stays, and is not desired.
+///
+/// A guard goes only where every desired guard is in place, and an object of another kind only where none of its kind failed:
+/// what could not be written may replace it.
 async fn prune(
     writer: &Writer,
     tenant: &ValidTenant,
@@ -354,15 +362,33 @@ async fn prune(
         .map(|object| &object.key)
         .collect();
     let stays: BTreeSet<&str> = objects.iter().map(|objects| &*objects.namespace.key.name).collect();
+    let guarded: BTreeSet<&str> = applied
+        .namespaces
+        .iter()
+        .filter(|namespace| match namespace.progress {
+            Progress::AwaitingQuota | Progress::Complete => true,
+            Progress::Failed | Progress::Conflict(_) => false,
+        })
+        .map(|namespace| &*namespace.name)
+        .collect();
+    let failed: BTreeSet<(Kind, &str)> = applied
+        .failures
+        .iter()
+        .filter_map(|failure| failure.key.as_ref())
+        .map(|key| (key.kind, key.home()))
+        .collect();
+    let is_replaced =
+        |key: &Key| !failed.contains(&(key.kind, key.home())) && (!key.kind.is_guard() || guarded.contains(key.home()));
     let surplus = facts.live.iter().filter(|(key, live)| {
         !matches!(key.kind, Kind::Namespace | Kind::RoleBinding)
             && stays.contains(key.home())
             && !desired.contains(key)
             && !live.deleting
             && live.is_owned_by(tenant.uid.as_deref())
+            && is_replaced(key)
     });
-    for (key, live) in surplus {
-        let result = writer.delete(key, live).await;
+    let deletes: Vec<_> = surplus.map(|(key, live)| writer.delete(key, live)).collect();
+    for result in together(deletes).await {
         record(applied, result);
     }
 }

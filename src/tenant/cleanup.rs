@@ -3,17 +3,17 @@
 //! With `deletionPolicy: Retain` the namespaces stay, with every guard, without owners and without an owner reference, so
 //! that the garbage collector leaves them.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use super::apply;
-use crate::cluster::writer::Writer;
+use crate::cluster::{together::together, writer::Writer};
 use tenantry_api::{
     names,
-    v1alpha1::{DeletionPolicy, Tenant},
+    v1alpha1::{DeletionPolicy, SelfService, Tenant},
 };
 use tenantry_core::object::{Key, Kind, Live};
 use tenantry_core::tenant::{
-    facts::Facts,
+    facts::{Facts, Template},
     held::Going,
     outcome::{Applied, Remaining},
     validate::may_be_made_for,
@@ -35,53 +35,57 @@ pub async fn cleanup(writer: &Writer, tenant: &Tenant, facts: &Facts) -> Remaini
     let home = names::home(tenant.metadata.name.as_deref().unwrap_or_default());
     match tenant.spec.deletion_policy {
         DeletionPolicy::Delete => {
-            // Nobody ever had a right in what was made for this tenant and not given to it.
-            for (key, live) in &facts.asking {
-                if may_be_made_for(tenant, key, live) {
-                    delete(&mut remaining, writer, key, live).await;
-                }
-            }
-            for (key, live) in facts
+            // Nobody ever had a right in what was made for this tenant and not given to it. Where owners may not create
+            // namespaces, somebody else set the label, and it is not ours to delete.
+            let made = facts
+                .asking
+                .iter()
+                .filter(|(key, live)| is_direct(facts) && may_be_made_for(tenant, key, live));
+            let owned = facts
                 .live
                 .iter()
-                .filter(|(key, live)| key.kind == Kind::Namespace && ours(live))
-            {
-                delete(&mut remaining, writer, key, live).await;
-            }
+                .filter(|(key, live)| key.kind == Kind::Namespace && ours(live));
+            let namespaces: Vec<_> = made.chain(owned).collect();
+            delete(&mut remaining, writer, &namespaces).await;
         }
         DeletionPolicy::Retain => {
-            for (key, live) in facts
+            // Nothing is in the home namespace that anybody would want to keep.
+            let home_key = Key::namespace(&home);
+            let home_namespace = facts.live.get_key_value(&home_key).filter(|(_, live)| ours(live));
+            let home_namespace: Vec<_> = home_namespace.into_iter().collect();
+            delete(&mut remaining, writer, &home_namespace).await;
+            let orphans: Vec<_> = facts
                 .live
                 .iter()
-                .filter(|(key, live)| key.kind != Kind::RoleBinding && ours(live))
-            {
-                // Nothing is in the home namespace that anybody would want to keep.
-                if *key == Key::namespace(&home) {
-                    delete(&mut remaining, writer, key, live).await;
-                }
-                if key.home() == home {
-                    continue;
-                }
-                let withdrawn = match key.kind {
-                    Kind::Namespace => writer.withdraw_roles(&key.name).await,
-                    _ => Ok(()),
-                };
-                let result = match withdrawn {
-                    Ok(()) => writer.orphan(key, live).await,
-                    refused => refused,
-                };
-                remaining.applied.failures.extend(result.err().map(Into::into));
-            }
+                .filter(|(key, live)| key.kind != Kind::RoleBinding && key.home() != home && ours(live))
+                .map(async |(key, live)| {
+                    if key.kind == Kind::Namespace {
+                        writer.withdraw_roles(&key.name).await?;
+                    }
+                    writer.orphan(key, live).await
+                })
+                .collect();
+            let results = together(orphans).await;
+            remaining
+                .applied
+                .failures
+                .extend(results.into_iter().filter_map(Result::err).map(Into::into));
         }
     }
     remaining
 }
 
-async fn delete(remaining: &mut Remaining, writer: &Writer, key: &Key, live: &Live) {
-    remaining.namespaces.push(Going::of(&key.name, live));
-    if live.deleting {
-        return;
-    }
-    let result = writer.delete_namespace(key, live).await;
-    remaining.applied.failures.extend(result.err().map(Into::into));
+async fn delete(remaining: &mut Remaining, writer: &Writer, namespaces: &[(&Key, &Arc<Live>)]) {
+    let going = namespaces.iter().map(|(key, live)| Going::of(&key.name, live));
+    remaining.namespaces.extend(going);
+    let standing = namespaces.iter().filter(|(_, live)| !live.deleting);
+    let deletes = standing.map(|(key, live)| writer.delete_namespace(key, live)).collect();
+    let results = together(deletes).await;
+    let failures = results.into_iter().filter_map(Result::err).map(Into::into);
+    remaining.applied.failures.extend(failures);
+}
+
+/// Whether owners may create namespaces themselves.
+fn is_direct(facts: &Facts) -> bool {
+    matches!(&facts.template, Template::Found(template) if template.self_service == SelfService::Direct)
 }

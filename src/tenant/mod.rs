@@ -12,6 +12,7 @@ pub mod claims;
 pub mod cleanup;
 pub mod controller;
 pub mod error;
+pub mod events;
 #[cfg(test)]
 pub(crate) mod fixture;
 pub mod memory;
@@ -25,10 +26,10 @@ use std::{sync::Arc, time::Duration};
 
 use kube::{
     ResourceExt as _,
-    core::DeserializeGuard,
+    api::ObjectMeta,
+    core::{DeserializeGuard, error_boundary::InvalidObject},
     runtime::{
         controller::Action,
-        events::{EventType, Recorder},
         reflector::{ObjectRef, Store},
     },
 };
@@ -37,10 +38,11 @@ pub use self::error::Error;
 use self::{
     activity::Activity,
     claims::Claims,
+    events::Events,
     memory::Memory,
     pending::PendingQuotas,
     refusals::Refusals,
-    report::{event, publish, reason, write_claim, write_claims, write_status},
+    report::{reason, settle, write_claims, write_claims_of_invalid, write_status},
 };
 use crate::{
     cluster::{Inventory, custom::CustomWriter, writer::Writer},
@@ -48,7 +50,7 @@ use crate::{
 };
 use tenantry_api::{
     names,
-    v1alpha1::{Tenant, TenantState, TenantTemplate},
+    v1alpha1::{DeletionPolicy, TemplateRef, Tenant, TenantSpec, TenantState, TenantTemplate},
 };
 use tenantry_core::{
     object::{Key, Kind},
@@ -100,7 +102,7 @@ pub struct Context {
     /// Time.
     pub clock: Arc<dyn Clock>,
     /// Events.
-    pub recorder: Recorder,
+    pub events: Events,
     /// Metrics.
     pub metrics: Arc<metrics::Metrics>,
     /// Runs reconciles.
@@ -148,19 +150,12 @@ async fn reconcile_guarded(
     match &guard.0 {
         Ok(tenant) if tenant.metadata.deletion_timestamp.is_some() => finish(tenant, name, context).await,
         Ok(tenant) => run(tenant, name, context).await,
+        Err(invalid) if invalid.metadata.deletion_timestamp.is_some() => {
+            finish_unreadable(invalid, name, context).await
+        }
         Err(invalid) => {
             if context.memory.is_news(name, "Undecodable") {
-                tracing::warn!(error = %invalid.error, "the stored Tenant cannot be read; apply it again in its current form");
-                let note = format!(
-                    "the stored object cannot be read: {}; apply it again in its current form",
-                    invalid.error
-                );
-                publish(
-                    context,
-                    &ObjectRef::<Tenant>::new(name).into(),
-                    event(EventType::Warning, "Undecodable", note),
-                )
-                .await;
+                report::unreadable(name, invalid, "apply it again in its current form", context);
             }
             Ok((metrics::Outcome::Waiting, Action::await_change()))
         }
@@ -207,11 +202,11 @@ async fn run(tenant: &Tenant, name: &str, context: &Context) -> Result<(metrics:
                 apply::freeze(&context.writer, tenant.metadata.uid.as_deref(), &facts, &mut applied).await;
             }
             let status = status::of_invalid(tenant, &invalid, now);
-            write_status(tenant, name, &status, context).await?;
-            for claim in facts.claims.iter().filter_map(|claim| claim.0.as_ref().ok()) {
-                write_claim(claim, &status::of_claim_of_invalid(claim, &invalid, now), context).await?;
-            }
-            Error::from_failures(applied.failures)?;
+            let written = match write_status(tenant, name, &status, context).await {
+                Ok(_) => write_claims_of_invalid(&facts, &invalid, now, context).await,
+                Err(error) => Err(error),
+            };
+            settle(applied.failures, written)?;
             return Ok((metrics::Outcome::Waiting, Action::await_change()));
         }
     };
@@ -224,7 +219,7 @@ async fn run(tenant: &Tenant, name: &str, context: &Context) -> Result<(metrics:
 
     let written = std::mem::take(&mut applied.written);
     for key in context.memory.written(name, written, context.clock.monotonic()) {
-        report::contested(tenant, &key, context).await;
+        report::contested(tenant, &key, context);
     }
 
     arrive(name, &applied, context)?;
@@ -245,12 +240,16 @@ async fn run(tenant: &Tenant, name: &str, context: &Context) -> Result<(metrics:
         let wait = valid.quota.look_again.map_or(quiet, |again| quiet.min(again));
         return Ok((metrics::Outcome::Changed, Action::requeue(wait)));
     }
-    let wait = write_status(tenant, name, &status, context).await?;
-    write_claims(&valid, &applied, now, |_| true, context).await?;
+    let written = match write_status(tenant, name, &status, context).await {
+        Ok(wait) => write_claims(&valid, &applied, now, |_| true, context)
+            .await
+            .map(|()| wait),
+        Err(error) => Err(error),
+    };
     // Not before it is written: what failed is tried again at once.
-    if awaits_quota {
+    if written.is_ok() && awaits_quota {
         context.memory.told(name, at);
-    } else if applied.failures.is_empty() {
+    } else if written.is_ok() && applied.failures.is_empty() {
         context.memory.counted(name, at);
     }
     let Applied {
@@ -264,7 +263,7 @@ async fn run(tenant: &Tenant, name: &str, context: &Context) -> Result<(metrics:
             context.inventory.wait_for_namespace(&namespace.name, name);
         }
     }
-    Error::from_failures(failures)?;
+    let wait = settle(failures, written)?;
     let outcome = match (changed, reason(&status)) {
         (true, _) => metrics::Outcome::Changed,
         (false, "Reconciled") => metrics::Outcome::Unchanged,
@@ -294,9 +293,60 @@ async fn finish(tenant: &Tenant, name: &str, context: &Context) -> Result<(metri
     }
     arrive(name, &remaining.applied, context)?;
     let status = status::of_deleting(tenant, &remaining, context.clock.now());
-    write_status(tenant, name, &status, context).await?;
+    let written = write_status(tenant, name, &status, context).await;
+    settle(remaining.applied.failures, written)?;
+    Ok((metrics::Outcome::Waiting, Action::await_change()))
+}
+
+/// The end of a Tenant that cannot be read. Its deletionPolicy is not known, so nothing of it is deleted: as with Retain, its
+/// namespaces stay without owners. Its status stays as it was.
+async fn finish_unreadable(
+    invalid: &InvalidObject,
+    name: &str,
+    context: &Context,
+) -> Result<(metrics::Outcome, Action), Error> {
+    let tenant = retained(&invalid.metadata);
+    if !is_held(&tenant) {
+        return Ok((metrics::Outcome::Unchanged, Action::await_change()));
+    }
+    if context.memory.is_news(name, "UndecodableDeleted") {
+        let consequence = "it is deleted as with deletionPolicy Retain: its namespaces stay, without owners";
+        report::unreadable(name, invalid, consequence, context);
+    }
+    let facts = facts(&tenant, name, Vec::new(), context);
+    let remaining = cleanup::cleanup(&context.writer, &tenant, &facts).await;
+    if remaining.is_nothing() {
+        let custom = &context.custom;
+        custom
+            .finalizer_of_unreadable::<Tenant>(&invalid.metadata, names::CLEANUP, false)
+            .await?;
+        context.forget(name);
+        tracing::info!("tenant is gone");
+        return Ok((metrics::Outcome::Changed, Action::await_change()));
+    }
+    arrive(name, &remaining.applied, context)?;
     Error::from_failures(remaining.applied.failures)?;
     Ok((metrics::Outcome::Waiting, Action::await_change()))
+}
+
+/// A Tenant of which only the metadata is known, and that keeps what it has.
+fn retained(metadata: &ObjectMeta) -> Tenant {
+    let spec = TenantSpec {
+        template_ref: TemplateRef { name: String::new() },
+        owners: Vec::new(),
+        namespaces: Vec::new(),
+        overrides: None,
+        state: TenantState::default(),
+        deletion_policy: DeletionPolicy::Retain,
+        deletion_protection: false,
+        branding: None,
+    };
+    let metadata = metadata.clone();
+    Tenant {
+        metadata,
+        spec,
+        status: None,
+    }
 }
 
 /// Notes that the Tenant came as far as it can now. Fails if all that failed did so because it changed since it was seen, as is seen in

@@ -4,21 +4,26 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ObjectReference;
-use kube::runtime::{
-    events::{Event, EventType},
-    reflector::ObjectRef,
+use kube::{
+    core::error_boundary::InvalidObject,
+    runtime::{
+        events::{Event, EventType},
+        reflector::ObjectRef,
+    },
 };
 
 use super::{Context, Error};
+use crate::cluster::{custom, together::together};
 use tenantry_api::{
     names,
     v1alpha1::{NamespaceState, NamespaceStatus, Tenant, TenantNamespace, TenantNamespaceStatus, TenantStatus},
 };
 use tenantry_core::object::{Key, Kind};
 use tenantry_core::tenant::{
-    outcome::Applied,
+    facts::Facts,
+    outcome::{Applied, Failure},
     status::{self, types::READY},
-    validate::{ValidClaim, ValidTenant, Verdict},
+    validate::{Invalid, ValidClaim, ValidTenant, Verdict},
 };
 
 /// The reason of Ready.
@@ -50,13 +55,13 @@ pub(super) async fn write_status(
     }
     context.custom.status(tenant, status).await?;
     context.memory.status_written(name, context.clock.monotonic());
-    turn_away(name, &previous, status, context).await;
-    announce(tenant, &previous, status, context).await;
+    turn_away(name, &previous, status, context);
+    announce(tenant, &previous, status, context);
     Ok(None)
 }
 
 /// Tells owners, in an Event in the home namespace, which they may read, of each namespace that stays closed.
-async fn turn_away(name: &str, previous: &TenantStatus, status: &TenantStatus, context: &Context) {
+fn turn_away(name: &str, previous: &TenantStatus, status: &TenantStatus, context: &Context) {
     let is_closed = |seen: &&NamespaceStatus| seen.state == NamespaceState::Closed;
     for closed in status.namespaces.iter().filter(is_closed) {
         if previous.namespaces.contains(closed) {
@@ -71,22 +76,8 @@ async fn turn_away(name: &str, previous: &TenantStatus, status: &TenantStatus, c
             secondary: Some(reference(&Key::namespace(&closed.name))),
             ..event(EventType::Warning, "NamespaceClosed", note)
         };
-        publish(context, &about, event).await;
+        context.events.publish(about, event);
     }
-}
-
-/// Writes the status of a TenantNamespace if it differs.
-pub(super) async fn write_claim(
-    claim: &TenantNamespace,
-    status: &TenantNamespaceStatus,
-    context: &Context,
-) -> Result<(), Error> {
-    if claim.status.as_ref() == Some(status) {
-        return Ok(());
-    }
-    let version = context.custom.status(claim, status).await?;
-    context.claims.wrote(claim, status, version);
-    Ok(())
 }
 
 /// Writes the statuses of TenantNamespaces that differ, where the verdict is one that is meant.
@@ -97,17 +88,45 @@ pub(super) async fn write_claims(
     is_meant: impl Fn(&Verdict) -> bool,
     context: &Context,
 ) -> Result<(), Error> {
-    for ValidClaim { seen, verdict } in valid.claims.iter().filter(|claim| is_meant(&claim.verdict)) {
-        if let Ok(claim) = &seen.0 {
-            let status = status::of_claim(claim, verdict, valid, applied, now);
-            write_claim(claim, &status, context).await?;
-        }
-    }
-    Ok(())
+    let meant = valid.claims.iter().filter(|claim| is_meant(&claim.verdict));
+    let statuses = meant.filter_map(|ValidClaim { seen, verdict }| {
+        let claim = seen.0.as_ref().ok()?;
+        Some((claim, status::of_claim(claim, verdict, valid, applied, now)))
+    });
+    write_each(statuses.collect(), context).await
+}
+
+/// Writes the statuses of TenantNamespaces of a Tenant that is invalid, where they differ.
+pub(super) async fn write_claims_of_invalid(
+    facts: &Facts,
+    invalid: &Invalid,
+    now: Timestamp,
+    context: &Context,
+) -> Result<(), Error> {
+    let readable = facts.claims.iter().filter_map(|claim| claim.0.as_ref().ok());
+    let statuses = readable.map(|claim| (claim, status::of_claim_of_invalid(claim, invalid, now)));
+    write_each(statuses.collect(), context).await
+}
+
+/// Writes every status that differs, also after one failed. Then gives the first error; an outdated object counts as one only where
+/// nothing worse failed.
+async fn write_each(statuses: Vec<(&TenantNamespace, TenantNamespaceStatus)>, context: &Context) -> Result<(), Error> {
+    let differ = statuses
+        .into_iter()
+        .filter(|(claim, status)| claim.status.as_ref() != Some(status));
+    let writes = differ.map(async |(claim, status)| {
+        let version = context.custom.status(claim, &status).await?;
+        context.claims.wrote(claim, &status, version);
+        Ok::<_, custom::Error>(())
+    });
+    let results = together(writes.collect()).await;
+    let mut errors: Vec<Error> = results.into_iter().filter_map(Result::err).map(Error::from).collect();
+    errors.sort_by_key(|error| matches!(error, Error::Outdated));
+    errors.into_iter().next().map_or(Ok(()), Err)
 }
 
 /// One log line and at most one event for each change of the reason why a Tenant is or is not Ready.
-async fn announce(tenant: &Tenant, previous: &TenantStatus, status: &TenantStatus, context: &Context) {
+fn announce(tenant: &Tenant, previous: &TenantStatus, status: &TenantStatus, context: &Context) {
     let (before, after) = (reason(previous), reason(status));
     if before == after {
         return;
@@ -124,19 +143,16 @@ async fn announce(tenant: &Tenant, previous: &TenantStatus, status: &TenantStatu
     };
     let object = ObjectRef::from_obj(tenant).into();
     if stalled(status) || after == "ApplyFailed" {
-        publish(
-            context,
-            &object,
-            event(EventType::Warning, after, ready.message.clone()),
-        )
-        .await;
+        let event = event(EventType::Warning, after, ready.message.clone());
+        context.events.publish(object, event);
     } else if stalled(previous) && after == "Reconciled" {
-        publish(context, &object, event(EventType::Normal, after, ready.message.clone())).await;
+        let event = event(EventType::Normal, after, ready.message.clone());
+        context.events.publish(object, event);
     }
 }
 
 /// Tells that somebody undoes what is written, each time it is.
-pub(super) async fn contested(tenant: &Tenant, key: &Key, context: &Context) {
+pub(super) fn contested(tenant: &Tenant, key: &Key, context: &Context) {
     tracing::warn!(object = %key, "somebody changes it again and again");
     let plural = key.kind.api_resource().plural;
     let within = match &*key.namespace {
@@ -151,7 +167,7 @@ pub(super) async fn contested(tenant: &Tenant, key: &Key, context: &Context) {
         secondary: Some(reference(key)),
         ..event(EventType::Warning, "Contested", note)
     };
-    publish(context, &ObjectRef::from_obj(tenant).into(), event).await;
+    context.events.publish(ObjectRef::from_obj(tenant).into(), event);
 }
 
 fn reference(key: &Key) -> ObjectReference {
@@ -180,9 +196,26 @@ pub(super) fn event(type_: EventType, reason: &str, mut note: String) -> Event {
     }
 }
 
-/// Publishes one event; a failure is logged, as no decision hangs on it.
-pub(super) async fn publish(context: &Context, about: &ObjectReference, event: Event) {
-    if let Err(error) = context.recorder.publish(&event, about).await {
-        tracing::warn!(%error, reason = event.reason, "failed to publish an event");
+/// Says that a stored Tenant cannot be read, and what follows from that.
+pub(super) fn unreadable(name: &str, invalid: &InvalidObject, consequence: &str, context: &Context) {
+    tracing::warn!(error = %invalid.error, consequence, "the stored Tenant cannot be read");
+    let note = format!("the stored object cannot be read: {}; {consequence}", invalid.error);
+    let about = ObjectRef::<Tenant>::new(name).into();
+    context
+        .events
+        .publish(about, event(EventType::Warning, "Undecodable", note));
+}
+
+/// The error of a run that wrote objects and statuses. The worse of two is returned and the other logged; of two that are as bad
+/// the objects' is returned.
+pub(super) fn settle<T>(failures: Vec<Failure>, written: Result<T, Error>) -> Result<T, Error> {
+    match (Error::from_failures(failures), written) {
+        (Ok(()), written) => written,
+        (Err(objects), Ok(_)) => Err(objects),
+        (Err(Error::Outdated), Err(status)) => Err(status),
+        (Err(objects), Err(status)) => {
+            tracing::warn!(error = %status, "the status was not written either");
+            Err(objects)
+        }
     }
 }

@@ -1,11 +1,14 @@
 //! Whole reconciles, on an API server in memory.
 
-use kube::runtime::{events::Reporter, reflector};
+use kube::runtime::{
+    events::{Recorder, Reporter},
+    reflector,
+};
 use serde_json::{Value, json};
 
 use super::*;
 use crate::tenant::fixture::server::{Server, Trouble};
-use tenantry_api::v1alpha1::NamespaceState;
+use tenantry_api::v1alpha1::{NamespaceState, TenantNamespaceStatus};
 use tenantry_core::object::{Key, Kind};
 use tenantry_process::backoff::{Backoff, BackoffConfig};
 
@@ -21,6 +24,17 @@ impl Stage {
         Self::on(server, 10, "p1")
     }
 
+    /// Like [`Self::new`], of a template that lets owners create namespaces.
+    fn direct(spec: &Value) -> Self {
+        let server = Server::new();
+        server.put_tenant(&fixture::tenant(spec));
+        Self::with(
+            server,
+            &json!({ "selfService": "Direct", "quotas": { "pods": 10 } }),
+            "p1",
+        )
+    }
+
     fn delete_tenant(&self) {
         let mut tenant = self.server.tenant();
         tenant.metadata.deletion_timestamp = serde_json::from_value(json!("2026-07-01T00:00:00Z")).unwrap();
@@ -29,12 +43,13 @@ impl Stage {
 
     /// Another process on the same cluster, whose template grants so many pods.
     fn on(server: Server, pods: u32, process: &str) -> Self {
+        Self::with(server, &json!({ "quotas": { "pods": pods } }), process)
+    }
+
+    fn with(server: Server, template: &Value, process: &str) -> Self {
         let clock: Arc<dyn Clock> = Arc::new(server.clock.clone());
         let (templates, mut writer) = reflector::store();
-        let template = TenantTemplate::new(
-            "premium",
-            (*fixture::template(&json!({ "quotas": { "pods": pods } }))).clone(),
-        );
+        let template = TenantTemplate::new("premium", (*fixture::template(template)).clone());
         writer.apply_watcher_event(&kube::runtime::watcher::Event::Apply(DeserializeGuard(Ok(template))));
         let reporter = Reporter {
             controller: "tenantry".to_owned(),
@@ -42,6 +57,8 @@ impl Stage {
         };
         let metrics = Arc::new(metrics::Metrics::new().unwrap());
         let backoff = Backoff::new(BackoffConfig::default(), clock.clone(), fastrand::Rng::with_seed(1));
+        let (events, publishing) = Events::new(Recorder::new(server.client(), reporter));
+        tokio::spawn(publishing);
         let context = Context {
             custom: server.custom(names::TENANT_MANAGER),
             writer: server.writer(),
@@ -54,7 +71,7 @@ impl Stage {
             activity: Activity::default(),
             refusals: Arc::default(),
             memory: Memory::default(),
-            recorder: Recorder::new(server.client(), reporter),
+            events,
             harness: Harness::new(CONTROLLER, "Tenant", metrics.process().clone(), clock.clone(), backoff),
             metrics,
             clock,
@@ -318,8 +335,13 @@ async fn a_deleted_tenant_loses_its_rights_then_its_namespaces_then_its_finalize
 
 #[tokio::test]
 async fn a_deleted_tenant_takes_with_it_what_its_owners_made_and_nothing_else_that_has_its_label() {
-    for (policy, taken) in [("Delete", true), ("Retain", false)] {
-        let stage = Stage::ready(&json!({ "deletionPolicy": policy })).await;
+    let own = |policy: &str| json!({ "deletionPolicy": policy });
+    for (policy, stage, taken) in [
+        ("Delete", Stage::direct(&own("Delete")), true),
+        ("Retain", Stage::direct(&own("Retain")), false),
+        ("Delete without Direct", Stage::new(&own("Delete")), false),
+    ] {
+        stage.run().await.unwrap();
         for name in ["acme-late", "production"] {
             let metadata = json!({
                 "name": name, "labels": { (names::TENANT): "acme" }, "creationTimestamp": "2026-06-01T00:00:00Z",
@@ -483,4 +505,141 @@ async fn a_restart_that_raises_nothing_fences_nothing() {
     let next = Stage::on(stage.server.clone(), 10, "p2");
     next.run().await.unwrap();
     assert_eq!(stage.server.whats(), [""; 0]);
+}
+
+/// Makes the stored Tenant one that no type can read; gives what is left of it.
+fn unreadable(stage: &Stage) -> DeserializeGuard<Tenant> {
+    let mut stored = serde_json::to_value(stage.server.tenant()).unwrap();
+    stored["spec"]["state"] = json!("Melted");
+    let metadata = stage.server.put_unreadable("tenants", stored);
+    DeserializeGuard(Err(InvalidObject {
+        error: "unknown variant `Melted`".to_owned(),
+        metadata,
+    }))
+}
+
+#[tokio::test]
+async fn a_deleted_tenant_nobody_can_read_keeps_its_namespaces() {
+    let stage = Stage::ready(&json!({})).await;
+    stage.delete_tenant();
+    let guard = Arc::new(unreadable(&stage));
+    reconcile(guard, stage.context.clone()).await.unwrap();
+    let namespace = stage.server.get(&Key::namespace("acme-dev")).unwrap();
+    assert!(namespace["metadata"]["ownerReferences"].is_null());
+    let quota = Key::new(Kind::ResourceQuota, "acme-dev", names::OBJECT);
+    assert!(stage.server.get(&quota).unwrap()["metadata"]["ownerReferences"].is_null());
+    let binding = Key::new(Kind::RoleBinding, "acme-dev", "tenantry-owner");
+    assert!(stage.server.get(&binding).is_none());
+    assert_eq!(stage.server.finalizers("tenants", "acme"), [""; 0]);
+}
+
+#[tokio::test]
+async fn a_failed_status_write_hides_no_failed_object() {
+    let internal = Trouble::Refused(500, "InternalError");
+    let guard = Stage::ready(&json!({})).await;
+    let key = Key::new(Kind::LimitRange, "acme-dev", names::OBJECT);
+    guard.server.remove(&key);
+    guard.server.observe(&key);
+    let invalid = Stage::ready(&json!({})).await;
+    invalid.change(&json!({ "owners": [], "templateRef": { "name": "gone" } }));
+    let deleted = Stage::ready(&json!({})).await;
+    deleted.delete_tenant();
+    for (stage, write) in [
+        (guard, "create limitranges"),
+        (invalid, "delete rolebindings"),
+        (deleted, "delete rolebindings"),
+    ] {
+        stage.server.trouble(write, internal);
+        stage.server.trouble("replace tenants acme/status", internal);
+        let error = stage.run().await.unwrap_err();
+        assert!(matches!(error, Error::Apply { .. }), "{write}: {error}");
+    }
+}
+
+#[tokio::test]
+async fn a_refused_status_of_one_claim_keeps_no_other_back() {
+    for template in ["premium", "gone"] {
+        let stage = Stage::ready(&json!({})).await;
+        for name in ["a", "b"] {
+            let claim = stage.server.put_claim(fixture::claim(name, 1).0.as_ref().unwrap());
+            let version = claim.resource_version().unwrap();
+            stage
+                .context
+                .claims
+                .wrote(&claim, &TenantNamespaceStatus::default(), version);
+        }
+        stage.change(&json!({ "templateRef": { "name": template } }));
+        stage.server.trouble(
+            "replace tenantnamespaces acme-home/a/status",
+            Trouble::Refused(409, "Conflict"),
+        );
+        let result = stage.run().await;
+        assert!(matches!(result, Err(Error::Outdated)), "{result:?}");
+        let whats = stage.server.whats();
+        let other = "replace tenantnamespaces acme-home/b/status".to_owned();
+        assert!(whats.contains(&other), "{template}: {whats:?}");
+    }
+}
+
+/// What is sent by a reconcile while each request that starts like `hangs` gets no answer.
+async fn sent_while(stage: &Stage, hangs: &str) -> Vec<String> {
+    stage.server.trouble(hangs, Trouble::Hang);
+    let ended = tokio::time::timeout(Duration::from_secs(5), stage.run()).await;
+    assert!(ended.is_err(), "nothing hung: {ended:?}");
+    stage.server.whats()
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_delete_without_an_answer_keeps_no_other_back() {
+    let both = json!({ "namespaces": [{ "name": "a" }, { "name": "b" }] });
+    let namespaces = ["acme-a", "acme-b"];
+    let stage = Stage::ready_in(&both, &namespaces).await;
+    stage.change(&json!({ "owners": [], "namespaces": both["namespaces"] }));
+    let sent = sent_while(&stage, "delete rolebindings acme-a").await;
+    assert!(
+        sent.contains(&"delete rolebindings acme-b/tenantry-owner".to_owned()),
+        "{sent:?}"
+    );
+
+    let stage = Stage::ready_in(&both, &namespaces).await;
+    for namespace in namespaces {
+        let key = Key::new(Kind::NetworkPolicy, namespace, "old");
+        let surplus = serde_json::to_value(fixture::live(&key, &json!({})).body()).unwrap();
+        stage.server.put(&key, surplus);
+        stage.server.observe(&key);
+    }
+    let sent = sent_while(&stage, "delete networkpolicies acme-a").await;
+    assert!(
+        sent.contains(&"delete networkpolicies acme-b/old".to_owned()),
+        "{sent:?}"
+    );
+
+    let stage = Stage::ready_in(&both, &namespaces).await;
+    stage.delete_tenant();
+    let sent = sent_while(&stage, "delete namespaces acme-a").await;
+    assert!(sent.contains(&"delete namespaces acme-b".to_owned()), "{sent:?}");
+
+    let stage = Stage::ready(&json!({})).await;
+    for name in ["one", "two"] {
+        let role = json!({ "roleRef": { "kind": "ClusterRole", "name": "tenantry-editor" } });
+        stage.server.put(
+            &Key::new(Kind::RoleBinding, "acme-dev", name),
+            fixture::merged(json!({ "metadata": { "name": name } }), &role),
+        );
+    }
+    stage.delete_tenant();
+    let sent = sent_while(&stage, "delete rolebindings acme-dev/one").await;
+    assert!(
+        sent.contains(&"delete rolebindings acme-dev/two".to_owned()),
+        "{sent:?}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_event_without_an_answer_holds_up_no_reconcile() {
+    let stage = Stage::new(&json!({ "templateRef": { "name": "gone" } }));
+    stage.server.trouble("create events", Trouble::Hang);
+    let ended = tokio::time::timeout(Duration::from_secs(5), stage.run()).await;
+    ended.expect("the reconcile waits for an Event").unwrap();
+    assert_eq!(stage.ready_because(), "TemplateNotFound");
 }

@@ -16,12 +16,14 @@ pub enum News {
     Gone(String),
     /// A Tenant has begun or ceased to name this template.
     Users(String),
+    /// A Tenant that cannot be read, or could not, changed or went: it may concern any template.
+    UsersOfAny,
 }
 
 /// What was told so far.
 #[derive(Debug, Default)]
 pub struct Uses {
-    /// Templates by Tenant; `None` where a Tenant was never readable.
+    /// Templates by Tenant; `None` where a Tenant cannot be read.
     templates: BTreeMap<String, Option<String>>,
     /// Names in the list under way that were known before it and have not come again.
     missing: BTreeSet<String>,
@@ -56,20 +58,26 @@ impl Uses {
     }
 
     fn upsert(&mut self, tenant: &DeserializeGuard<Tenant>) -> Vec<News> {
-        let named = self.templates.entry(tenant.name_any()).or_default();
-        // One that cannot be read any more still holds what was made by its template.
-        let Ok(tenant) = &tenant.0 else { return Vec::new() };
-        let now = &tenant.spec.template_ref.name;
-        if named.as_ref() == Some(now) {
-            return Vec::new();
+        let name = tenant.name_any();
+        let now = tenant
+            .0
+            .as_ref()
+            .ok()
+            .map(|tenant| tenant.spec.template_ref.name.clone());
+        let before = self.templates.insert(name, now.clone());
+        match (before, now) {
+            (Some(None), _) | (_, None) => vec![News::UsersOfAny],
+            (Some(before), now) if before == now => Vec::new(),
+            (before, now) => before.flatten().into_iter().chain(now).map(News::Users).collect(),
         }
-        let before = named.replace(now.clone());
-        before.into_iter().chain([now.clone()]).map(News::Users).collect()
     }
 
     fn remove(&mut self, tenant: String) -> Vec<News> {
-        let template = self.templates.remove(&tenant).flatten();
-        let users = template.map(News::Users);
+        let users = match self.templates.remove(&tenant) {
+            None => None,
+            Some(None) => Some(News::UsersOfAny),
+            Some(Some(template)) => Some(News::Users(template)),
+        };
         [News::Gone(tenant)].into_iter().chain(users).collect()
     }
 }
@@ -136,18 +144,21 @@ mod tests {
         assert_eq!(uses.take(&Event::InitDone), [gone("acme"), users("free")]);
     }
 
-    #[test]
-    fn one_that_cannot_be_read_any_more_keeps_its_template() {
-        let mut uses = Uses::default();
-        uses.take(&Event::Apply(tenant("acme", "free")));
+    fn unreadable() -> DeserializeGuard<Tenant> {
         let unreadable = json!({
             "apiVersion": "tenantry.dev/v1alpha1", "kind": "Tenant", "metadata": { "name": "acme" }, "spec": 1,
         });
-        let unreadable = serde_json::from_value(unreadable).unwrap();
-        assert_eq!(uses.take(&Event::Apply(unreadable)), []);
-        assert_eq!(
-            uses.take(&Event::Delete(tenant("acme", "free"))),
-            [gone("acme"), users("free")]
-        );
+        serde_json::from_value(unreadable).unwrap()
+    }
+
+    #[test]
+    fn a_tenant_nobody_can_read_concerns_every_template() {
+        let any = || News::UsersOfAny;
+        let mut uses = Uses::default();
+        assert_eq!(uses.take(&Event::Apply(unreadable())), [any()]);
+        assert_eq!(uses.take(&Event::Apply(tenant("acme", "free"))), [any()]);
+        assert_eq!(uses.take(&Event::Apply(tenant("acme", "free"))), []);
+        assert_eq!(uses.take(&Event::Apply(unreadable())), [any()]);
+        assert_eq!(uses.take(&Event::Delete(unreadable())), [gone("acme"), any()]);
     }
 }

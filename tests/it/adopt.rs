@@ -9,6 +9,7 @@ use kube::{
     api::{ListParams, Patch, PatchParams, PostParams},
 };
 use serde_json::{Value, json};
+use tenantry_api::v1alpha1::Tenant;
 
 use self::scene::{
     adopt, all_of, api, bare_pod, create, delete, deployment, hold, leftover, scene, scratches, text, versions,
@@ -104,6 +105,49 @@ async fn what_the_guards_would_refuse_is_listed_and_nothing_is_touched_until_it_
         text(&output.stderr),
         format!("error: namespace {namespace} belongs to tenant {name} already: there is nothing to hand over\n")
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_label_alone_hands_no_namespace_over() {
+    let lab = common::shared().await;
+    let admin = lab.admin().await.unwrap();
+    let (name, namespace) = scene(&admin, "label").await;
+    let namespaces: Api<Namespace> = Api::all(admin.clone());
+    let change = async |metadata: Value| {
+        let change = Patch::Merge(json!({ "metadata": metadata }));
+        namespaces
+            .patch(&namespace, &PatchParams::default(), &change)
+            .await
+            .unwrap()
+    };
+    let labelled = change(json!({ "labels": { "tenantry.dev/tenant": name } })).await;
+    // Its status tells of the Tenant as it is after that.
+    let tenants: Api<Tenant> = Api::all(admin.clone());
+    let touched = json!({ "spec": { "owners": [{ "kind": "User", "name": "lena" }] } });
+    let touched = tenants
+        .patch(&name, &PatchParams::default(), &Patch::Merge(touched))
+        .await
+        .unwrap();
+    eventually("the Tenant to have been looked at again", PATIENCE, || async {
+        let tenant = tenants.get(&name).await.unwrap();
+        let observed = tenant.status.and_then(|status| status.observed_generation);
+        if observed == touched.metadata.generation {
+            Ok(())
+        } else {
+            Err(format!("{observed:?}"))
+        }
+    })
+    .await;
+    common::condition(&admin, &name, "Ready", "False", Some("ConflictingOwner")).await;
+    let seen = namespaces.get(&namespace).await.unwrap();
+    assert_eq!(
+        seen.resource_version(),
+        labelled.resource_version(),
+        "nobody touched it"
+    );
+
+    change(json!({ "annotations": { "tenantry.dev/adopt-by": name } })).await;
+    common::ready(&admin, &name).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -423,15 +423,90 @@ async fn a_namespace_that_cannot_go_is_named_with_what_holds_it() {
 
 /// Replaces what values `spec.state` of a Tenant may have; gives what they were.
 async fn exchange_states(admin: &Client, states: Value) -> Value {
-    const CRD: &str = "tenants.tenantry.dev";
-    let path = "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties/state/enum";
+    exchange_values(admin, "tenants.tenantry.dev", "state", states).await
+}
+
+/// Replaces what values a field of a spec may have; gives what they were.
+async fn exchange_values(admin: &Client, crd: &str, field: &str, values: Value) -> Value {
+    let path = format!("/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties/{field}/enum");
     let crds: Api<CustomResourceDefinition> = Api::all(admin.clone());
-    let before = serde_json::to_value(crds.get(CRD).await.unwrap()).unwrap();
-    let exchange = serde_json::from_value(json!([{ "op": "replace", "path": path, "value": states }])).unwrap();
-    crds.patch(CRD, &PatchParams::default(), &Patch::<()>::Json(exchange))
+    let before = serde_json::to_value(crds.get(crd).await.unwrap()).unwrap();
+    let exchange = serde_json::from_value(json!([{ "op": "replace", "path": path, "value": values }])).unwrap();
+    crds.patch(crd, &PatchParams::default(), &Patch::<()>::Json(exchange))
         .await
         .unwrap();
-    before.pointer(path).unwrap().clone()
+    before.pointer(&path).unwrap().clone()
+}
+
+/// Writes a value that no type of the operator knows into a field of stored objects, past the schema, which is then as before.
+async fn spoil(admin: &Client, resource: &ApiResource, names: &[&str], field: &str, known: &[&str]) {
+    let crd = format!("{}.{}", resource.plural, resource.group);
+    let values = exchange_values(admin, &crd, field, json!([known, &["Molten"][..]].concat())).await;
+    let objects: Api<DynamicObject> = Api::all_with(admin.clone(), resource);
+    let change = Patch::Merge(json!({ "spec": { (field): "Molten" } }));
+    for name in names {
+        eventually("the looser schema to be served", PATIENCE, || async {
+            objects.patch(name, &PatchParams::default(), &change).await
+        })
+        .await;
+    }
+    exchange_values(admin, &crd, field, values).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn deleted_objects_that_nobody_can_read_come_to_an_end() {
+    let (lab, admin) = common::own(Audit::Off).await;
+    for name in ["used", "spare"] {
+        let mut held = template(name, spec(1, 10));
+        held.metadata.finalizers = Some(vec!["tenantry.dev/in-use".to_owned()]);
+        common::create_template(&admin, &held).await;
+    }
+    let bad = tenant("bad", "used").owner("gil").namespace("a").build();
+    common::create(&admin, &bad).await;
+    let operator = lab.operator(common::binary()).await.unwrap();
+    common::ready(&admin, "bad").await;
+    let tenant_resource = ApiResource::erase::<Tenant>(&());
+    let template_resource = ApiResource::erase::<TenantTemplate>(&());
+    spoil(&admin, &tenant_resource, &["bad"], "state", &["Active", "Frozen"]).await;
+    spoil(&admin, &template_resource, &["used", "spare"], "tier", &["Standard"]).await;
+    // A process that has read none of them.
+    operator.kill();
+    let _operator = lab.operator(common::binary()).await.unwrap();
+
+    let templates: Api<DynamicObject> = Api::all_with(admin.clone(), &template_resource);
+    for name in ["used", "spare"] {
+        templates.delete(name, &DeleteParams::default()).await.unwrap();
+    }
+    eventually("the template that no Tenant names to be gone", PATIENCE, || async {
+        templates
+            .get_opt("spare")
+            .await
+            .unwrap()
+            .map_or(Ok(()), |_| Err("it is there"))
+    })
+    .await;
+    assert!(templates.get_opt("used").await.unwrap().is_some(), "a Tenant names it");
+
+    let tenants: Api<DynamicObject> = Api::all_with(admin.clone(), &tenant_resource);
+    tenants.delete("bad", &DeleteParams::default()).await.unwrap();
+    eventually("the Tenant and then its template to be gone", PATIENCE, || async {
+        let left = (
+            tenants.get_opt("bad").await.unwrap(),
+            templates.get_opt("used").await.unwrap(),
+        );
+        match left {
+            (None, None) => Ok(()),
+            (tenant, template) => Err(format!(
+                "Tenant: {}, template: {}",
+                tenant.is_some(),
+                template.is_some()
+            )),
+        }
+    })
+    .await;
+    let kept = Api::<Namespace>::all(admin.clone()).get("bad-a").await.unwrap();
+    assert!(kept.metadata.deletion_timestamp.is_none() && kept.metadata.owner_references.is_none());
+    assert_eq!(bound_users(&admin, "bad-a").await, [""; 0]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

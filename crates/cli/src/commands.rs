@@ -80,16 +80,18 @@ pub fn render(args: RenderArgs, out: &mut impl io::Write) -> anyhow::Result<()> 
         }
     };
     let manifests = render::render(&texts, &served, &settings)?;
-    for manifest in manifests {
-        let written = match output {
-            OutputFormat::Yaml => write!(out, "---\n{}", serde_saphyr::to_string(&manifest)?),
-            OutputFormat::Json => writeln!(out, "{manifest}"),
-        };
-        match written {
-            // A reader that has gone, such as `head`, wants no more.
-            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(()),
-            written => written?,
+    let text = match output {
+        OutputFormat::Yaml => {
+            let documents = manifests
+                .iter()
+                .map(|manifest| Ok(format!("---\n{}", serde_saphyr::to_string(manifest)?)));
+            documents.collect::<anyhow::Result<String>>()?
         }
+        OutputFormat::Json => format!("{:#}\n", render::list(manifests)),
+    };
+    match out.write_all(text.as_bytes()) {
+        // A reader that has gone, such as `head`, wants no more.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        written => Ok(written?),
     }
-    Ok(())
 }

@@ -7,7 +7,7 @@ pub mod input;
 use std::{collections::BTreeMap, sync::Arc};
 
 use serde::{Serialize, de::DeserializeOwned};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use tenantry_api::{
     Quantity,
@@ -254,6 +254,11 @@ pub fn render(files: &[(String, String)], served: &Served, settings: &Settings) 
         );
     }
     Ok(manifests)
+}
+
+/// The manifests as one object, a `v1` List.
+pub fn list(manifests: Vec<Value>) -> Value {
+    json!({ "apiVersion": "v1", "kind": "List", "items": manifests })
 }
 
 /// What `names` name: optional kinds, as `PodMonitor` or `podmonitors.monitoring.coreos.com`, and the kind that counts as

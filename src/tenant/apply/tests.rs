@@ -234,6 +234,28 @@ async fn what_a_template_asks_no_more_is_deleted_exactly_as_seen() {
 }
 
 #[tokio::test]
+async fn no_guard_is_pruned_where_a_guard_could_not_be_written() {
+    let stage = Stage::settled(json!({})).await;
+    let surplus = Key::new(Kind::NetworkPolicy, "acme-dev", "replaced");
+    stage.server.put(&surplus, fixture::live(&surplus, &json!({})).body());
+    stage.server.observe(&surplus);
+    for guard in [names::ALLOW, names::DEFAULT_DENY] {
+        let key = Key::new(Kind::NetworkPolicy, "acme-dev", guard);
+        stage.server.remove(&key);
+        stage.server.observe(&key);
+    }
+    stage
+        .server
+        .trouble("create networkpolicies", Trouble::Refused(500, "InternalError"));
+    let applied = stage.run().await;
+    assert_eq!(applied.failures.len(), 2);
+    assert!(stage.server.get(&surplus).is_some(), "{:?}", stage.server.whats());
+    stage.server.no_more_trouble();
+    stage.settle().await;
+    assert!(stage.server.get(&surplus).is_none());
+}
+
+#[tokio::test]
 async fn a_namespace_that_left_the_list_loses_its_rights_and_then_goes_at_the_version_that_was_seen() {
     let mut stage = Stage::settled(json!({ "namespaces": [{ "name": "dev" }, { "name": "old" }] })).await;
     stage.tenant = json!({});

@@ -197,10 +197,18 @@ fn dashboard_json(tenant: &ValidTenant) -> String {
     .to_string()
 }
 
-/// Grafana takes at most 40 characters, which a tenant's name may have by itself.
+/// Grafana takes at most 40 characters, which a tenant's name may have by itself; a longer name gets no prefix.
+///
+/// No two tenants share one: a long name that starts with the prefix gets a `_` in it, which no name of a tenant has.
 fn dashboard_uid(tenant: &str) -> String {
     let uid = format!("tenantry-{tenant}");
-    if uid.len() <= 40 { uid } else { tenant.to_owned() }
+    if uid.len() <= 40 {
+        return uid;
+    }
+    match tenant.strip_prefix("tenantry-") {
+        Some(rest) => format!("tenantry_{rest}"),
+        None => tenant.to_owned(),
+    }
 }
 
 #[cfg(test)]

@@ -74,7 +74,14 @@ pub(super) fn place_home(
         return None;
     }
     let home = home?;
-    match namespaces::foreign(live, &name, tenant_name, uid, namespaces::was_ours(tenant, &name)) {
+    match namespaces::foreign(
+        live,
+        &name,
+        tenant_name,
+        uid,
+        namespaces::was_ours(tenant, &name),
+        false,
+    ) {
         None => Some(home),
         Some(message) => {
             conflicts.push(Conflict {

@@ -195,7 +195,8 @@ pub fn validate(tenant: &Tenant, facts: &Facts, settings: &Settings) -> Result<V
         namespaces,
         overrides,
         state,
-        deletion_policy,
+        // Read where namespaces are placed.
+        deletion_policy: _,
         // Read by the admission policy on delete.
         deletion_protection: _,
         branding,
@@ -267,7 +268,7 @@ pub fn validate(tenant: &Tenant, facts: &Facts, settings: &Settings) -> Result<V
         standing,
         mut conflicts,
         mut leaving,
-    } = place(tenant, &name, &wanted, *deletion_policy, facts);
+    } = place(tenant, &name, &wanted, template.self_service, facts);
     claims::settle(&mut claims, &mut conflicts);
     let quota = quota::plan(&effective, &template, &standing, &leaving, facts, settings);
     // After the quota: no share of the grants is the home namespace's.

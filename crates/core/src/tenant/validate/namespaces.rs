@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use super::{Conflict, Leaving, ValidNamespace};
+use super::{Conflict, Leaving, ValidNamespace, direct::may_be_made_for};
 use crate::{
     object::{Key, Kind, Live, drift},
     tenant::facts::Facts,
 };
 use tenantry_api::{
     names,
-    v1alpha1::{DeletionPolicy, NamespaceState, Tenant},
+    v1alpha1::{DeletionPolicy, NamespaceState, SelfService, Tenant},
 };
 
 pub(super) struct Placed {
@@ -26,7 +26,7 @@ pub(super) fn place(
     tenant: &Tenant,
     name: &str,
     wanted: &BTreeMap<String, ValidNamespace>,
-    deletion_policy: DeletionPolicy,
+    self_service: SelfService,
     facts: &Facts,
 ) -> Placed {
     let mut placed = Placed {
@@ -44,22 +44,27 @@ pub(super) fn place(
                 });
             }
             None => placed.standing.push(namespace.clone()),
-            Some(live) => match foreign(live, &namespace.name, name, uid, was_ours(tenant, &namespace.name)) {
-                None => placed.standing.push(namespace.clone()),
-                Some(message) => {
-                    placed.conflicts.push(Conflict {
-                        namespace: namespace.name.clone(),
-                        message,
-                    });
+            Some(live) => {
+                let key = Key::namespace(&namespace.name);
+                let made = self_service == SelfService::Direct && may_be_made_for(tenant, &key, live);
+                let ours_before = was_ours(tenant, &namespace.name);
+                match foreign(live, &namespace.name, name, uid, ours_before, made) {
+                    None => placed.standing.push(namespace.clone()),
+                    Some(message) => {
+                        placed.conflicts.push(Conflict {
+                            namespace: namespace.name.clone(),
+                            message,
+                        });
+                    }
                 }
-            },
+            }
         }
     }
     let unwanted = facts.live.iter().filter(|(key, _)| {
         key.kind == Kind::Namespace && !wanted.contains_key(&*key.name) && *key.name != *names::home(name)
     });
     for (key, live) in unwanted.filter(|(_, live)| live.is_owned_by(uid)) {
-        match deletion_policy {
+        match tenant.spec.deletion_policy {
             DeletionPolicy::Retain if !live.deleting => placed.standing.push(as_it_is(&key.name, live)),
             DeletionPolicy::Retain | DeletionPolicy::Delete => {
                 placed.leaving.push(Leaving {
@@ -80,13 +85,15 @@ pub(super) fn was_ours(tenant: &Tenant, namespace: &str) -> bool {
         .any(|seen| seen.name == namespace && !matches!(seen.state, NamespaceState::Pending | NamespaceState::Conflict))
 }
 
-/// Why a live namespace is not this tenant's, if it is not.
+/// Why a live namespace is not this tenant's, if it is not. A label alone makes no namespace the tenant's: `ours_before` says that the
+/// status knows it, `made` that one of its owners can have created it.
 pub(super) fn foreign(
     live: &Live,
     namespace: &str,
     tenant: &str,
     uid: Option<&str>,
     ours_before: bool,
+    made: bool,
 ) -> Option<String> {
     if live.is_owned_by(uid) {
         return None;
@@ -96,8 +103,8 @@ pub(super) fn foreign(
         .get(names::ADOPT_BY)
         .and_then(Value::as_str);
     match (&live.owner, live.tenant.as_deref()) {
-        // An owner made it for this tenant.
-        (None, None) if live.asks.as_deref() == Some(tenant) => None,
+        // An owner made it for this tenant, or it was the tenant's and lost its owner reference and a label.
+        (None, None) if live.asks.as_deref() == Some(tenant) && (made || ours_before) => None,
         // A cluster admin hands it over.
         (None, _) if adopt_by == Some(tenant) => None,
         // Its owner reference was stripped.

@@ -145,6 +145,10 @@ fn dashboards_of_tenants_with_long_names_do_not_meet() {
     let (first, second) = (uid(&format!("{long}1")), uid(&format!("{long}2")));
     assert_ne!(first, second);
     assert!(first.len() <= 40);
+    let short = "b".repeat(31);
+    let (short, long) = (uid(&short), uid(&format!("tenantry-{short}")));
+    assert_ne!(short, long);
+    assert_eq!((short.len(), long.len()), (40, 40));
     assert_eq!(uid("acme"), "tenantry-acme");
 }
 

@@ -112,6 +112,29 @@ fn a_namespace_of_nobody_is_a_conflict_that_says_how_to_hand_it_over() {
 }
 
 #[test]
+fn a_listed_namespace_with_only_the_label_is_a_conflict() {
+    let labelled = json!({
+        "labels": { "app.kubernetes.io/managed-by": null, "tenantry.dev/tenant": "acme" }, "ownerReferences": null,
+    });
+    let labelled = fixture::live_namespace(&labelled);
+    assert_eq!(labelled.asks.as_deref(), Some("acme"));
+    let seen = |self_service: &str, annotations: Value| {
+        let mut body = labelled.body();
+        body["metadata"]["annotations"] = annotations;
+        let live = Arc::new(Live::from_value(body).unwrap());
+        let mut facts = fixture::facts(&json!({ "selfService": self_service }));
+        facts.asking.insert(Key::namespace("acme-dev"), live.clone());
+        facts.namespaces.insert("acme-dev".to_owned(), live);
+        let valid = validate(&fixture::tenant(&json!({})), &facts, &fixture::settings()).unwrap();
+        stands(&valid)
+    };
+    assert!(!seen("Disabled", Value::Null));
+    assert!(!seen("Claim", Value::Null));
+    assert!(seen("Direct", Value::Null), "an owner created it");
+    assert!(seen("Disabled", json!({ "tenantry.dev/adopt-by": "acme" })));
+}
+
+#[test]
 fn the_adoption_annotation_hands_over_what_nobody_owns_to_the_tenant_that_it_names() {
     let annotated = |adopt_by: &str, owner: Value| {
         let metadata = json!({
