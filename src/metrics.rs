@@ -75,6 +75,7 @@ pub struct Metrics {
     objects_managed: IntGaugeVec,
     tenants: IntGaugeVec,
     watch_errors: IntCounterVec,
+    watch_last_success: IntGaugeVec,
     crd_missing: IntGaugeVec,
     backing_off: IntGaugeVec,
     runtime_alive_tasks: IntGauge,
@@ -97,6 +98,7 @@ impl Metrics {
             objects_managed: int_gauge_vec(&registry, &def::OBJECTS_MANAGED)?,
             tenants: int_gauge_vec(&registry, &def::TENANTS)?,
             watch_errors: counter_vec(&registry, &def::WATCH_ERRORS)?,
+            watch_last_success: int_gauge_vec(&registry, &def::WATCH_LAST_SUCCESS)?,
             crd_missing: int_gauge_vec(&registry, &def::CRD_MISSING)?,
             backing_off: int_gauge_vec(&registry, &def::BACKING_OFF)?,
             runtime_alive_tasks: int_gauge(&registry, &def::RUNTIME_ALIVE_TASKS)?,
@@ -166,6 +168,17 @@ impl Metrics {
     /// A watch of a kind failed; it is started again.
     pub fn watch_failed(&self, kind: &'static str) {
         self.watch_errors.with_label_values(&[kind]).inc();
+    }
+
+    /// When a watch of a kind last heard from the API server, in seconds since 1970.
+    pub fn watch_heard(&self, kind: &'static str, at: i64) {
+        self.watch_last_success.with_label_values(&[kind]).set(at);
+    }
+
+    /// A kind is no longer watched.
+    pub fn forget_watch(&self, kind: &'static str) {
+        // It fails only where there is no value, and then nothing is to be removed.
+        let _ = self.watch_last_success.remove_label_values(&[kind]);
     }
 
     /// Whether the CRD of a kind that a template asks for is missing.

@@ -139,9 +139,19 @@ pub(super) const WATCH_ERRORS: Definition = Definition {
     }],
 };
 
+pub(super) const WATCH_LAST_SUCCESS: Definition = Definition {
+    name: "tenantry_watch_last_success_timestamp_seconds",
+    help: "When the watch of a kind last had a list, an event or a bookmark, in seconds since 1970.",
+    kind: Kind::Gauge,
+    labels: &[Label {
+        name: "kind",
+        values: "a watched kind",
+    }],
+};
+
 pub(super) const CRD_MISSING: Definition = Definition {
     name: "tenantry_crd_missing",
-    help: "1 while the CRD of an optional kind that is asked for is not served, else 0.",
+    help: "1 while an optional kind cannot be listed in the version that the operator uses, else 0.",
     kind: Kind::Gauge,
     labels: &[Label {
         name: "kind",
@@ -192,6 +202,7 @@ pub const ALL: &[Definition] = &[
     OBJECTS_MANAGED,
     TENANTS,
     WATCH_ERRORS,
+    WATCH_LAST_SUCCESS,
     CRD_MISSING,
     BACKING_OFF,
     RUNTIME_ALIVE_TASKS,
