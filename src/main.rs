@@ -51,12 +51,15 @@ fn run(args: RunArgs) -> anyhow::Result<()> {
         .enable_all()
         .build()
         .context("failed to start the runtime")?;
-    runtime.block_on(async {
+    let result = runtime.block_on(async {
         let telemetry = telemetry::init(settings.log_format, &settings.log_level, settings.otlp.as_ref())?;
         let result = operator::run(settings).await;
         telemetry.shutdown();
         result
-    })
+    });
+    // Its drop would wait for blocking calls, such as the look-up of a name.
+    runtime.shutdown_background();
+    result
 }
 
 #[cfg(test)]

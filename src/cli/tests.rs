@@ -103,6 +103,17 @@ fn durations_out_of_range_name_the_flag() {
 }
 
 #[test]
+fn lists_every_few_seconds_are_refused() {
+    let error = validate(&["--relist-interval", "1s"]).expect_err("lists would hardly ever rest");
+    assert_eq!(
+        error.to_string(),
+        "--relist-interval must be between 60s and 86400s, got 1s"
+    );
+    let shortest = validate(&["--relist-interval", "1m"]).expect("valid");
+    assert_eq!(shortest.relist_interval, Duration::from_secs(60));
+}
+
+#[test]
 fn malformed_names_are_refused_with_an_example() {
     for flags in [
         ["--accelerator-resource", "gpu"],

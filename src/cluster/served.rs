@@ -1,7 +1,7 @@
 //! Which optional kinds the cluster serves, by a watch on the names of CRDs: a kind that is installed later is noticed
 //! without a poll and without a restart.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use futures::{Stream, StreamExt as _};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
@@ -11,61 +11,78 @@ use kube::{
     runtime::watcher::{self, Event},
 };
 
+use crate::metrics::Metrics;
 use tenantry_core::object::Kind;
-use tenantry_process::source::Source;
+use tenantry_process::{source::Source, watches::Watch};
 
 /// Names of the installed CRDs that somebody cares for, each time they change.
 ///
 /// `wanted` are names of CRDs, `<plural>.<group>`.
-pub fn installed(source: Source, wanted: BTreeSet<String>) -> impl Stream<Item = BTreeSet<String>> {
-    let api: Api<PartialObjectMeta<CustomResourceDefinition>> = Api::all(source.client.clone());
-    let events = source.watch(api, watcher::Config::default());
-    let state = (Box::pin(events), BTreeSet::new(), BTreeSet::new(), wanted);
-    futures::stream::unfold(state, async |(mut events, mut present, mut listing, wanted)| {
-        while let Some(event) = events.next().await {
-            let before = present.clone();
-            let mut listed = false;
-            match event {
-                Ok(Event::Init) => listing = BTreeSet::new(),
-                Ok(Event::InitApply(crd)) => {
-                    listing.extend(crd.metadata.name.filter(|name| wanted.contains(name)));
+pub fn installed(
+    source: &Source,
+    health: Watch,
+    metrics: Arc<Metrics>,
+    wanted: BTreeSet<String>,
+) -> impl Stream<Item = BTreeSet<String>> + Send + use<> {
+    let events = source.watch(
+        health,
+        Api::<PartialObjectMeta<CustomResourceDefinition>>::all,
+        watcher::Config::default(),
+    );
+    let state = (Box::pin(events), BTreeSet::new(), BTreeSet::new(), (wanted, metrics));
+    futures::stream::unfold(
+        state,
+        async |(mut events, mut present, mut listing, (wanted, metrics))| {
+            while let Some(event) = events.next().await {
+                let before = present.clone();
+                let mut listed = false;
+                match event {
+                    Ok(Event::Init) => listing = BTreeSet::new(),
+                    Ok(Event::InitApply(crd)) => {
+                        listing.extend(crd.metadata.name.filter(|name| wanted.contains(name)));
+                    }
+                    Ok(Event::InitDone) => {
+                        present = std::mem::take(&mut listing);
+                        listed = true;
+                    }
+                    Ok(Event::Apply(crd)) => {
+                        present.extend(
+                            crd.metadata
+                                .name
+                                .filter(|name| wanted.contains(name) && crd.metadata.deletion_timestamp.is_none()),
+                        );
+                    }
+                    Ok(Event::Delete(crd)) => {
+                        present.remove(&crd.metadata.name.unwrap_or_default());
+                    }
+                    Err(error) => {
+                        metrics.process().watch_failed("CustomResourceDefinition");
+                        tracing::warn!(%error, "the watch of CustomResourceDefinitions broke; it is started again");
+                    }
                 }
-                Ok(Event::InitDone) => {
-                    present = std::mem::take(&mut listing);
-                    listed = true;
-                }
-                Ok(Event::Apply(crd)) => {
-                    present.extend(
-                        crd.metadata
-                            .name
-                            .filter(|name| wanted.contains(name) && crd.metadata.deletion_timestamp.is_none()),
-                    );
-                }
-                Ok(Event::Delete(crd)) => {
-                    present.remove(&crd.metadata.name.unwrap_or_default());
-                }
-                Err(error) => {
-                    tracing::warn!(%error, "the watch of CustomResourceDefinitions broke; it is started again");
+                if listed || present != before {
+                    return Some((present.clone(), (events, present, listing, (wanted, metrics))));
                 }
             }
-            if listed || present != before {
-                return Some((present.clone(), (events, present, listing, wanted)));
-            }
-        }
-        None
-    })
+            None
+        },
+    )
 }
 
-/// Waits until discovery lists a kind: a CRD stands a moment before its kind is served.
-pub async fn until_listed(client: &Client, kind: Kind) {
+/// Waits until discovery lists a kind: a CRD exists a moment before its kind is served. After each look that does not find
+/// it, `after_miss` gets the number of such looks.
+pub async fn until_listed(client: &Client, kind: Kind, after_miss: impl Fn(u32)) {
     let resource = kind.api_resource();
     let mut pause = Duration::from_millis(50);
+    let mut misses = 0;
     loop {
         match client.list_api_group_resources(&resource.api_version).await {
             Ok(list) if list.resources.iter().any(|listed| listed.name == resource.plural) => return,
             Ok(_) => {}
             Err(error) => tracing::debug!(%error, kind = kind.as_str(), "the kind is not listed yet"),
         }
+        misses += 1;
+        after_miss(misses);
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(Duration::from_secs(30));
     }

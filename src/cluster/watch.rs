@@ -16,7 +16,7 @@ use tokio::sync::mpsc::UnboundedSender;
 use super::{Inventory, inventory::Listing};
 use tenantry_api::names;
 use tenantry_core::object::{Key, Kind, Live};
-use tenantry_process::source::Source;
+use tenantry_process::{source::Source, watches::Watch};
 
 /// Hears what the watch of one kind goes through.
 pub trait Observer: Send + Sync {
@@ -29,18 +29,20 @@ pub trait Observer: Send + Sync {
 /// Watches one kind for ever and wakes the tenants that a change concerns.
 pub async fn watch(
     source: Source,
+    health: Watch,
     kind: Kind,
     inventory: Arc<Inventory>,
     wake: UnboundedSender<Box<str>>,
     observer: Arc<dyn Observer>,
 ) {
-    let api: Api<DynamicObject> = Api::all_with(source.client.clone(), &kind.api_resource());
+    let resource = kind.api_resource();
+    let api = move |client| Api::<DynamicObject>::all_with(client, &resource);
     let selector = format!("{}={}", names::MANAGED_BY, names::MANAGED_BY_US);
     let config = match kind {
         Kind::Namespace => watcher::Config::default(),
         _ => watcher::Config::default().labels(&selector),
     };
-    follow(source.watch(api, config), kind, &inventory, &wake, &*observer).await;
+    follow(source.watch(health, api, config), kind, &inventory, &wake, &*observer).await;
 }
 
 /// Takes every event of a watch stream into the inventory.

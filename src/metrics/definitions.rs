@@ -41,7 +41,7 @@ pub(super) const TENANTS: Definition = Definition {
 
 pub(super) const CRD_MISSING: Definition = Definition {
     name: "tenantry_crd_missing",
-    help: "1 while the CRD of an optional kind that is asked for is not served, else 0.",
+    help: "1 while an optional kind cannot be listed in the version that the operator uses, else 0.",
     kind: Kind::Gauge,
     labels: &[Label {
         name: "kind",

@@ -17,6 +17,7 @@ fn touched() -> Metrics {
     metrics.set_objects_managed("ResourceQuota", 3);
     metrics.set_tenants([("Premium", TenantState::Ready, 2)]);
     metrics.process().watch_failed("Tenant");
+    metrics.process().watch_heard("Tenant", 1);
     metrics.set_crd_missing("PodMonitor", true);
     metrics.process().set_backing_off("tenant", 4);
     metrics

@@ -6,14 +6,14 @@ use std::{
     time::Duration,
 };
 
-use anyhow::Context as _;
 use futures::StreamExt as _;
-use kube::{Client, runtime::watcher};
+use kube::runtime::watcher;
 use tokio::{
     sync::{mpsc, watch},
     task::AbortHandle,
 };
 
+use super::optional::Optional;
 use crate::{
     cluster::{self, Inventory, served},
     metrics::Metrics,
@@ -26,164 +26,321 @@ use crate::{
 use tenantry_core::{object::Kind, tenant::facts::Served};
 use tenantry_process::{
     clock::Clock,
-    health::{GateHandle, Gates},
     source::Source,
+    tasks::{Role, Spawner},
+    watches::{FAILING, Watch, Watches},
 };
 
 /// How long the start waits for what quotas refused before it. Without it a share could go back before it is known that
 /// somebody waits for it; with an API server that does not answer, other tenants should not wait longer.
 const HEARING: Duration = Duration::from_secs(5);
 
-/// Starts the watch of what quotas refuse; the namespaces must be known.
-pub(super) async fn hear_refusals(
-    client: Client,
-    refusals: Arc<Refusals>,
-    inventory: Arc<Inventory>,
-    wake: mpsc::UnboundedSender<Box<str>>,
-    metrics: Arc<Metrics>,
-    clock: Arc<dyn Clock>,
-) {
-    let (sender, mut heard) = watch::channel(false);
-    let listed = move || {
-        sender.send_replace(true);
-    };
-    tokio::spawn(refusals::watch(
-        client, refusals, inventory, wake, metrics, clock, listed,
-    ));
-    if tokio::time::timeout(HEARING, heard.wait_for(|heard| *heard))
-        .await
-        .is_err()
-    {
-        tracing::warn!("FailedCreate events could not be listed in time; shares follow what is refused from now on");
+/// How long the start waits to know which optional kinds are served. Without it every restart would report monitors as
+/// missing for a moment; a CRD that hangs or a missing right must not hold up anybody longer.
+const OPTIONAL: Duration = Duration::from_secs(5);
+
+/// Looks at discovery, in a third of a second, after which an optional kind counts as not served for now.
+const LOOKS: u32 = 4;
+
+/// How often served optional kinds are looked at for a failure that lasts.
+const TICK: Duration = Duration::from_secs(10);
+
+/// The health of the watches that must list before a reconcile can begin.
+pub(super) struct Required {
+    kinds: Vec<(Kind, Watch)>,
+    claims: Watch,
+}
+
+impl Required {
+    /// Closes the gate of each.
+    pub(super) fn new(watches: &Watches) -> Self {
+        let kinds = Kind::ALL.into_iter().filter(|kind| !kind.is_optional());
+        Self {
+            kinds: kinds
+                .map(|kind| (kind, watches.required(kind.as_str(), kind.as_str())))
+                .collect(),
+            claims: watches.required("TenantNamespace", "TenantNamespace"),
+        }
     }
 }
 
-/// The watches of managed kinds, with what they found.
-pub(super) struct Caches<F> {
-    pub(super) receiver: watch::Receiver<Served>,
-    /// Keeps the set of optional watches in step with the CRDs that are there.
-    pub(super) run: F,
+/// Starts watches, each as a task with a name.
+#[derive(Clone)]
+pub(super) struct Feeds {
+    pub(super) source: Source,
+    pub(super) inventory: Arc<Inventory>,
+    pub(super) wake: mpsc::UnboundedSender<Box<str>>,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) watches: Watches,
+    pub(super) spawner: Spawner,
 }
 
-impl Caches<()> {
-    /// Starts every watch and waits until each kind that is served was listed.
-    pub(super) async fn start(
-        source: Source,
-        inventory: Arc<Inventory>,
+impl Feeds {
+    /// Starts every watch and waits until each required kind was listed. Optional kinds may hold that up for [`OPTIONAL`] only.
+    pub(super) async fn fill(
+        &self,
+        required: Required,
         claims: Arc<Claims>,
-        wake: mpsc::UnboundedSender<Box<str>>,
-        gates: &Gates,
-        metrics: Arc<Metrics>,
-        settings: &tenantry_core::settings::Settings,
-    ) -> anyhow::Result<Caches<impl Future<Output = ()> + Send + use<>>> {
-        // What owners asked for must not seem gone because it was not heard yet.
-        let asked = gates.register("watch:TenantNamespace");
-        asked.unready("not listed yet");
-        let (claims_listed, mut all_claims_listed) = watch::channel(false);
-        let listed = move || {
-            claims_listed.send_replace(true);
-        };
-        tokio::spawn(claims::watch(
-            source.clone(),
+        model_resource: &str,
+    ) -> watch::Receiver<Served> {
+        let Required { kinds, claims: claimed } = required;
+        let claims = claims::watch(
+            self.source.clone(),
+            claimed.clone(),
             claims,
-            wake.clone(),
-            metrics.clone(),
-            listed,
-        ));
+            self.wake.clone(),
+            self.metrics.clone(),
+        );
+        self.spawner.spawn(Role::Feed, name("TenantNamespace"), claims);
+        for (kind, health) in &kinds {
+            let observer = Arc::new(Log(self.metrics.clone()));
+            let watch = self.watch(*kind, health.clone(), observer);
+            self.spawner.spawn(Role::Feed, name(kind.as_str()), watch);
+        }
+        let (served, decided) = self.follow_optional(model_resource);
+        let listed = async {
+            for (_, health) in kinds {
+                health.until_listed().await;
+            }
+            // What owners asked for must not seem gone because it was not heard yet.
+            claimed.until_listed().await;
+        };
+        tokio::join!(listed, self.until_decided(decided, &served));
+        served
+    }
 
-        let (report, mut reports) = mpsc::unbounded_channel();
-        let watches = Watches {
-            source: source.clone(),
+    /// Starts the watch of what quotas refuse; the namespaces must be known.
+    pub(super) async fn hear_refusals(&self, refusals: Arc<Refusals>, clock: Arc<dyn Clock>) {
+        let health = self.watches.optional("Event");
+        let watch = refusals::watch(
+            self.source.client.clone(),
+            health.clone(),
+            refusals,
+            self.inventory.clone(),
+            self.wake.clone(),
+            self.metrics.clone(),
+            clock,
+        );
+        self.spawner.spawn(Role::Feed, name("Event"), watch);
+        if tokio::time::timeout(HEARING, health.until_listed()).await.is_err() {
+            tracing::warn!(
+                "FailedCreate events could not be listed in time; shares follow what is refused from now on"
+            );
+        }
+    }
+
+    fn watch(
+        &self,
+        kind: Kind,
+        health: Watch,
+        observer: Arc<dyn cluster::watch::Observer>,
+    ) -> impl Future<Output = ()> + Send + use<> {
+        let Self {
+            source,
             inventory,
             wake,
-            metrics: metrics.clone(),
+            ..
+        } = self.clone();
+        cluster::watch::watch(source, health, kind, inventory, wake, observer)
+    }
+
+    /// Keeps the set of optional watches in step with the CRDs that are there.
+    fn follow_optional(&self, model_resource: &str) -> (watch::Receiver<Served>, watch::Receiver<Undecided>) {
+        let (served, receiver) = watch::channel(Served::default());
+        let (undecided, decided) = watch::channel(None);
+        let (report, reports) = mpsc::unbounded_channel();
+        let optional = Following {
+            feeds: self.clone(),
+            model: model_resource.to_owned(),
+            state: Optional::default(),
+            running: BTreeMap::new(),
             report,
+            served,
+            undecided,
         };
-        let mut waiting = BTreeMap::new();
-        for kind in Kind::ALL.into_iter().filter(|kind| !kind.is_optional()) {
-            let gate = gates.register(format!("watch:{}", kind.as_str()));
-            gate.unready("not listed yet");
-            waiting.insert(kind, gate);
-            watches.start(kind);
+        self.spawner
+            .spawn(Role::Feed, name("CustomResourceDefinition"), optional.run(reports));
+        (receiver, decided)
+    }
+
+    /// Waits until it is known which optional kinds are served, and no longer than [`OPTIONAL`].
+    async fn until_decided(&self, mut decided: watch::Receiver<Undecided>, served: &watch::Receiver<Served>) {
+        let none_left = decided.wait_for(|undecided| undecided.as_ref().is_some_and(BTreeSet::is_empty));
+        // An error means that the task is gone: the process is going down.
+        if tokio::time::timeout(OPTIONAL, none_left).await.is_ok() {
+            return;
         }
-        let model = settings.model_resource.clone();
-        let mut installed = Box::pin(served::installed(source.clone(), controller::optional_crds(&model)));
-        let first = installed
-            .next()
-            .await
-            .context("the watch of CustomResourceDefinitions ended")?;
-        let mut optional: BTreeMap<Kind, AbortHandle> = BTreeMap::new();
-        let mut served = Served {
-            models: first.contains(&model),
-            kinds: BTreeSet::new(),
-        };
-        for kind in wanted(&first) {
-            served::until_listed(&source.client, kind).await;
-            waiting.insert(kind, closed_gate(gates, kind));
-            optional.insert(kind, watches.start(kind));
-            served.kinds.insert(kind);
-        }
-        report_missing(&metrics, &served);
-        while !waiting.is_empty() {
-            let kind = reports.recv().await.context("the watches ended")?;
-            if let Some(gate) = waiting.remove(&kind) {
-                gate.ready();
+        match &*decided.borrow() {
+            None => tracing::warn!(
+                "the API server did not list CustomResourceDefinitions within {OPTIONAL:?}; starting without optional kinds"
+            ),
+            Some(kinds) => {
+                let kinds: Vec<_> = kinds.iter().map(|kind| kind.as_str()).collect();
+                tracing::warn!(
+                    ?kinds,
+                    "the API server did not list these optional kinds within {OPTIONAL:?}; starting without them"
+                );
             }
         }
-        all_claims_listed
-            .wait_for(|listed| *listed)
-            .await
-            .context("the watch of TenantNamespaces ended")?;
-        asked.ready();
-        let (sender, receiver) = watch::channel(served);
-        let run = async move {
-            loop {
-                tokio::select! {
-                    names = installed.next() => {
-                        let Some(names) = names else { return };
-                        let wanted: BTreeSet<Kind> = wanted(&names).collect();
-                        sender.send_if_modified(|served| {
-                            let changed = served.models != names.contains(&model);
-                            served.models = names.contains(&model);
-                            changed
-                        });
-                        for kind in optional.keys().copied().filter(|kind| !wanted.contains(kind)).collect::<Vec<_>>() {
-                            if let Some(task) = optional.remove(&kind) {
-                                task.abort();
-                            }
-                            sender.send_modify(|served| { served.kinds.remove(&kind); });
-                            cluster::watch::forget(kind, &watches.inventory, &watches.wake);
-                            tracing::info!(kind = kind.as_str(), "the cluster no longer serves the kind");
-                        }
-                        for kind in wanted {
-                            optional.entry(kind).or_insert_with(|| watches.start_when_listed(kind));
-                        }
-                        report_missing(&metrics, &sender.borrow());
-                    }
-                    kind = reports.recv() => {
-                        let Some(kind) = kind else { return };
-                        if optional.contains_key(&kind) && sender.send_if_modified(|served| served.kinds.insert(kind)) {
-                            tracing::info!(kind = kind.as_str(), "the cluster serves the kind now");
-                            report_missing(&metrics, &sender.borrow());
-                        }
-                    }
-                }
-            }
-        };
-        Ok(Caches { receiver, run })
+        report_missing(&self.metrics, &served.borrow());
     }
 }
 
-fn closed_gate(gates: &Gates, kind: Kind) -> GateHandle {
-    let gate = gates.register(format!("watch:{}", kind.as_str()));
-    gate.unready("not listed yet");
-    gate
+/// Kinds of which it is not known yet whether they are served; `None` before the CRDs were listed.
+type Undecided = Option<BTreeSet<Kind>>;
+
+/// What the watch of an optional kind went through.
+enum Report {
+    Listed(Kind),
+    Failed(Kind),
+    /// The API server does not know the kind in the version that we use.
+    NotFound(Kind),
 }
 
-fn wanted(names: &BTreeSet<String>) -> impl Iterator<Item = Kind> {
-    Kind::ALL
-        .into_iter()
-        .filter(|kind| kind.optional_crd().is_some_and(|name| names.contains(&name)))
+/// The task behind [`Feeds::follow_optional`].
+struct Following {
+    feeds: Feeds,
+    model: String,
+    state: Optional,
+    running: BTreeMap<Kind, (AbortHandle, Watch)>,
+    report: mpsc::UnboundedSender<Report>,
+    served: watch::Sender<Served>,
+    undecided: watch::Sender<Undecided>,
+}
+
+impl Following {
+    async fn run(mut self, mut reports: mpsc::UnboundedReceiver<Report>) {
+        let Feeds {
+            source,
+            watches,
+            metrics,
+            ..
+        } = &self.feeds;
+        let health = watches.optional("CustomResourceDefinition");
+        let names = controller::optional_crds(&self.model);
+        let mut installed = Box::pin(served::installed(source, health, metrics.clone(), names));
+        loop {
+            let published = tokio::select! {
+                names = installed.next() => {
+                    let Some(names) = names else { return };
+                    self.installed(&names);
+                    true
+                }
+                Some(report) = reports.recv() => self.heard(report),
+                () = tokio::time::sleep(TICK) => self.lose_failing(),
+            };
+            if published {
+                self.publish();
+            }
+        }
+    }
+
+    fn installed(&mut self, names: &BTreeSet<String>) {
+        let wanted = Kind::ALL.into_iter();
+        let wanted = wanted.filter(|kind| kind.optional_crd().is_some_and(|name| names.contains(&name)));
+        let changes = self.state.installed(&wanted.collect());
+        for kind in changes.stop {
+            self.stop(kind);
+            tracing::info!(kind = kind.as_str(), "the cluster no longer serves the kind");
+        }
+        for kind in changes.start {
+            self.start(kind);
+        }
+        let models = names.contains(&self.model);
+        self.served
+            .send_if_modified(|served| std::mem::replace(&mut served.models, models) != models);
+    }
+
+    /// Whether the report changes anything.
+    fn heard(&mut self, report: Report) -> bool {
+        match report {
+            Report::Listed(kind) => self.state.listed(kind),
+            Report::Failed(kind) => self.state.failed(kind),
+            Report::NotFound(kind) => {
+                self.state.failed(kind);
+                self.lose(kind);
+            }
+        }
+        true
+    }
+
+    /// Kinds that fail for minutes while the API server answers others are served no more: a tenant should not fail because
+    /// its monitors cannot be written. Whether there was one.
+    fn lose_failing(&mut self) -> bool {
+        if self.feeds.watches.required_fail() {
+            return false;
+        }
+        let failing = self.running.iter();
+        let failing = failing.filter(|(_, (_, health))| health.failing_for().is_some_and(|time| time >= FAILING));
+        let failing: Vec<_> = failing.map(|(kind, _)| *kind).collect();
+        failing.into_iter().filter(|kind| self.lose(*kind)).count() > 0
+    }
+
+    /// Takes a kind off and begins again with a list; whether it was served.
+    fn lose(&mut self, kind: Kind) -> bool {
+        let was_served = self.state.lost(kind);
+        if was_served {
+            self.stop(kind);
+            self.start(kind);
+            tracing::warn!(
+                kind = kind.as_str(),
+                "the API server cannot list the kind any more; going on without it"
+            );
+        }
+        was_served
+    }
+
+    fn start(&mut self, kind: Kind) {
+        let health = self.feeds.watches.optional(kind.as_str());
+        let reporting = Reporting {
+            metrics: self.feeds.metrics.clone(),
+            report: self.report.clone(),
+        };
+        let client = self.feeds.source.client.clone();
+        let missed = self.report.clone();
+        let watch = self.feeds.watch(kind, health.clone(), Arc::new(reporting));
+        let task = async move {
+            served::until_listed(&client, kind, |looks| {
+                if looks == LOOKS {
+                    let _ = missed.send(Report::Failed(kind));
+                }
+            })
+            .await;
+            watch.await;
+        };
+        let abort = self.feeds.spawner.spawn(Role::Feed, name(kind.as_str()), task);
+        self.running.insert(kind, (abort, health));
+    }
+
+    fn stop(&mut self, kind: Kind) {
+        if let Some((task, _)) = self.running.remove(&kind) {
+            task.abort();
+        }
+        self.served.send_if_modified(|served| served.kinds.remove(&kind));
+        cluster::watch::forget(kind, &self.feeds.inventory, &self.feeds.wake);
+    }
+
+    /// Tells the controllers, the metric and the start what is served now.
+    fn publish(&self) {
+        let kinds = self.state.served();
+        self.served.send_if_modified(|served| {
+            for kind in kinds.difference(&served.kinds) {
+                tracing::info!(kind = kind.as_str(), "the cluster serves the kind");
+            }
+            let changed = served.kinds != kinds;
+            served.kinds.clone_from(&kinds);
+            changed
+        });
+        let undecided = self.state.undecided();
+        if undecided.as_ref().is_some_and(BTreeSet::is_empty) {
+            report_missing(&self.feeds.metrics, &self.served.borrow());
+        }
+        self.undecided.send_replace(undecided);
+    }
+}
+
+fn name(kind: &str) -> String {
+    format!("the watch of {kind}")
 }
 
 fn report_missing(metrics: &Metrics, served: &Served) {
@@ -192,57 +349,44 @@ fn report_missing(metrics: &Metrics, served: &Served) {
     }
 }
 
-#[derive(Clone)]
-struct Watches {
-    source: Source,
-    inventory: Arc<Inventory>,
-    wake: mpsc::UnboundedSender<Box<str>>,
+/// Counts and logs what happens to the watch of a required kind.
+struct Log(Arc<Metrics>);
+
+impl cluster::watch::Observer for Log {
+    fn synced(&self, _: Kind) {}
+
+    fn failed(&self, kind: Kind, error: &watcher::Error) {
+        self.0.process().watch_failed(kind.as_str());
+        tracing::warn!(kind = kind.as_str(), %error, "a watch broke; it is started again");
+    }
+}
+
+/// As [`Log`], for an optional kind; tells [`Following`] too.
+struct Reporting {
     metrics: Arc<Metrics>,
-    report: mpsc::UnboundedSender<Kind>,
+    report: mpsc::UnboundedSender<Report>,
 }
 
-impl Watches {
-    fn start(&self, kind: Kind) -> AbortHandle {
-        let Self {
-            source,
-            inventory,
-            wake,
-            ..
-        } = self.clone();
-        tokio::spawn(cluster::watch::watch(
-            source,
-            kind,
-            inventory,
-            wake,
-            Arc::new(self.clone()),
-        ))
-        .abort_handle()
-    }
-
-    fn start_when_listed(&self, kind: Kind) -> AbortHandle {
-        let this = self.clone();
-        tokio::spawn(async move {
-            served::until_listed(&this.source.client, kind).await;
-            let Self {
-                source,
-                inventory,
-                wake,
-                ..
-            } = this.clone();
-            cluster::watch::watch(source, kind, inventory, wake, Arc::new(this)).await;
-        })
-        .abort_handle()
-    }
-}
-
-impl cluster::watch::Observer for Watches {
+impl cluster::watch::Observer for Reporting {
     fn synced(&self, kind: Kind) {
         // A closed channel means that the process is going down.
-        let _ = self.report.send(kind);
+        let _ = self.report.send(Report::Listed(kind));
     }
 
     fn failed(&self, kind: Kind, error: &watcher::Error) {
-        self.metrics.process().watch_failed(kind.as_str());
-        tracing::warn!(kind = kind.as_str(), %error, "a watch broke; it is started again");
+        Log(self.metrics.clone()).failed(kind, error);
+        let report = if is_not_found(error) {
+            Report::NotFound(kind)
+        } else {
+            Report::Failed(kind)
+        };
+        let _ = self.report.send(report);
     }
+}
+
+fn is_not_found(error: &watcher::Error) -> bool {
+    let (watcher::Error::InitialListFailed(error) | watcher::Error::WatchStartFailed(error)) = error else {
+        return false;
+    };
+    matches!(error, kube::Error::Api(status) if status.code == 404)
 }

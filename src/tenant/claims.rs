@@ -19,7 +19,7 @@ use tenantry_api::{
     v1alpha1::{TenantNamespace, TenantNamespaceStatus},
 };
 use tenantry_core::tenant::facts::Claim;
-use tenantry_process::source::Source;
+use tenantry_process::{source::Source, watches::Watch};
 
 /// TenantNamespaces in one page of a list: owners can make each more than a megabyte large, and a page is read as a whole.
 const IN_ONE_PAGE: u32 = 20;
@@ -131,31 +131,27 @@ fn slim(claim: &mut DeserializeGuard<TenantNamespace>) {
     (metadata.finalizers, metadata.owner_references) = (None, None);
 }
 
-/// Watches TenantNamespaces into `claims`, wakes the tenants that they concern, and calls `listed` when all are known.
+/// Watches TenantNamespaces into `claims` and wakes the tenants that they concern.
 pub async fn watch(
     source: Source,
+    health: Watch,
     claims: Arc<Claims>,
     wake: UnboundedSender<Box<str>>,
     metrics: Arc<Metrics>,
-    listed: impl Fn() + Send,
 ) {
-    let api = Api::<DeserializeGuard<TenantNamespace>>::all(source.client.clone());
+    let api = Api::<DeserializeGuard<TenantNamespace>>::all;
     let events = source
-        .watch(api, watcher::Config::default().page_size(IN_ONE_PAGE))
+        .watch(health, api, watcher::Config::default().page_size(IN_ONE_PAGE))
         .modify(slim);
     let mut events = std::pin::pin!(events);
     while let Some(event) = events.next().await {
         match event {
             Ok(event) => {
-                let done = matches!(event, watcher::Event::InitDone);
                 for namespace in claims.take(event) {
                     if let Some(tenant) = names::tenant_at_home(&namespace) {
                         // A closed channel means that the process is going down.
                         let _ = wake.send(tenant.into());
                     }
-                }
-                if done {
-                    listed();
                 }
             }
             Err(error) => {

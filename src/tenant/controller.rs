@@ -21,7 +21,7 @@ use super::{
     uses::{News, Uses},
 };
 use tenantry_api::v1alpha1::Tenant;
-use tenantry_process::source::Source;
+use tenantry_process::{source::Source, watches::Watch};
 
 /// What wakes Tenants, besides themselves.
 pub struct Triggers<T> {
@@ -92,28 +92,25 @@ fn error_policy(tenant: Arc<DeserializeGuard<Tenant>>, _: &Error, context: Arc<C
     context.harness.retry(&*tenant)
 }
 
-/// Watches Tenants into `writer`; tells what came of it when the store holds it, and sets `listed` when it holds them all.
+/// Watches Tenants into `writer`; tells what came of it when the store holds it.
 ///
-/// Whoever else needs to know that asks `listed` and not the store: of two that wait for one store, kube wakes only the
-/// later, and the controller is one of them.
+/// Who needs to know that the store holds them all asks `health` and not the store: of two that wait for one store, kube wakes
+/// only the later, and the controller is one of them.
 pub fn tenants(
     source: Source,
+    health: Watch,
     writer: kube::runtime::reflector::store::Writer<DeserializeGuard<Tenant>>,
     tell: impl Fn(News) + Send + 'static,
-    listed: tokio::sync::watch::Sender<bool>,
 ) -> impl Stream<Item = Result<DeserializeGuard<Tenant>, watcher::Error>> + Send {
-    let api = kube::Api::<DeserializeGuard<Tenant>>::all(source.client.clone());
+    let api = kube::Api::<DeserializeGuard<Tenant>>::all;
     let mut uses = Uses::default();
     source
-        .watch(api, watcher::Config::default())
+        .watch(health, api, watcher::Config::default())
         .modify(|tenant| tenant.meta_mut().managed_fields = None)
         .reflect(writer)
         .inspect(move |event| {
             for news in event.iter().flat_map(|event| uses.take(event)) {
                 tell(news);
-            }
-            if let Ok(watcher::Event::InitDone) = event {
-                listed.send_replace(true);
             }
         })
         .applied_objects()

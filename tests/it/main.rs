@@ -29,6 +29,7 @@ mod resilience;
 mod self_service;
 mod soak;
 mod spec_walk;
+mod start;
 mod template_fanout;
 mod tenant_lifecycle;
 mod transfer;

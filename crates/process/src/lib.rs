@@ -15,4 +15,6 @@ pub mod metrics;
 pub mod pages;
 pub mod shutdown;
 pub mod source;
+pub mod tasks;
 pub mod telemetry;
+pub mod watches;

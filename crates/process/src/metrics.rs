@@ -97,6 +97,16 @@ const BACKING_OFF: Definition = Definition {
     labels: &[CONTROLLER],
 };
 
+const WATCH_LAST_SUCCESS: Definition = Definition {
+    name: "tenantry_watch_last_success_timestamp_seconds",
+    help: "When the watch of a kind last had a list, an event or a bookmark, in seconds since 1970.",
+    kind: Kind::Gauge,
+    labels: &[Label {
+        name: "kind",
+        values: "a watched kind",
+    }],
+};
+
 const API_REQUESTS: Definition = Definition {
     name: "tenantry_api_requests_total",
     help: "Requests sent to the API server, every retry counted.",
@@ -150,6 +160,7 @@ pub const DEFINITIONS: &[Definition] = &[
     RECONCILE_ERRORS,
     BACKING_OFF,
     WATCH_ERRORS,
+    WATCH_LAST_SUCCESS,
     API_REQUESTS,
     RUNTIME_ALIVE_TASKS,
     BUILD_INFO,
@@ -231,6 +242,7 @@ pub struct ProcessMetrics {
     reconcile_errors: IntCounterVec,
     backing_off: IntGaugeVec,
     watch_errors: IntCounterVec,
+    watch_last_success: IntGaugeVec,
     api_requests: IntCounterVec,
     runtime_alive_tasks: IntGauge,
 }
@@ -249,6 +261,7 @@ impl ProcessMetrics {
             reconcile_errors: counter_vec(&registry, &RECONCILE_ERRORS)?,
             backing_off: int_gauge_vec(&registry, &BACKING_OFF)?,
             watch_errors: counter_vec(&registry, &WATCH_ERRORS)?,
+            watch_last_success: int_gauge_vec(&registry, &WATCH_LAST_SUCCESS)?,
             api_requests: counter_vec(&registry, &API_REQUESTS)?,
             runtime_alive_tasks: int_gauge(&registry, &RUNTIME_ALIVE_TASKS)?,
             registry,
@@ -309,6 +322,17 @@ impl ProcessMetrics {
     /// How many objects wait for another try after a failure.
     pub fn set_backing_off(&self, controller: &'static str, count: usize) {
         self.backing_off.with_label_values(&[controller]).set(to_i64(count));
+    }
+
+    /// When a watch of a kind last heard from the API server, in seconds since 1970.
+    pub fn watch_heard(&self, kind: &'static str, at: i64) {
+        self.watch_last_success.with_label_values(&[kind]).set(at);
+    }
+
+    /// A kind is no longer watched.
+    pub fn forget_watch(&self, kind: &'static str) {
+        // It fails only where there is no value, and then nothing is to be removed.
+        let _ = self.watch_last_success.remove_label_values(&[kind]);
     }
 
     /// The API server answered, or did not.

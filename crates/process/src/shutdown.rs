@@ -50,15 +50,14 @@ impl ShutdownTrigger {
         });
     }
 
-    /// Spawns the task that turns SIGTERM and SIGINT into [`ShutdownTrigger::trigger`]; the second signal forces.
-    ///
-    /// Errors when a handler cannot be installed.
-    pub fn on_signals(&self) -> std::io::Result<()> {
+    /// Listens from now on for SIGTERM and SIGINT; the future turns each into [`ShutdownTrigger::trigger`], so that the second
+    /// forces. Errors when a handler cannot be installed.
+    pub fn signals(&self) -> std::io::Result<impl Future<Output = ()> + Send + use<>> {
         use tokio::signal::unix::{SignalKind, signal};
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
         let trigger = self.clone();
-        tokio::spawn(async move {
+        Ok(async move {
             loop {
                 let name = tokio::select! {
                     received = terminate.recv() => received.map(|()| "SIGTERM"),
@@ -68,8 +67,7 @@ impl ShutdownTrigger {
                 tracing::info!(signal = name, "signal received");
                 trigger.trigger();
             }
-        });
-        Ok(())
+        })
     }
 }
 

@@ -1,15 +1,17 @@
-//! Where caches are filled from: watches that begin anew with a list now and then.
+//! Where caches are filled from: watches that list again now and then.
 //!
 //! A watch tells of what changes after it began. An event that is lost on the way is never told again, and whoever keeps a
 //! cache of what was told is wrong from then on. A list every hour bounds for how long.
 
 use std::{
     fmt::Debug,
+    pin::Pin,
     sync::{Arc, Mutex, PoisonError},
+    task::{Context, Poll},
     time::Duration,
 };
 
-use futures::{Stream, StreamExt as _, stream};
+use futures::{Stream, StreamExt as _, stream::BoxStream};
 use kube::{
     Api, Client, Resource,
     runtime::{
@@ -18,6 +20,15 @@ use kube::{
     },
 };
 use serde::de::DeserializeOwned;
+use tokio::time::Sleep;
+
+use self::heard::Heard;
+use crate::watches::Watch;
+
+mod heard;
+
+/// The events of a watch.
+pub type Events<K> = BoxStream<'static, watcher::Result<Event<K>>>;
 
 /// Where caches are filled from.
 #[derive(Clone)]
@@ -29,7 +40,7 @@ pub struct Source {
 }
 
 impl Source {
-    /// Each watch begins anew after `every`, a fifth more or less as `rng` says, so that not all lists come at once.
+    /// Each watch lists again `every` so often, a fifth more or less as `rng` says, so that not all lists come at once.
     pub fn new(client: Client, every: Duration, rng: fastrand::Rng) -> Self {
         Self {
             client,
@@ -42,21 +53,23 @@ impl Source {
         pause(self.every, &mut self.rng.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// As [`watcher`] with its default back-off. Where it begins anew comes [`Event::Init`], also amid a list.
-    pub fn watch<K>(
-        &self,
-        api: Api<K>,
-        config: watcher::Config,
-    ) -> impl Stream<Item = watcher::Result<Event<K>>> + Send + use<K>
+    /// As [`watcher`] with its default back-off; `health` learns how it goes. Each new list begins with [`Event::Init`].
+    pub fn watch<K>(&self, health: Watch, api: impl FnOnce(Client) -> Api<K>, config: watcher::Config) -> Events<K>
     where
         K: Resource + Clone + Debug + DeserializeOwned + Send + 'static,
     {
         let this = self.clone();
-        stream::repeat_with(move || {
-            let end = tokio::time::sleep(this.pause());
-            watcher(api.clone(), config.clone()).default_backoff().take_until(end)
-        })
-        .flatten()
+        let namespace = self.client.default_namespace().to_owned();
+        let api = api(Client::new(Heard::new(self.client.clone(), health.clone()), namespace));
+        let relisting = Relisting {
+            health,
+            open: move || watcher(api.clone(), config.clone()).default_backoff().boxed(),
+            pause: move || this.pause(),
+            events: None,
+            due: None,
+            taken: false,
+        };
+        relisting.boxed()
     }
 }
 
@@ -64,9 +77,96 @@ fn pause(every: Duration, rng: &mut fastrand::Rng) -> Duration {
     every.mul_f64(0.8 + 0.4 * rng.f64())
 }
 
+/// A watch that is opened again some time after each list.
+struct Relisting<K, O, P> {
+    health: Watch,
+    /// Opens it, with a list.
+    open: O,
+    /// How long after a list the next one is due.
+    pause: P,
+    events: Option<Events<K>>,
+    /// When the next list is due. None while one is under way: it is never cut short, however long it takes.
+    due: Option<Pin<Box<Sleep>>>,
+    /// The reader was given the end of a list; when it asks for more, it has taken that list over.
+    taken: bool,
+}
+
+impl<K, O, P> Stream for Relisting<K, O, P>
+where
+    O: Fn() -> Events<K>,
+    P: Fn() -> Duration,
+{
+    type Item = watcher::Result<Event<K>>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let this = &mut *self;
+        if std::mem::take(&mut this.taken) {
+            this.health.listed();
+        }
+        if let Some(due) = &mut this.due
+            && due.as_mut().poll(context).is_ready()
+        {
+            this.due = None;
+            this.events = None;
+        }
+        let events = this.events.get_or_insert_with(&this.open);
+        let next = std::task::ready!(events.poll_next_unpin(context));
+        match &next {
+            Some(Ok(Event::Init)) => this.due = None,
+            Some(Ok(Event::InitDone)) => {
+                this.taken = true;
+                this.due = Some(Box::pin(tokio::time::sleep((this.pause)())));
+            }
+            Some(Ok(Event::Apply(_) | Event::Delete(_))) => this.health.heard(),
+            Some(Err(error)) => this.health.failed(error),
+            Some(Ok(Event::InitApply(_))) | None => {}
+        }
+        Poll::Ready(next)
+    }
+}
+
+impl<K, O, P> Unpin for Relisting<K, O, P> {}
+
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use futures::{FutureExt as _, stream};
+
     use super::*;
+    use crate::metrics::ProcessMetrics;
+    use crate::{
+        clock::SystemClock,
+        health::Gates,
+        watches::{FAILING, Watches},
+    };
+
+    fn health() -> Watch {
+        let metrics = ProcessMetrics::new("0").unwrap();
+        Watches::new(Arc::new(SystemClock::new()), Gates::new(), metrics).optional("Namespace")
+    }
+
+    /// A watch that is opened by `open`, due for a list after `every`; and how often it was opened.
+    fn relisting(
+        health: Watch,
+        every: Duration,
+        open: impl Fn() -> Events<u8> + Send + 'static,
+    ) -> (impl Stream<Item = watcher::Result<Event<u8>>>, Arc<AtomicUsize>) {
+        let opened = Arc::new(AtomicUsize::new(0));
+        let count = opened.clone();
+        let stream = Relisting {
+            health,
+            open: move || {
+                count.fetch_add(1, Ordering::Relaxed);
+                open()
+            },
+            pause: move || every,
+            events: None,
+            due: None,
+            taken: false,
+        };
+        (stream, opened)
+    }
 
     #[test]
     fn pauses_differ_by_a_fifth_at_most() {
@@ -75,5 +175,73 @@ mod tests {
         let seconds = |number| Duration::from_secs(number);
         assert!(pauses.iter().all(|pause| (seconds(8)..=seconds(12)).contains(pause)));
         assert!(pauses.iter().any(|pause| *pause < seconds(9)) && pauses.iter().any(|pause| *pause > seconds(11)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_list_longer_than_the_interval_completes() {
+        let page = |event| async move {
+            tokio::time::sleep(Duration::from_secs(5)).await;
+            Ok(event)
+        };
+        let open = move || -> Events<u8> {
+            let list = [Event::Init, Event::InitApply(1), Event::InitApply(2), Event::InitDone];
+            stream::iter(list).then(page).chain(stream::pending()).boxed()
+        };
+        let (events, opened) = relisting(health(), Duration::from_secs(1), open);
+        let events: Vec<_> = events.take(8).map(Result::unwrap).collect().await;
+        let listed = events.iter().filter(|event| matches!(event, Event::InitDone)).count();
+        assert_eq!((listed, opened.load(Ordering::Relaxed)), (2, 2), "{events:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_list_that_begins_by_itself_puts_off_the_next() {
+        let open = || -> Events<u8> {
+            let first = stream::iter([Event::Init, Event::InitDone, Event::Init]);
+            let rest = async {
+                tokio::time::sleep(Duration::from_secs(60)).await;
+                Event::InitDone
+            };
+            let events = first.chain(stream::once(rest)).map(Ok);
+            events.chain(stream::pending()).boxed()
+        };
+        let (events, opened) = relisting(health(), Duration::from_secs(10), open);
+        let mut events = std::pin::pin!(events.map(Result::unwrap));
+        let first: Vec<_> = events.by_ref().take(4).collect().await;
+        assert!(matches!(first[3], Event::InitDone), "{first:?}");
+        assert_eq!(opened.load(Ordering::Relaxed), 1);
+        events.next().await.unwrap();
+        assert_eq!(opened.load(Ordering::Relaxed), 2, "and then one comes");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_list_counts_when_its_reader_has_taken_it_over() {
+        let health = health();
+        let open = || -> Events<u8> {
+            let list = stream::iter([Event::Init, Event::InitDone]);
+            list.map(Ok).chain(stream::pending()).boxed()
+        };
+        let (events, _) = relisting(health.clone(), FAILING, open);
+        let mut events = std::pin::pin!(events);
+        events.next().await.unwrap().unwrap();
+        events.next().await.unwrap().unwrap();
+        assert!(health.until_listed().now_or_never().is_none());
+        assert!(events.next().now_or_never().is_none());
+        health.until_listed().await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn errors_count_as_failure_until_a_list() {
+        let health = health();
+        let open = || -> Events<u8> {
+            let broken = stream::iter([Err(watcher::Error::NoResourceVersion), Ok(Event::InitDone)]);
+            broken.chain(stream::pending()).boxed()
+        };
+        let (events, _) = relisting(health.clone(), FAILING, open);
+        let mut events = std::pin::pin!(events);
+        events.next().await.unwrap().unwrap_err();
+        assert!(health.failing_for().is_some());
+        events.next().await.unwrap().unwrap();
+        assert!(events.next().now_or_never().is_none());
+        assert!(health.failing_for().is_none());
     }
 }

@@ -16,7 +16,7 @@ use tokio::sync::mpsc::UnboundedSender;
 
 use super::{Refusals, hear};
 use crate::{cluster::Inventory, metrics::Metrics};
-use tenantry_process::{clock::Clock, pages};
+use tenantry_process::{clock::Clock, pages, watches::Watch};
 
 /// Which events are heard.
 const SELECTOR: &str = "reason=FailedCreate";
@@ -30,19 +30,19 @@ const OPEN: u32 = 290;
 /// A watch that ends sooner is not opened again at once.
 const SHORT: Duration = Duration::from_secs(5);
 
-/// Watches `FailedCreate` events into `refusals`, wakes the tenants that they concern, and calls `listed` once what stood at
-/// the start was heard.
+/// Watches `FailedCreate` events into `refusals` and wakes the tenants that they concern; `health` learns how it goes.
 pub async fn watch(
     client: Client,
+    health: Watch,
     refusals: Arc<Refusals>,
     inventory: Arc<Inventory>,
     wake: UnboundedSender<Box<str>>,
     metrics: Arc<Metrics>,
     clock: Arc<dyn Clock>,
-    listed: impl Fn() + Send,
 ) {
     let events: Api<Event> = Api::all(client);
     let heard = |event: &Event| {
+        health.heard();
         if let Some(tenant) = hear(event, &refusals, &inventory, &*clock) {
             // A closed channel means that the process is going down.
             let _ = wake.send(tenant);
@@ -53,8 +53,8 @@ pub async fn watch(
     loop {
         let began = clock.monotonic();
         let result = match &from {
-            Start::List => list(&events, &heard).await.inspect(|_| listed()),
-            Start::Version(version) => follow(&events, version, &heard).await,
+            Start::List => list(&events, &heard).await.inspect(|_| health.listed()),
+            Start::Version(version) => follow(&events, version, &heard).await.inspect(|_| health.heard()),
         };
         let short = matches!(from, Start::Version(_)) && clock.monotonic().since(began) < SHORT;
         match result {
@@ -68,6 +68,7 @@ pub async fn watch(
             // Without a version the watch begins with what stands.
             Err(kube::Error::Api(status)) if status.code == 410 => from = Start::Version(String::new()),
             Err(error) => {
+                health.failed(&error);
                 metrics.process().watch_failed("Event");
                 tracing::warn!(%error, "the watch of FailedCreate events broke; it is started again");
             }

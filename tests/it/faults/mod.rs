@@ -144,7 +144,7 @@ async fn an_operator_that_sees_an_old_state_destroys_nothing() {
     storm_on(
         "every second list of Tenants is as the one before, one of ten events holds its watch up for 2 s; lists every 5 s",
         rules,
-        &["--relist-interval=5s"],
+        &["--test-relist-interval=5s"],
     )
     .await;
 }

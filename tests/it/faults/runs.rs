@@ -106,7 +106,7 @@ fn prepared(proxy: &Proxy, plans: &[Plan]) -> OperatorOptions {
         options = options.arg(IMPATIENT);
     }
     if faults.any(|fault| fault == Fault::Dropped) {
-        options = options.arg("--relist-interval=10s");
+        options = options.arg("--test-relist-interval=10s");
     }
     options
 }

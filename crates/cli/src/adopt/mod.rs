@@ -59,7 +59,7 @@ pub async fn adopt(
     settings: &Settings,
 ) -> Result<Report, Error> {
     let (trigger, stop) = shutdown::channel();
-    trigger.on_signals().map_err(Error::Signals)?;
+    tokio::spawn(trigger.signals().map_err(Error::Signals)?);
     let user = scratch::user();
     let admin = connect(cluster, None).await?;
     let owner = connect(cluster, Some(&user)).await?;

@@ -73,6 +73,11 @@ impl ElectionConfig {
         })
     }
 
+    /// How long others wait after the last renewal that they saw.
+    pub fn lease_duration(&self) -> Duration {
+        self.lease_duration
+    }
+
     /// How long the leader leads after its last successful renewal.
     pub fn renew_deadline(&self) -> Duration {
         self.renew_deadline

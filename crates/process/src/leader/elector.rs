@@ -9,6 +9,7 @@ use tokio::sync::watch;
 use super::election::{ElectionConfig, Loss, Step, StoredLease, View, decide};
 use super::lease_api::{LeaseApi, LeaseError};
 use crate::clock::{Clock, Monotonic};
+use crate::health::Heartbeat;
 
 /// Where this process stands in the election.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,11 +67,6 @@ impl LeaderHandle {
             .await;
         settled.is_ok_and(|leadership| matches!(*leadership, Leadership::Leading { .. }))
     }
-
-    /// The changes themselves.
-    pub fn subscribe(&self) -> watch::Receiver<Leadership> {
-        self.leadership.clone()
-    }
 }
 
 /// The identity under which this process holds the lease: the pod's name and a random suffix, as a restarted container
@@ -88,6 +84,7 @@ pub struct Elector<L> {
     rng: fastrand::Rng,
     view: View,
     publish: watch::Sender<Leadership>,
+    heart: Option<Heartbeat>,
 }
 
 impl<L: LeaseApi> Elector<L> {
@@ -114,9 +111,17 @@ impl<L: LeaseApi> Elector<L> {
                 rng,
                 view,
                 publish,
+                heart: None,
             },
             handle,
         )
+    }
+
+    /// Beats `heart` before each step. A step ends in time without an answer of the API server, so a silent heart is a hang.
+    #[must_use]
+    pub fn beating(mut self, heart: Heartbeat) -> Self {
+        self.heart = Some(heart);
+        self
     }
 
     /// Runs until leadership is lost or `stop` resolves. On `stop` the lease is given up at once: resolve it only after
@@ -124,6 +129,9 @@ impl<L: LeaseApi> Elector<L> {
     pub async fn run(mut self, stop: impl Future<Output = ()> + Send) -> Ended {
         let mut stop = std::pin::pin!(stop);
         loop {
+            if let Some(heart) = &self.heart {
+                heart.beat();
+            }
             let now = self.clock.monotonic();
             let next = decide(&self.view, now, self.clock.now(), &self.identity, &self.config);
             if let Step::Stop(loss) = next {

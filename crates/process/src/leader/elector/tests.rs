@@ -271,6 +271,27 @@ async fn a_frozen_process_knows_that_it_lost_before_its_tasks_ran_again() {
     task.abort();
 }
 
+#[tokio::test(start_paused = true)]
+async fn the_heart_beats_while_no_answer_comes() {
+    for fault in [Fault::Hang, Fault::Refuse] {
+        let lease = FakeLease::default();
+        lease.with(|inner| inner.always = Some(fault));
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+        let hearts = crate::health::Heartbeats::new(clock.clone());
+        let config = ElectionConfig::default();
+        let rng = fastrand::Rng::with_seed(3);
+        let (elector, _handle) = Elector::new(lease.clone(), "blue".to_owned(), config, clock, rng);
+        let elector = elector.beating(hearts.register("the election", config.lease_duration()));
+        let task = tokio::spawn(elector.run(std::future::pending()));
+        for _ in 0..600 {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            assert_eq!(hearts.late(), [], "{fault:?}");
+        }
+        assert!(lease.calls().len() > 60, "it went on trying");
+        task.abort();
+    }
+}
+
 #[test]
 fn identities_of_the_same_pod_differ() {
     let mut rng = fastrand::Rng::with_seed(1);
