@@ -1,15 +1,14 @@
 # syntax=docker/dockerfile:1
-# A static binary on nothing: no shell, no libraries, no package to patch.
-# The builder is pinned by digest; there is no default, because a digest that nobody looked up pins nothing:
+# A static binary on an empty image: no shell, no libraries, no package to patch.
+# You must give the digest of the builder image. To look it up and build:
 #   docker buildx imagetools inspect rust:1.95-alpine
 #   docker build --build-arg RUST_DIGEST=sha256:... -t tenantry:0.1.0 .
 ARG RUST_DIGEST=missing-give-build-arg-RUST_DIGEST
 FROM rust:1.95-alpine@${RUST_DIGEST} AS build
-# ring compiles C.
-# make builds jemalloc.
+# ring compiles C; jemalloc needs make.
 RUN apk add --no-cache gcc make musl-dev
 WORKDIR /src
-# Features of the build, for example "otlp".
+# Cargo features, for example "otlp".
 ARG FEATURES=""
 COPY . .
 RUN --mount=type=cache,target=/usr/local/cargo/registry --mount=type=cache,target=/src/target \

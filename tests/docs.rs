@@ -71,11 +71,11 @@ fn every_reason_of_a_condition_has_its_line_in_the_table_of_operations() {
         "ServiceAccount",
     ];
     let reasons: BTreeSet<String> = [
-        "src/tenant/status.rs",
-        "src/tenant/status/claims.rs",
-        "src/tenant/validate/claims.rs",
-        "src/tenant/validate/mod.rs",
-        "src/template/mod.rs",
+        "crates/core/src/tenant/status.rs",
+        "crates/core/src/tenant/status/claims.rs",
+        "crates/core/src/tenant/validate/claims.rs",
+        "crates/core/src/tenant/validate/mod.rs",
+        "crates/core/src/template/status.rs",
     ]
     .into_iter()
     .flat_map(words)
@@ -102,6 +102,75 @@ fn every_link_between_pages_leads_to_a_file() {
         }
     }
     assert!(broken.is_empty(), "{broken:#?}");
+}
+
+/// A heading as GitHub writes it in a link.
+fn anchor(heading: &str) -> String {
+    heading
+        .to_lowercase()
+        .chars()
+        .filter(|letter| letter.is_alphanumeric() || ['-', '_', ' '].contains(letter))
+        .map(|letter| if letter == ' ' { '-' } else { letter })
+        .collect()
+}
+
+#[test]
+fn every_link_to_a_heading_leads_to_one() {
+    let mut broken = Vec::new();
+    let mut seen = 0;
+    for page in pages() {
+        let text = std::fs::read_to_string(&page).unwrap();
+        for target in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+            let Some((file, wanted)) = target.split_once('#').filter(|(file, _)| !file.contains("://")) else {
+                continue;
+            };
+            let to = if file.is_empty() {
+                page.clone()
+            } else {
+                page.parent().unwrap().join(file)
+            };
+            let there = std::fs::read_to_string(&to).unwrap_or_default();
+            let headings = there.lines().filter(|line| line.starts_with('#'));
+            seen += 1;
+            if !headings
+                .map(|line| anchor(line.trim_start_matches('#').trim()))
+                .any(|heading| heading == wanted)
+            {
+                broken.push(format!("{}: {target}", page.display()));
+            }
+        }
+    }
+    assert!(broken.is_empty(), "{broken:#?}");
+    assert!(seen > 4, "only {seen} links to headings were found");
+}
+
+/// Numbers such as `I11` or `F3` in prose.
+fn numbers(text: &str) -> impl Iterator<Item = &str> {
+    text.split(|letter: char| !letter.is_ascii_alphanumeric())
+        .filter(|word| {
+            let digits = word.strip_prefix(['I', 'F']);
+            digits.is_some_and(|digits| {
+                (1..3).contains(&digits.len()) && digits.bytes().all(|digit| digit.is_ascii_digit())
+            })
+        })
+}
+
+#[test]
+fn every_invariant_and_fault_that_a_page_cites_is_defined() {
+    let definitions = read("docs/reliability.md");
+    let missing: Vec<_> = pages()
+        .iter()
+        .flat_map(|page| {
+            let text = std::fs::read_to_string(page).unwrap();
+            let found: BTreeSet<_> = numbers(&text)
+                .filter(|number| !definitions.contains(&format!("\n| {number} |")))
+                .map(|number| format!("{}: {number}", page.display()))
+                .collect();
+            found
+        })
+        .collect();
+    assert!(numbers(&definitions).count() > 38);
+    assert!(missing.is_empty(), "docs/reliability.md does not define {missing:?}");
 }
 
 #[test]

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Checks the dependencies with cargo-deny (deny.toml). Where the pinned version is not at hand it is built once, which
-# takes some minutes, and kept in the user's cache folder.
+# Checks the dependencies with cargo-deny (deny.toml). If the pinned version is missing, builds it once (some minutes) into the
+# user's cache folder.
 set -eu
 cd "$(dirname "$0")/.."
 version=0.20.2
@@ -12,7 +12,7 @@ if [ "$(cargo-deny --version 2>/dev/null)" = "cargo-deny $version" ]; then
 else
   deny="$kept/bin/cargo-deny"
   if [ ! -x "$deny" ]; then
-    echo "cargo-deny $version is not at hand: building it once into $kept (some minutes)"
+    echo "cargo-deny $version is missing: building it once into $kept (some minutes)"
     "$cargo" install cargo-deny --quiet --locked --version "$version" --root "$kept" --target-dir "$kept/build"
     rm -rf "$kept/build"
   fi
@@ -21,12 +21,12 @@ fi
 echo "cargo-deny: bans, licences, sources"
 "$deny" --log-level error check bans licenses sources
 
-# The database is a Git repository of its own: not in reach is no verdict, and is not passed over in silence.
+# The database is a separate Git repository. If it is unreachable, print that nothing was checked.
 limit=""
 if command -v timeout >/dev/null; then limit="timeout 120"; fi
 if $limit "$deny" --log-level off fetch db >/dev/null 2>&1; then
   echo "cargo-deny: advisories"
   "$deny" --log-level error check --disable-fetch advisories
 else
-  echo "cargo-deny: advisories NOT checked: the RustSec database is not in reach from here" >&2
+  echo "cargo-deny: advisories NOT checked: the RustSec database is unreachable" >&2
 fi

@@ -1,6 +1,6 @@
 #!/bin/sh
-# `make run CLUSTER=kind`: as `make run`, on a kind cluster with nodes, where pods run and network policies act. Needs
-# Docker and kind; kubectl and helm are taken from PATH, or built once. `tools/kind.sh down` removes the cluster.
+# `make run CLUSTER=kind`: like `make run`, on a kind cluster with nodes that run pods and enforce network policies. Needs Docker
+# and kind; uses kubectl and helm from PATH, or builds them once. `tools/kind.sh down` removes the cluster.
 set -eu
 cd "$(dirname "$0")/.."
 cluster=tenantry
@@ -16,7 +16,7 @@ command -v kind >/dev/null || missing "kind, and there is no \`kind\` (go instal
 
 kubeconfig="${XDG_STATE_HOME:-$HOME/.local/state}/tenantry/kind.kubeconfig"
 mkdir -p "$(dirname "$kubeconfig")"
-# Not the user's own file.
+# Do not touch the user's own kubeconfig.
 export KUBECONFIG="$kubeconfig"
 if [ "${1:-up}" = down ]; then
   exec kind delete cluster --name "$cluster"
@@ -28,8 +28,8 @@ if ! command -v kubectl >/dev/null || ! command -v helm >/dev/null; then
   export PATH
 fi
 
-echo "[1/5] the operator's image"
-# The Dockerfile takes its builder by digest only: this asks for today's and says it, so that you can pin it.
+echo "[1/5] build the operator's image"
+# The Dockerfile needs the digest of its builder image. This looks up today's and prints it, so that you can pin it.
 builder=rust:1.95-alpine
 docker pull --quiet "$builder" >/dev/null
 digest=$(docker image inspect --format '{{index .RepoDigests 0}}' "$builder")
@@ -37,14 +37,14 @@ digest=${digest#*@}
 echo "      RUST_DIGEST=$digest"
 docker build --quiet --build-arg "RUST_DIGEST=$digest" --tag "$image" . >/dev/null
 
-echo "[2/5] a kind cluster"
+echo "[2/5] create a kind cluster"
 if ! kind get clusters 2>/dev/null | grep -qx "$cluster"; then
   kind create cluster --config deploy/kind/kind.yaml
 fi
 kind load docker-image "$image" --name "$cluster"
 kind export kubeconfig --name "$cluster"
 
-echo "[3/5] the chart, by helm"
+echo "[3/5] install the chart with helm"
 upgrade() {
   helm upgrade --install tenantry charts/tenantry --namespace tenantry-system --create-namespace \
     --set image.repository=tenantry,image.tag=dev,image.pullPolicy=Never "$@" >/dev/null
@@ -52,14 +52,14 @@ upgrade() {
 upgrade
 kubectl wait --for=condition=Established --timeout=60s crd tenants.tenantry.dev tenanttemplates.tenantry.dev >/dev/null
 upgrade --set templates.install=true
-# A rebuilt image has the same name.
+# A rebuilt image has the same name, so the Deployment does not change by itself.
 kubectl --namespace tenantry-system rollout restart deployment/tenantry >/dev/null
 kubectl --namespace tenantry-system rollout status deployment/tenantry --timeout=180s
 
-echo "[4/5] three example tenants"
+echo "[4/5] create three example tenants"
 kubectl apply --filename examples
 
-echo "[5/5] until they are Ready"
+echo "[5/5] wait until they are Ready"
 kubectl wait tenant --all --for=condition=Ready --timeout=120s
 kubectl get tenants
 

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Writes install.yaml and install-mutating.yaml, rendered from the chart, into a folder (deploy/ by default).
-# HELM: the helm to use. `make generate` runs it, and a test compares.
+# Renders install.yaml and install-mutating.yaml from the chart into a folder (deploy/ by default).
+# HELM names the helm program. `make generate` runs this script, and a test checks that the files are current.
 set -eu
 root=$(cd "$(dirname "$0")/.." && pwd)
 target=${1:-$root/deploy}
@@ -10,7 +10,7 @@ render() {
   "$helm" template tenantry "$root/charts/tenantry" --namespace tenantry-system --kube-version 1.36 "$@"
 }
 
-# Rendered before anything is written: a failure leaves the files as they were.
+# Render before writing, so that a failure does not change the files.
 install=$(render --set policies.mutating=never)
 mutating=$(render --set policies.mutating=always --show-only templates/policies/mutate-pods.yaml)
 

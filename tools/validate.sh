@@ -1,6 +1,6 @@
 #!/bin/sh
-# Checks files with Tenants, given as arguments: offline, as the operator would build them from deploy/templates, and by
-# a server-side dry run where the current kubectl context has Tenantry. TENANTRY and KUBECTL name the programs.
+# Checks files of Tenants: offline with `tenantry render` and deploy/templates, and with a server-side dry run if Tenantry is
+# installed in the current kubectl context. TENANTRY and KUBECTL name the programs.
 set -eu
 cd "$(dirname "$0")/.."
 tenantry=${TENANTRY:-tenantry}
@@ -27,7 +27,7 @@ for file in "$@"; do
 done
 
 if ! command -v "$kubectl" >/dev/null || ! "$kubectl" get crd tenants.tenantry.dev --request-timeout=5s >/dev/null 2>&1; then
-  echo "offline only: kubectl's current context is no cluster with Tenantry"
+  echo "offline only: Tenantry is not installed in kubectl's current context"
   exit $bad
 fi
 for file in ${TEMPLATES:-deploy/templates/*.yaml} "$@"; do

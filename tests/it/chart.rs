@@ -173,8 +173,8 @@ fn every_shape_of_the_chart_is_accepted_and_an_uninstall_keeps_what_users_wrote(
     let kustomized = run(lab.kubectl().unwrap().arg("kustomize").arg(lab.root().join("deploy"))).unwrap();
     assert!(kustomized.contains(MAP) && kustomized.contains(VAP));
 
-    // And away again, in the order that docs/operations.md gives.
-    let page = std::fs::read_to_string(lab.root().join("docs/operations.md")).unwrap();
+    // And away again, in the order that docs/uninstall.md gives.
+    let page = std::fs::read_to_string(lab.root().join("docs/uninstall.md")).unwrap();
     let commands: Vec<_> = page
         .lines()
         .map(str::trim)

@@ -107,7 +107,7 @@ async fn what_a_finalizer_keeps_in_a_namespace_that_goes_gives_no_right_opens_no
     assert_eq!(code(expose(&robot).await), 403);
     let refused = expose(&admin).await.unwrap_err().to_string();
     assert!(
-        refused.contains("is being deleted: nothing of services in it may change"),
+        refused.contains("is being deleted: you can change only finalizers and labels of services"),
         "{refused}"
     );
     let volumes: Api<PersistentVolumeClaim> = Api::namespaced(admin.clone(), &b);

@@ -1,4 +1,4 @@
-{{/* Name of the Deployment, the ServiceAccount, the Lease and everything cluster-wide. Constant: policies and docs name it. */}}
+{{/* Name of the Deployment, ServiceAccount, Lease and cluster-scoped objects. It is constant because policies and docs name it. */}}
 {{- define "tenantry.name" -}}
 tenantry
 {{- end -}}
@@ -7,7 +7,7 @@ tenantry
 {{- default (include "tenantry.name" .) .Values.serviceAccount.name -}}
 {{- end -}}
 
-{{/* The user name under which the operator writes. */}}
+{{/* The operator's user name. */}}
 {{- define "tenantry.user" -}}
 system:serviceaccount:{{ .Release.Namespace }}:{{ include "tenantry.serviceAccountName" . }}
 {{- end -}}
@@ -30,7 +30,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end }}
 {{- end -}}
 
-{{/* [registry/]repository(:tag|@digest); the registry of the image wins over the global one. */}}
+{{/* [registry/]repository(:tag|@digest); the image's registry overrides the global one. */}}
 {{- define "tenantry.image" -}}
 {{- $registry := .Values.image.registry | default .Values.global.imageRegistry -}}
 {{- $name := ternary (printf "%s/%s" $registry .Values.image.repository) .Values.image.repository (ne $registry "") -}}
@@ -41,7 +41,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end -}}
 {{- end -}}
 
-{{/* "true" where an optional object is to be rendered; args: root, mode, api (group/version), what. */}}
+{{/* "true" if the chart should render an optional object. Args: root, mode, api (group/version), what. */}}
 {{- define "tenantry.optional" -}}
 {{- $served := .root.Capabilities.APIVersions.Has .api -}}
 {{- if eq .mode "alwaysRender" -}}
@@ -49,11 +49,11 @@ true
 {{- else if $served -}}
 true
 {{- else if eq .mode "failIfMissing" -}}
-{{- fail (printf "%s is on and the cluster does not serve %s: install its CRDs, or set renderMode to skipIfMissing or alwaysRender" .what .api) -}}
+{{- fail (printf "%s is enabled and the cluster does not serve %s: install its CRDs, or set renderMode to skipIfMissing or alwaysRender" .what .api) -}}
 {{- end -}}
 {{- end -}}
 
-{{/* "true" where the cluster serves MutatingAdmissionPolicy v1 (Kubernetes 1.36), or where the values say so. */}}
+{{/* "true" if the cluster serves MutatingAdmissionPolicy v1 (Kubernetes 1.36), or if policies.mutating is "always". */}}
 {{- define "tenantry.mutating" -}}
 {{- if .Values.policies.enabled -}}
 {{- if eq .Values.policies.mutating "always" -}}
@@ -64,7 +64,7 @@ true
 {{- end -}}
 {{- end -}}
 
-{{/* The policies that this release installs, for the operator's statuses. */}}
+{{/* The kinds of policies that this release installs. The operator reports them in statuses. */}}
 {{- define "tenantry.admission" -}}
 {{- $kinds := list -}}
 {{- if .Values.policies.enabled }}{{ $kinds = append $kinds "validating" }}{{ end -}}

@@ -1,4 +1,5 @@
-//! `lab up` as a new user has it: every command that it prints is run, in order, and does what it says.
+//! `lab up` as a new user has it: the test runs the commands of README.md and docs/self-service.md, then every command
+//! that `lab up` prints, in order.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -42,6 +43,88 @@ fn names_below(dir: &Path, names: &mut Vec<String>) {
     }
 }
 
+/// A command of a page, and whether the page shows that the API server refuses it.
+struct Shown {
+    command: String,
+    refused: bool,
+}
+
+/// Commands in the `console` and `sh` blocks of a page below `heading`, with their here-documents. A `console` command is
+/// refused if an `Error` follows it.
+fn shown(page: &str, heading: &str) -> Vec<Shown> {
+    let (_, rest) = page
+        .split_once(heading)
+        .unwrap_or_else(|| panic!("the page has no heading {heading}"));
+    let section = rest.split("\n## ").next().unwrap();
+    let mut commands: Vec<Shown> = Vec::new();
+    let (mut block, mut document) = (None, false);
+    for line in section.lines() {
+        if let Some(kind) = line.strip_prefix("```") {
+            block = (block.is_none() && ["console", "sh"].contains(&kind)).then(|| kind.to_owned());
+        } else if document {
+            let last = commands.last_mut().unwrap();
+            last.command.push('\n');
+            last.command.push_str(line);
+            document = line != "EOF";
+        } else if let Some(kind) = &block {
+            let command = if kind == "sh" {
+                Some(line)
+            } else {
+                line.strip_prefix("$ ")
+            };
+            if let Some(command) = command {
+                document = command.ends_with("<<EOF");
+                commands.push(Shown {
+                    command: command.to_owned(),
+                    refused: false,
+                });
+            } else if line.starts_with("Error") {
+                commands.last_mut().unwrap().refused = true;
+            }
+        }
+    }
+    assert!(!document, "a here-document below {heading} has no end");
+    commands
+}
+
+fn shell(env: &Path, command: &str) -> Output {
+    Command::new("sh")
+        .arg("-c")
+        .arg(format!(". '{}'\n{command}", env.display()))
+        .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("../.."))
+        .stdin(Stdio::null())
+        .output()
+        .unwrap()
+}
+
+/// Runs the commands of the pages that a new user follows.
+fn follow_pages(env: &Path) {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    for (page, heading, count) in [
+        ("README.md", "\n## Your first tenant\n", 5),
+        ("docs/self-service.md", "\n## Claim\n", 4),
+        ("docs/self-service.md", "\n## Direct\n", 7),
+    ] {
+        let text = std::fs::read_to_string(root.join(page)).unwrap();
+        let commands = shown(&text, heading);
+        assert_eq!(commands.len(), count, "commands of {page} below {heading:?}");
+        // docs/self-service.md says to wait for this after an installation.
+        let open = shell(
+            env,
+            "kubectl wait tenant/acme --for=condition=SelfServiceReady --timeout=120s",
+        );
+        assert!(open.status.success(), "{}", text_of(&open));
+        for Shown { command, refused } in commands {
+            let done = shell(env, &command);
+            assert_eq!(done.status.success(), !refused, "{page}: {command}\n{}", text_of(&done));
+        }
+    }
+}
+
+fn text_of(output: &Output) -> String {
+    format!("{}{}", text(&output.stdout), text(&output.stderr))
+}
+
 #[test]
 fn what_is_printed_to_try_works_and_what_is_said_to_be_refused_is() {
     let tenantry = Path::new(env!("CARGO_BIN_EXE_lab")).with_file_name("tenantry");
@@ -60,6 +143,7 @@ fn what_is_printed_to_try_works_and_what_is_said_to_be_refused_is() {
     assert!(text(&again.stdout).contains("runs already"), "{}", text(&again.stdout));
 
     let env = up.0.join("env");
+    follow_pages(&env);
     let commands = printed.lines().filter(|line| line.starts_with("    kubectl "));
     let mut count = 0;
     for line in commands {

@@ -10,7 +10,7 @@ const COMMANDS: &str = "  Look:
     kubectl get tenants
     kubectl describe tenant acme
     kubectl get quota,limits,networkpolicies,rolebindings --namespace acme-web
-    kubectl get quota --all-namespaces --selector tenantry.dev/tenant=globex    # three shares, whose sum is the grant, and home's
+    kubectl get quota --all-namespaces --selector tenantry.dev/tenant=globex    # three shares that add up to the grant, and the home namespace
 
   Be alice, who owns acme:
     kubectl auth can-i create deployments --namespace acme-web --as alice       # yes
@@ -19,10 +19,10 @@ const COMMANDS: &str = "  Look:
     kubectl get configmaps --namespace globex-prod --as alice                   # refused: another tenant's
 
   Try to get out:
-    kubectl delete quota tenantry --namespace acme-web --as alice               # refused: her own fence
+    kubectl delete quota tenantry --namespace acme-web --as alice               # refused: a guard of her namespace
     kubectl delete networkpolicy tenantry-default-deny --namespace acme-web --as alice # refused
     kubectl run root --image nginx --privileged --namespace acme-web --as alice # refused: Pod Security restricted
-    kubectl create namespace mine --as alice                                    # refused: ask in acme-home, see README.md
+    kubectl create namespace mine --as alice                                    # refused: docs/self-service.md says how
 
   Change things:
     kubectl patch tenant acme --type merge --patch '{\"spec\":{\"templateRef\":{\"name\":\"premium\"}}}'
@@ -33,22 +33,22 @@ const COMMANDS: &str = "  Look:
     kubectl create configmap note --namespace globex-prod --as bob --as-group globex-developers # refused: frozen
     kubectl patch tenant globex --type merge --patch '{\"spec\":{\"state\":\"Active\"}}'
     kubectl delete tenant initech                                               # refused: deletionProtection
-    kubectl delete tenant acme                                                  # the namespace goes with it
+    kubectl delete tenant acme                                                  # deletes its namespaces too
 ";
 
 /// Prints it.
 pub fn print(kubeconfig: &Path, env: &Path, left: &str) {
     say(&format!(
         "
-This cluster has no nodes: pods are admitted or refused, and never run. The operator runs as a
-process beside it, so the Deployment in tenantry-system stays at 0 of 2.
-Its kubeconfig: {}
+This cluster has no nodes: the API server admits or refuses pods, and nothing runs them. The operator runs
+as a process on this machine, so the Deployment in tenantry-system stays at 0 of 2.
+The cluster's kubeconfig: {}
 
-  In each shell first (KUBECONFIG, and kubectl, helm and tenantry in PATH):
+  Run this first in each shell (it sets KUBECONFIG, and adds kubectl, helm and tenantry to PATH):
     . {}
 
 {COMMANDS}
-  make status shows what is up, make stop ends it; by itself it ends in {left}. More: README.md",
+  make status shows the cluster, make stop ends it. It ends by itself in {left}. More: README.md",
         kubeconfig.display(),
         env.display(),
     ));

@@ -29,7 +29,7 @@ pub async fn up(flags: &Flags) -> anyhow::Result<()> {
 
     step(
         1,
-        "a Kubernetes control plane: etcd, kube-apiserver, kube-controller-manager",
+        "start a Kubernetes control plane: etcd, kube-apiserver, kube-controller-manager",
     );
     let started = Instant::now();
     let was_up = detached::status(&flags.dir)?.is_some();
@@ -40,38 +40,47 @@ pub async fn up(flags: &Flags) -> anyhow::Result<()> {
     let was_up = if was_up { "was up already" } else { "is up" };
     done(started, &format!("Kubernetes {version} {was_up} at {}", plane.url));
 
-    step(2, "the chart, by helm, with a template for each of the six tiers");
+    step(
+        2,
+        "install the chart with helm, with a template for each of the six tiers",
+    );
     let started = Instant::now();
     if !served(&client).await? {
         // Helm asks the API server about every object before it creates one, so templates come after their CRD.
         lab.install(&[])?;
     }
     lab.install(&["templates.install=true"])?;
-    done(started, &format!("release {RELEASE} stands in namespace {NAMESPACE}"));
+    done(
+        started,
+        &format!("release {RELEASE} is installed in namespace {NAMESPACE}"),
+    );
 
     step(
         3,
-        "the operator, as the ServiceAccount and with the arguments of that release",
+        "start the operator, with the ServiceAccount and arguments of that release",
     );
     let started = Instant::now();
     done(started, &operator(&flags.dir, &binary)?);
 
-    step(4, "three example tenants, by kubectl");
+    step(4, "create three example tenants with kubectl");
     let started = Instant::now();
     done(started, examples(&lab, &root)?);
 
-    step(5, "namespaces, guards and rights of each tenant, by the operator");
+    step(
+        5,
+        "wait until the operator has created namespaces, guards and rights of each tenant",
+    );
     let started = Instant::now();
     let rows = table::watch(&client, TENANTS_LIMIT).await?;
     if rows.is_empty() || !rows.iter().all(table::Row::is_settled) {
         bail!(
-            "not every tenant is Ready after {} s; `make status` shows where the operator's log is, `make stop` ends all",
+            "not every tenant is Ready after {} s; `make status` shows the path of the operator's log, `make stop` ends everything",
             TENANTS_LIMIT.as_secs()
         );
     }
     for row in &rows {
         if let Some(message) = &row.stalled {
-            say(&format!("      {} waits for somebody: {message}", row.name()));
+            say(&format!("      {} needs somebody to act: {message}", row.name()));
         }
     }
     if rows.iter().all(|row| row.ready) {
@@ -105,9 +114,9 @@ fn examples(lab: &Lab, root: &Path) -> anyhow::Result<&'static str> {
         bail!("kubectl create --filename examples: {}", troubles.join("\n"));
     }
     Ok(if output.status.success() {
-        "created what lies in examples/"
+        "created the tenants in examples/"
     } else {
-        "tenants of examples/ that were there are left as they are"
+        "the tenants in examples/ existed already and were not changed"
     })
 }
 
