@@ -1,6 +1,6 @@
 #!/bin/sh
-# `make run CLUSTER=kind`: as `make run`, on a kind cluster with nodes, where pods run and network policies act. Needs
-# Docker and kind; kubectl and helm are taken from PATH, or built once. `tools/kind.sh down` removes the cluster.
+# `make run CLUSTER=kind`: as `make run`, on a kind cluster with nodes, so that pods run and network policies are in force.
+# Needs Docker and kind; takes kubectl and helm from PATH or builds them once. `tools/kind.sh down` removes the cluster.
 set -eu
 cd "$(dirname "$0")/.."
 cluster=tenantry
@@ -16,7 +16,7 @@ command -v kind >/dev/null || missing "kind, and there is no \`kind\` (go instal
 
 kubeconfig="${XDG_STATE_HOME:-$HOME/.local/state}/tenantry/kind.kubeconfig"
 mkdir -p "$(dirname "$kubeconfig")"
-# Not the user's own file.
+# A kubeconfig of our own, so that the user's stays unchanged.
 export KUBECONFIG="$kubeconfig"
 if [ "${1:-up}" = down ]; then
   exec kind delete cluster --name "$cluster"
@@ -29,7 +29,7 @@ if ! command -v kubectl >/dev/null || ! command -v helm >/dev/null; then
 fi
 
 echo "[1/5] the operator's image"
-# The Dockerfile takes its builder by digest only: this asks for today's and says it, so that you can pin it.
+# The Dockerfile needs its builder by digest. This takes the current one and prints it, so that you can pin it.
 builder=rust:1.95-alpine
 docker pull --quiet "$builder" >/dev/null
 digest=$(docker image inspect --format '{{index .RepoDigests 0}}' "$builder")
@@ -52,14 +52,14 @@ upgrade() {
 upgrade
 kubectl wait --for=condition=Established --timeout=60s crd tenants.tenantry.dev tenanttemplates.tenantry.dev >/dev/null
 upgrade --set templates.install=true
-# A rebuilt image has the same name.
+# A rebuilt image has the same name, so the Deployment does not change by itself.
 kubectl --namespace tenantry-system rollout restart deployment/tenantry >/dev/null
 kubectl --namespace tenantry-system rollout status deployment/tenantry --timeout=180s
 
 echo "[4/5] three example tenants"
 kubectl apply --filename examples
 
-echo "[5/5] until they are Ready"
+echo "[5/5] waiting until they are Ready"
 kubectl wait tenant --all --for=condition=Ready --timeout=120s
 kubectl get tenants
 

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Writes install.yaml and install-mutating.yaml, rendered from the chart, into a folder (deploy/ by default).
-# HELM: the helm to use. `make generate` runs it, and a test compares.
+# HELM: the helm to use. `make generate` runs this script, and a test compares its output with the checked-in files.
 set -eu
 root=$(cd "$(dirname "$0")/.." && pwd)
 target=${1:-$root/deploy}
@@ -10,7 +10,7 @@ render() {
   "$helm" template tenantry "$root/charts/tenantry" --namespace tenantry-system --kube-version 1.36 "$@"
 }
 
-# Rendered before anything is written: a failure leaves the files as they were.
+# Render everything before writing: a failure leaves the files unchanged.
 install=$(render --set policies.mutating=never)
 mutating=$(render --set policies.mutating=always --show-only templates/policies/mutate-pods.yaml)
 

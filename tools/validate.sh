@@ -1,6 +1,6 @@
 #!/bin/sh
-# Checks files with Tenants, given as arguments: offline, as the operator would build them from deploy/templates, and by
-# a server-side dry run where the current kubectl context has Tenantry. TENANTRY and KUBECTL name the programs.
+# Checks the given files with Tenants: offline, by rendering them with deploy/templates, and by a server-side dry run if
+# the current kubectl context has Tenantry. TENANTRY and KUBECTL name the programs.
 set -eu
 cd "$(dirname "$0")/.."
 tenantry=${TENANTRY:-tenantry}
