@@ -1,5 +1,5 @@
-# All tasks. A fresh machine needs Rust, Go, git and make. The first `make run` or `make test` builds a Kubernetes control
-# plane once (about ten minutes on two cores) and caches it outside the tree.
+# Every task of a developer or user, by name. A fresh machine needs Rust, Go, git and make. The first `make run` or
+# `make test` builds a Kubernetes control plane once (about ten minutes on two cores) and caches it outside the tree.
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -14,11 +14,13 @@ VALUES ?=
 # `make run CLUSTER=kind` uses kind and Docker. Without it, etcd and kube-apiserver run as plain processes.
 CLUSTER ?= local
 
-# Cargo's folder of programs. One build for all: separate builds would compile the dependencies with other features.
+# Where cargo puts programs. We build all of them at once: alone, each would compile its dependencies with other features.
 built = $(shell $(CARGO) metadata --no-deps --format-version 1 | sed 's/.*"target_directory":"\([^"]*\)".*/\1/')/debug
 build := $(CARGO) build --locked --workspace --bins
-unknown_cluster = echo "CLUSTER=$(CLUSTER) is unknown: omit it, or use CLUSTER=kind" >&2; exit 2
-# A first build takes minutes, so print a line first.
+# Runs a command under a name and prints how long it took: $(phase) NAME COMMAND.
+phase := @sh tools/phase.sh
+unknown_cluster = echo "CLUSTER=$(CLUSTER) is unknown: leave it out, or use CLUSTER=kind" >&2; exit 2
+# The first build takes minutes, so announce it.
 quietly = [ -x $(built)/lab ] || echo "building first: a minute or two"; $(build) --quiet
 
 ##@ Try it
@@ -29,7 +31,7 @@ help: ## Show this
 	  /^[a-z][a-z-]*:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 .PHONY: run
-run: ## Build, start a cluster on this machine, install the chart, run the operator, apply the examples; all keep running
+run: ## Build, start a cluster on this machine, install, run the operator, apply the examples; keeps running
 ifeq ($(CLUSTER),kind)
 	@sh tools/kind.sh
 else ifeq ($(CLUSTER),local)
@@ -42,10 +44,10 @@ endif
 .PHONY: status
 status: ## Show the cluster and operator that `make run` started
 	@$(quietly)
-	@$(built)/lab status || [ $$? -eq 3 ] # 3: nothing runs; the program has printed that
+	@$(built)/lab status || [ $$? -eq 3 ] # 3: nothing runs, which is no error here
 
 .PHONY: stop
-stop: ## Stop the cluster and operator that `make run` started, and remove their data
+stop: ## Stop the cluster and operator of `make run`, and remove their data
 ifeq ($(CLUSTER),kind)
 	@sh tools/kind.sh down
 else ifeq ($(CLUSTER),local)
@@ -59,10 +61,10 @@ endif
 .PHONY: install
 install: ## Install or upgrade the chart with helm; VALUES="--set image.registry=..." are helm's arguments
 	@command -v $(HELM) >/dev/null || { \
-	  echo "you need helm 3 or 4 (https://helm.sh/docs/intro/install), or HELM=/path/to/it; docs/install.md has a way without it" >&2; exit 2; }
+	  echo "make install needs helm 3 or 4 (https://helm.sh/docs/intro/install) or HELM=/path/to/it; docs/install.md has a way without helm" >&2; exit 2; }
 	@command -v $(KUBECTL) >/dev/null || { \
-	  echo "you need kubectl (https://kubernetes.io/docs/tasks/tools), or KUBECTL=/path/to/it" >&2; exit 2; }
-	@# Helm looks up the kind of TenantTemplates before it creates their definition, so the first installation takes two steps.
+	  echo "make install needs kubectl (https://kubernetes.io/docs/tasks/tools) or KUBECTL=/path/to/it" >&2; exit 2; }
+	@# Helm asks the API server about templates before it creates their definition, so the first install takes two steps.
 	@$(KUBECTL) get crd tenants.tenantry.dev >/dev/null 2>&1 || { \
 	  $(HELM) upgrade --install tenantry charts/tenantry --namespace $(NAMESPACE) --create-namespace $(VALUES) \
 	    --set templates.install=false >/dev/null && \
@@ -79,53 +81,70 @@ validate: ## Check Tenants (TENANTS="a.yaml b.yaml") and templates: offline, and
 	@TENANTRY=$(built)/tenantry KUBECTL=$(KUBECTL) sh tools/validate.sh $(TENANTS)
 
 ##@ Check it
+.PHONY: check
+check: ## Format, clippy and unit tests of what differs from BASE (origin/main, else main); ALL=1: of every package
+	@sh tools/check.sh
+
 .PHONY: test
-test: lint deny ## Run all checks: lints, generated files, licences, chart, unit, golden, property and real control plane tests
-	$(CARGO) test --locked --workspace --no-fail-fast
+test: lint deny ## Everything: lints, generated files, licences, chart, unit, golden, property and real control plane
+	$(phase) "build of all tests" $(CARGO) test --locked --workspace --no-run
+	$(phase) "all tests" $(CARGO) test --locked --workspace --no-fail-fast
 
 .PHONY: unit
-unit: ## Run only the tests that need no control plane: seconds
+unit: ## Tests that need no control plane: seconds
 	$(CARGO) test --locked --workspace --lib --bins --test generated --test templates --test docs --test benchmarks --test spec
 
+.PHONY: coverage
+coverage: ## Line coverage of the unit tests; COVERAGE="--workspace" is of all tests (cargo's arguments)
+	@COVERAGE="$(COVERAGE)" sh tools/coverage.sh
+
 .PHONY: chart-test
-chart-test: ## Test the chart: unit tests, and every variant on a real API server
+chart-test: ## The chart: its unit tests, and every combination of values in tests/it/chart.rs on a real API server
 	$(CARGO) test --locked --workspace --test it chart
 
 .PHONY: lint
-lint: ## Check format and clippy (warnings are errors), with and without traces
-	$(CARGO) fmt --all --check
-	$(CARGO) clippy --locked --workspace --all-targets -- --deny warnings
-	$(CARGO) check --locked --features otlp
+lint: ## Format and clippy, warnings denied, with and without traces
+	$(phase) format $(CARGO) fmt --all --check
+	$(phase) clippy $(CARGO) clippy --locked --workspace --all-targets -- --deny warnings
+	$(phase) "check with traces" $(CARGO) check --locked --features otlp
 
 .PHONY: deny
-deny: ## Check licences, sources and duplicates of dependencies, and known vulnerabilities if the database is reachable
-	@sh tools/deny.sh
+deny: ## Licences, sources and duplicates of dependencies; known vulnerabilities if the database can be fetched
+	$(phase) "cargo-deny" sh tools/deny.sh
+
+.PHONY: spell
+spell: ## Spelling of code and pages, by typos; _typos.toml has the words that are meant
+	$(phase) spelling sh -c '"$$(sh tools/tool.sh typos-cli 1.42.3 typos)"'
 
 .PHONY: verify
-verify: ## Fail if a generated file is stale
+verify: ## Fail if a generated file is out of date
 	$(CARGO) test --locked --workspace --test generated generated_file
 	$(CARGO) test --locked --workspace --test it checked_in_is_current
 
 .PHONY: bench
-bench: ## Compare the operator with the raw limit of the API server; docs/benchmarks.md lists the settings (BENCH_TENANTS ...)
+bench: ## Measure, compared with the API server's own limit; docs/benchmarks.md has the settings (BENCH_TENANTS, BENCH_GROWTH ...)
 	$(CARGO) bench --locked --bench scale
 
 .PHONY: bench-docs
 bench-docs: ## Write the tables and plots of docs/benchmarks.md from the results in docs/benchmarks
 	UPDATE=1 $(CARGO) test --locked --test benchmarks
 
-# `all`; a part of the single faults (all:1/4, without storms, guards, leaders and surroundings); one group (answers, late, events,
-# killed, killed-late, terminated); two faults at once (pairs:48:7 is 48 plans by seed 7); or a rule file, to repeat a failure.
-# Empty: the fixed sample.
+# One of:
+# - all
+# - all:1/4: a quarter of the single faults, without storms, guards, leaders and surroundings
+# - answers, late, events, killed, killed-late, terminated: one group of single faults
+# - pairs:48:7: two faults at once, 48 plans with seed 7
+# - a rule file, to repeat a failure
+# - empty: the fixed sample
 FAULTS ?= all
 .PHONY: faults
-faults: ## Break every write and lose every event of a scenario on a real control plane: 90 minutes on two quiet cores; FAULTS=all:1/4, killed, pairs:48:7 or a rule file
+faults: ## Fail every write and event of a scenario in every way on a real control plane: 90 minutes on two idle cores; FAULTS=killed, all:1/4, pairs:48:7 or a rule file for less
 	TENANTRY_FAULTS=$(FAULTS) $(CARGO) test --locked --workspace --test it faults::$(if $(filter all,$(FAULTS)),,after_any) -- --nocapture --test-threads=1
 
 SOAK_MINUTES ?= 60
 SOAK_TENANTS ?= 100
 .PHONY: soak
-soak: ## Keep SOAK_TENANTS (100) tenants changing for SOAK_MINUTES (60, plus about 3) on a real control plane; fail if the operator grows
+soak: ## Change SOAK_TENANTS (100) tenants for SOAK_MINUTES (60) on a real control plane; fail if the operator's memory grows
 	SOAK_MINUTES=$(SOAK_MINUTES) SOAK_TENANTS=$(SOAK_TENANTS) $(CARGO) test --locked --workspace --test soak
 
 ##@ Change it
@@ -136,5 +155,5 @@ generate: ## Write every generated file: CRDs, chart copies, docs, install.yaml
 	@dirs=$$($(built)/controlplane assets helm) && PATH="$$(echo "$$dirs" | tr '\n' ':')$$PATH" sh tools/render-install.sh
 
 .PHONY: clean
-clean: stop ## Stop the cluster and remove build outputs; keep the caches outside the tree
+clean: stop ## Stop the cluster of `make run` and remove build outputs; the cache outside the tree stays
 	$(CARGO) clean

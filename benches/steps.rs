@@ -1,6 +1,7 @@
-//! `cargo bench --bench steps`: what the pure steps of a reconcile take, on a core of this machine. They need no cluster.
+//! `cargo bench --bench steps`: how long the pure steps of a reconcile take on one core. They need no cluster.
 //!
-//! Criterion keeps the last result under target/criterion and says by how much the next differs, and whether that is noise.
+//! Criterion stores the last result under target/criterion. It prints the difference of the next one, and whether that
+//! is noise.
 
 #![allow(clippy::unwrap_used, reason = "a benchmark fails by panicking")]
 
@@ -56,7 +57,7 @@ fn tenant(namespaces: usize) -> Tenant {
     .unwrap()
 }
 
-/// A namespace under way: used, with another quota than it is to have, and refused.
+/// A namespace with work to do: in use, with a quota that must change, and with a refused pod.
 fn observation(index: u32) -> Observation {
     let quantity = |amount: u32| Some(amount.to_string().parse::<Quantity>().unwrap());
     Observation {

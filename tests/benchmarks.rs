@@ -39,7 +39,7 @@ fn root() -> &'static Path {
 }
 
 #[test]
-fn the_figures_in_the_page_are_those_of_the_kept_results() {
+fn page_has_the_figures_of_the_stored_results() {
     let path = root().join("docs/benchmarks.md");
     let text = std::fs::read_to_string(&path).unwrap();
     let current = page(&text, &page::kept(&root().join("docs/benchmarks")));
@@ -93,7 +93,7 @@ fn the_median_and_the_spread_of_several_runs_are_kept() {
 }
 
 #[test]
-fn the_gate_lets_pass_what_is_within_the_spread_of_the_runs() {
+fn gate_ignores_misses_within_the_range_of_the_runs() {
     assert!(
         results(&[1.25, 1.32, 1.35]).missed().is_empty(),
         "1.32 with a margin of 0.05"
@@ -107,7 +107,7 @@ fn the_gate_lets_pass_what_is_within_the_spread_of_the_runs() {
 }
 
 #[test]
-fn one_size_becomes_a_table_and_several_become_a_row_each_and_plots() {
+fn one_size_gives_a_table_and_several_give_rows_and_plots() {
     let mut results = results(&[1.1]);
     let text = section(&results.to_json());
     assert!(
@@ -134,7 +134,7 @@ fn one_size_becomes_a_table_and_several_become_a_row_each_and_plots() {
 }
 
 #[test]
-fn what_is_outside_the_marks_stays() {
+fn text_outside_the_marks_stays() {
     let text = format!("before\n{BEGIN}\nold\n{END}\nafter\n");
     let new = page(&text, &[results(&[1.1]).to_json()]);
     assert!(

@@ -14,22 +14,85 @@ fn read(path: impl AsRef<Path>) -> String {
     std::fs::read_to_string(root().join(path)).unwrap()
 }
 
-/// Every page that is written by hand or made for readers.
+/// Every Markdown file of the tree, but not what git ignores.
 fn pages() -> Vec<PathBuf> {
-    [
-        "",
-        "docs",
-        "docs/decisions",
-        "deploy",
-        "charts/tenantry",
-        "tests/cases",
-        "tests/policies",
-    ]
-    .iter()
-    .flat_map(|folder| std::fs::read_dir(root().join(folder)).unwrap())
-    .map(|entry| entry.unwrap().path())
-    .filter(|path| path.extension().is_some_and(|extension| extension == "md"))
-    .collect()
+    fn collect(folder: &Path, pages: &mut Vec<PathBuf>) {
+        for entry in std::fs::read_dir(folder).unwrap().map(Result::unwrap) {
+            let (path, name) = (entry.path(), entry.file_name());
+            if entry.file_type().unwrap().is_dir() {
+                if name != "target" && name != ".git" && name != "shared" {
+                    collect(&path, pages);
+                }
+            } else if path.extension().is_some_and(|extension| extension == "md") {
+                pages.push(path);
+            }
+        }
+    }
+    let mut pages = Vec::new();
+    collect(root(), &mut pages);
+    pages
+}
+
+/// Lines outside of code, where links and headings are.
+fn prose(page: &str) -> impl Iterator<Item = &str> {
+    let mut fenced = false;
+    page.lines().filter(move |line| {
+        let is_fence = line.trim_start().starts_with("```");
+        fenced ^= is_fence;
+        !fenced && !is_fence
+    })
+}
+
+/// The anchors of a page, by GitHub's rule: lower case, no punctuation, a hyphen for each space, `-1` for a second one.
+fn anchors(page: &str) -> BTreeSet<String> {
+    let mut anchors = BTreeSet::new();
+    for line in prose(page) {
+        let title = line.trim_start_matches('#');
+        if title.len() < line.len() && title.starts_with(' ') {
+            let slug: String = title
+                .trim()
+                .to_lowercase()
+                .chars()
+                .filter(|letter| letter.is_alphanumeric() || " -_".contains(*letter))
+                .map(|letter| if letter == ' ' { '-' } else { letter })
+                .collect();
+            let numbered = (1..).map(|number| format!("{slug}-{number}"));
+            let free = std::iter::once(slug.clone())
+                .chain(numbered)
+                .find(|slug| !anchors.contains(slug));
+            anchors.extend(free);
+        }
+        // An anchor that the page sets itself.
+        let set = ["id=\"", "name=\""].map(|mark| line.split(mark).skip(1));
+        anchors.extend(
+            set.into_iter()
+                .flatten()
+                .filter_map(|rest| rest.split('"').next())
+                .map(str::to_owned),
+        );
+    }
+    anchors
+}
+
+/// Why a relative link of `page` leads nowhere.
+fn broken_link(page: &Path, text: &str, target: &str) -> Option<String> {
+    let target = target.split(' ').next().unwrap_or_default();
+    if target.contains("://") || target.starts_with("mailto:") {
+        return None;
+    }
+    let (file, anchor) = target.split_once('#').unwrap_or((target, ""));
+    let path = page.parent().unwrap().join(file);
+    if !file.is_empty() && !path.exists() {
+        return Some("there is no such file".to_owned());
+    }
+    if anchor.is_empty() {
+        return None;
+    }
+    let there = match file {
+        "" => text.to_owned(),
+        _ => std::fs::read_to_string(path).unwrap(),
+    };
+    (!anchors(&there).contains(anchor)).then(|| format!("there is no heading with the anchor {anchor}"))
 }
 
 /// CamelCase words in string literals of the code above a file's tests.
@@ -48,7 +111,7 @@ fn words(file: &str) -> BTreeSet<String> {
 }
 
 #[test]
-fn every_reason_of_a_condition_has_its_line_in_the_table_of_operations() {
+fn operations_page_lists_every_reason_of_a_condition() {
     let page = read("docs/operations.md");
     let types = [
         "Ready",
@@ -90,17 +153,20 @@ fn every_reason_of_a_condition_has_its_line_in_the_table_of_operations() {
 }
 
 #[test]
-fn every_link_between_pages_leads_to_a_file() {
+fn every_relative_link_leads_to_a_file_and_heading() {
     let mut broken = Vec::new();
+    let mut checked = 0;
     for page in pages() {
         let text = std::fs::read_to_string(&page).unwrap();
-        for target in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
-            let file = target.split('#').next().unwrap();
-            if !file.is_empty() && !file.contains("://") && !page.parent().unwrap().join(file).exists() {
-                broken.push(format!("{}: {target}", page.display()));
+        for line in prose(&text) {
+            for target in line.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+                checked += 1;
+                let why = broken_link(&page, &text, target);
+                broken.extend(why.map(|why| format!("{}: {target}: {why}", page.display())));
             }
         }
     }
+    assert!(checked > 50, "only {checked} links were found");
     assert!(broken.is_empty(), "{broken:#?}");
 }
 
@@ -171,6 +237,25 @@ fn every_invariant_and_fault_that_a_page_cites_is_defined() {
         .collect();
     assert!(numbers(&definitions).count() > 38);
     assert!(missing.is_empty(), "docs/reliability.md does not define {missing:?}");
+}
+
+#[test]
+fn a_link_to_a_missing_file_or_heading_is_broken() {
+    let page = root().join("docs/page.md");
+    let text = "# A title, twice!\n```sh\n# no heading\n```\n## A title, twice!\n<a id=\"own\"></a>\n";
+    for good in [
+        "#a-title-twice",
+        "#a-title-twice-1",
+        "#own",
+        "api.md",
+        "../README.md#install",
+        "https://example.com/#x",
+    ] {
+        assert_eq!(broken_link(&page, text, good), None);
+    }
+    for bad in ["#no-heading", "#a-title-twice-2", "missing.md", "../README.md#missing"] {
+        assert!(broken_link(&page, text, bad).is_some(), "{bad}");
+    }
 }
 
 #[test]

@@ -63,17 +63,10 @@ fn rendered(tier: &str) -> String {
     text
 }
 
-/// The first line that differs, in both.
+/// A unified diff: `-` is the checked-in file, `+` what the code builds now.
 fn difference(expected: &str, found: &str) -> String {
-    let mut lines = expected.lines().zip(found.lines()).enumerate();
-    match lines.find(|(_, (expected, found))| expected != found) {
-        Some((index, (expected, found))) => format!("line {}:\n- {expected}\n+ {found}", index + 1),
-        None => format!(
-            "{} lines expected, {} found",
-            expected.lines().count(),
-            found.lines().count()
-        ),
-    }
+    let diff = similar::TextDiff::from_lines(expected, found);
+    diff.unified_diff().header("checked in", "built now").to_string()
 }
 
 fn is_rewriting() -> bool {
@@ -90,7 +83,7 @@ fn check(tier: &str) {
     let expected = std::fs::read_to_string(&path).unwrap_or_default();
     assert!(
         expected == found,
-        "the objects of {tier} are not those of tests/golden/{tier}.yaml; {}\n\
+        "the objects of {tier} differ from tests/golden/{tier}.yaml:\n{}\n\
          If this is meant, run `UPDATE=1 cargo test --test golden`, read the difference and commit it.",
         difference(&expected, &found)
     );
@@ -124,6 +117,14 @@ fn enterprise_plus_is_as_reviewed() {
 #[test]
 fn white_label_is_as_reviewed() {
     check("white_label");
+}
+
+#[test]
+fn the_difference_shows_every_changed_line() {
+    let difference = difference("a\nb\nc\nd\ne\nf\ng\nh\n", "A\nb\nc\nd\ne\nf\ng\nh\ni\n");
+    for line in ["-a\n", "+A\n", " h\n", "+i\n"] {
+        assert!(difference.contains(line), "{line:?} is missing in {difference}");
+    }
 }
 
 #[test]

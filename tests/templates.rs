@@ -72,7 +72,7 @@ type Row = (
 );
 
 #[test]
-fn the_quotas_are_those_of_the_tier_table() {
+fn quotas_equal_the_tier_table() {
     let table: [(Tier, Row); 5] = [
         (
             Tier::Free,
@@ -162,7 +162,7 @@ fn the_quotas_are_those_of_the_tier_table() {
 }
 
 #[test]
-fn only_free_is_laxer_than_restricted_and_encryption_rises_with_the_tier() {
+fn only_free_is_not_restricted_and_encryption_rises_by_tier() {
     for tier in Tier::ALL {
         let security = template(tier).spec.security;
         let standard = if tier == Tier::Free {
@@ -202,7 +202,7 @@ fn every_tier_lets_owners_work_on_a_cluster_without_a_mesh() {
 }
 
 #[test]
-fn a_container_that_asks_for_nothing_fits_the_smallest_equal_share() {
+fn default_container_fits_into_an_equal_share() {
     for tier in Tier::ALL {
         let spec = template(tier).spec;
         let (Some(default), Some(namespaces)) = (spec.containers.default, spec.quotas.namespaces) else {
@@ -220,7 +220,7 @@ fn a_container_that_asks_for_nothing_fits_the_smallest_equal_share() {
 }
 
 #[test]
-fn every_example_uses_a_template_that_ships_and_stays_below_its_namespaces() {
+fn every_example_fits_a_template_that_ships() {
     let templates = read::<TenantTemplate>("deploy/templates");
     for (path, tenant) in read::<Tenant>("examples") {
         let wanted = &tenant.spec.template_ref.name;

@@ -1,4 +1,4 @@
-//! Managed objects that somebody deleted, until they are back.
+//! Deleted managed objects, until the operator has restored them.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -48,22 +48,22 @@ pub async fn one(client: &Client, tenants: usize, report: &mut Report) {
 /// Which object: kind, namespace and name.
 type Key = (Kind, String, String);
 
-/// An object came or went.
+/// An object appeared or was deleted.
 struct Seen {
     key: Key,
     stands: bool,
     at: Instant,
 }
 
-/// All objects of many tenants deleted at once, but for the namespaces: those take the controller manager's time and not
-/// ours. Held against deleting and applying as many raw objects.
+/// Deletes all objects of many tenants at once, except the namespaces: deleting those takes the controller manager's
+/// time and not the operator's. Compared with deleting and applying as many raw objects.
 pub async fn all(client: &Client, tenants: usize, namespaces: usize, pods: u64, report: &mut Report) {
     let hit = HIT.min(tenants);
     let mut objects = raw::raw_objects(&template(pods), hit, namespaces);
     for objects in &mut objects {
         objects.retain(|object| object["kind"] != "Namespace");
     }
-    // Each by itself: nothing of it waits for another.
+    // Each in a task of its own: no object waits for another.
     let objects = objects.into_iter().flatten().map(|object| vec![object]).collect();
     let started = Instant::now();
     raw::write_raw_anew(client, objects).await;
@@ -102,7 +102,7 @@ pub async fn all(client: &Client, tenants: usize, namespaces: usize, pods: u64, 
             let at = Instant::now();
             match api.delete(name, &DeleteParams::default()).await {
                 Ok(_) => {}
-                // The operator takes an owner's right first where a guard went.
+                // If a guard was deleted, the operator first removes the owner's right.
                 Err(kube::Error::Api(answer)) if answer.code == 404 => {}
                 Err(error) => panic!("delete {key:?}: {error}"),
             }
@@ -110,11 +110,11 @@ pub async fn all(client: &Client, tenants: usize, namespaces: usize, pods: u64, 
         })
         .buffer_unordered(PARALLEL)
         .collect::<BTreeMap<Key, Instant>>();
-    // Of each: `None` while it is gone.
+    // The state of each object: `None` while it is missing.
     let mut back: BTreeMap<Key, Option<Instant>> = BTreeMap::new();
     let mut waiting = keys.len();
     let returning = async {
-        // One that did not go yet stands, and is not waited for before it is seen to go.
+        // An object that was not deleted yet does not count as restored.
         let mut gone = 0;
         while gone < keys.len() || waiting > 0 {
             let Some(Seen { key, stands, at }) = seen.recv().await else {

@@ -1,4 +1,4 @@
-//! A tenant's pod creates in parallel, as fast as they go.
+//! A tenant's pods, created in parallel as fast as possible.
 
 use std::time::Instant;
 
@@ -12,7 +12,7 @@ use lab::{Lab, eventually};
 
 use crate::{PARALLEL, report::per_second, tenants::create_roomy, totals, watching::PATIENCE};
 
-/// A tenant with four namespaces and room for all that its owner creates in one of them.
+/// A tenant with four namespaces and room for all pods that its owner creates in one of them.
 pub struct Crowd {
     admin: Api<Pod>,
     owner: Api<Pod>,

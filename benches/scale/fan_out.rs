@@ -19,8 +19,8 @@ use crate::{
     watching::{is_ready, quotas_counted, reach, track},
 };
 
-/// Held against the quotas, limits for programs and statuses that it changes, written straight. No Tenants of the
-/// template are there but those that have a copy.
+/// Compared with writing the same quotas, limit ConfigMaps and statuses straight to the server. The template has no
+/// Tenants besides those with a copy.
 pub async fn fan_out(
     client: &Client,
     operator: &Operator,

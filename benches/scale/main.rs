@@ -1,9 +1,9 @@
-//! `make bench`: the operator against what the API server itself takes, in one run on one machine.
+//! `make bench`: the operator compared with the API server's own limit, in one run on one machine.
 //!
-//! Every figure stands beside the raw limit: the same objects, written straight by parallel requests from a minimal client
-//! to the same server. The environment says how much of it (docs/benchmarks.md has the list): BENCH_TENANTS (1000) or
+//! Every figure is printed beside the raw limit: a minimal client writes the same objects in parallel to the same
+//! server. Environment variables choose what to measure (docs/benchmarks.md lists them): BENCH_TENANTS (1000) or
 //! BENCH_GROWTH (`250,500,1000`), BENCH_NAMESPACES (1), BENCH_RUNS (1), BENCH_STEADY (60 s), BENCH_PARTS, BENCH_OUT,
-//! BENCH_GATE, BENCH_AUDIT. BENCH_TENANTS=0 measures the exact totals only: two minutes.
+//! BENCH_GATE, BENCH_AUDIT. BENCH_TENANTS=0 measures the exact totals only, in two minutes.
 
 #![allow(
     clippy::unwrap_used,
@@ -62,23 +62,23 @@ async fn main() -> ExitCode {
     }
 }
 
-/// Whether all was measured and, if that was asked for, within its targets. The error is one line.
+/// Whether everything was measured and, with BENCH_GATE, within its targets. The error is one line.
 async fn run() -> Result<bool, String> {
     let settings = Settings::read(std::env::vars())?;
     let default = || Path::new(env!("CARGO_TARGET_TMPDIR")).join("scale.json");
     let out = settings.out.clone().unwrap_or_else(default);
     let mut results = Results::new(about(&settings));
-    // Now, and not after an hour: a place that cannot be written. What is kept there stays until something is measured.
+    // If the results cannot be written, fail now and not after an hour. The old file stays until the first measurement.
     let beside = beside(&out);
     let folder = beside.parent().unwrap_or(Path::new(""));
-    // One level and no more: a mistyped path is to be seen.
+    // Creates one level only, so that a mistyped path is an error.
     if !folder.as_os_str().is_empty() && !folder.exists() {
         std::fs::create_dir(folder).map_err(|error| unwritable(&out, &error))?;
     }
     std::fs::write(&beside, "").map_err(|error| unwritable(&out, &error))?;
     std::fs::remove_file(&beside).map_err(|error| unwritable(&out, &error))?;
     let mut failed = false;
-    // Every size once before any twice: a machine whose speed changes then changes it for all of them.
+    // Every size once before any twice: if the machine's speed changes, it changes for all of them.
     for run in 1..=settings.runs {
         for &tenants in &settings.sizes {
             println!(
@@ -86,7 +86,7 @@ async fn run() -> Result<bool, String> {
                 settings.namespaces, settings.runs
             );
             let started = Instant::now();
-            // One that fails, and has said why, must not take with it what the others still tell.
+            // A failed size has printed its error; the others continue.
             let measured = AssertUnwindSafe(measure::measure(&settings, tenants)).catch_unwind();
             let Ok(report) = measured.await else {
                 failed = true;
@@ -108,7 +108,7 @@ async fn run() -> Result<bool, String> {
     Ok(!failed && missed.is_empty())
 }
 
-/// Writes the file anew, whole or not at all.
+/// Replaces the file atomically.
 fn save(out: &Path, results: &Results) -> Result<(), String> {
     let mut text = serde_json::to_string_pretty(&results.to_json()).unwrap();
     text.push('\n');
@@ -126,7 +126,7 @@ fn unwritable(out: &Path, error: &std::io::Error) -> String {
     format!("failed to write {out}: {error}; BENCH_OUT must name a file that can be written")
 }
 
-/// Where and of what the figures are.
+/// The machine, the commit and the settings of a measurement.
 fn about(settings: &Settings) -> Value {
     let git = |arguments: &[&str]| {
         let output = Command::new("git").args(arguments).output().ok()?;
@@ -142,7 +142,7 @@ fn about(settings: &Settings) -> Value {
         "machine": {
             "cores": std::thread::available_parallelism().map_or(0, usize::from),
             "system": format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
-            // Of the last minute before the start: what else ran.
+            // The load of the last minute before the start.
             "load_before": load,
         },
         "namespaces": settings.namespaces,

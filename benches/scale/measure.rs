@@ -28,7 +28,7 @@ pub fn operator_options() -> OperatorOptions {
     OperatorOptions::new(env!("CARGO_BIN_EXE_tenantry"))
 }
 
-/// What resident memory is held against, in MB: promised at two sizes.
+/// The limits of resident memory in MB, promised at two sizes.
 pub fn memory_target(tenants: usize) -> Target {
     match tenants {
         ..=1000 => Target::AtMost(64.0),
@@ -37,7 +37,7 @@ pub fn memory_target(tenants: usize) -> Target {
     }
 }
 
-/// The error is one line: no control plane. All else that fails panics, and leaves the control plane's logs behind.
+/// The error is one line if there is no control plane. All other failures panic, which keeps the control plane's logs.
 pub async fn measure(settings: &Settings, tenants: usize) -> Result<Report, String> {
     let options = Options {
         audit: if settings.audit { Audit::Metadata } else { Audit::Off },
@@ -84,7 +84,7 @@ struct Measurement<'a> {
     report: &'a mut Report,
 }
 
-/// What the raw limit took.
+/// The result of the raw limit.
 struct Raw {
     children: f64,
     whole: f64,
@@ -179,7 +179,7 @@ async fn raw_limit(lab: &Lab, admin: &Client, tenants: usize, namespaces: usize,
         let kind = Kind::ALL.into_iter().find(|kind| kind.as_str() == object["kind"]);
         *least.entry(kind.unwrap().api_resource().plural).or_default() += 1.0;
     }
-    // A finalizer and a status; their user creates them.
+    // Two more writes: a finalizer and a status. The user creates the Tenant.
     least.extend(["tenants", "tenants/status"].map(|what| (what.to_owned(), 1.0)));
     let count: usize = objects.iter().map(Vec::len).sum();
     let started = Instant::now();
@@ -226,7 +226,7 @@ async fn until_ready(
     report: &mut Report,
 ) {
     let each = tenants as f64;
-    // It is ready before it has listed everything.
+    // The operator is ready before it has listed everything.
     let calls_before = settled_calls(operator, STILL).await;
     let resident_before = operator.resident_bytes().unwrap_or(0);
     let cpu = Cpu::read(lab, Some(operator));
@@ -294,7 +294,7 @@ async fn until_ready(
     );
 }
 
-/// Writes per tenant by verb and resource, and what was read: none of that had to be.
+/// Writes per tenant by verb and resource, and all reads: none of the reads was necessary.
 fn tell_calls(made: &Calls, least: &BTreeMap<String, f64>, each: f64, report: &mut Report) {
     let work = made.iter().filter(|((verb, resource), _)| is_work(verb, resource));
     let (writes, reads): (Vec<_>, Vec<_>) = work.partition(|((verb, _), _)| is_write(verb));

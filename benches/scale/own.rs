@@ -1,5 +1,5 @@
-//! What a tenant's own writes take, by the same user with the same role: inside a tenant, outside any, and in a namespace outside
-//! any that has a ResourceQuota and a LimitRange, which Kubernetes itself takes its time for.
+//! The cost of a tenant's own writes, by the same user with the same role: in a tenant, outside any tenant, and outside
+//! with a ResourceQuota and a LimitRange, which cost time by themselves.
 
 use std::time::{Duration, Instant};
 
@@ -25,7 +25,7 @@ use crate::{
 
 /// Writes of each kind on each side.
 const SAMPLES: usize = 500;
-/// Writes before that which are not counted: connections, caches.
+/// Uncounted writes before those, to fill connections and caches.
 const WARM_UP: usize = 30;
 
 pub const INSIDE: &str = "writer-n0";
@@ -53,7 +53,7 @@ impl Side {
     }
 }
 
-/// An owner with a place on each side.
+/// An owner with a namespace on each side.
 pub struct Writer<'a> {
     pub admin: &'a Client,
     pub user: Client,
@@ -77,7 +77,7 @@ impl<'a> Writer<'a> {
         tell(report, "scale", "Deployment, patch of its scale", times, Target::None);
     }
 
-    /// Use must not change any more when something else is measured.
+    /// Deletes all pods and waits, so that changing use does not disturb the next measurement.
     pub async fn remove_pods(&self) {
         for side in Side::ALL {
             totals::empty(&Api::namespaced(self.admin.clone(), side.namespace())).await;
@@ -126,7 +126,7 @@ async fn prepare(client: &Client) {
         let bindings: Api<RoleBinding> = Api::namespaced(client.clone(), name);
         bindings.create(&post, &binding).await.unwrap();
     }
-    // As the tenant has them, but by hand.
+    // The same objects as in the tenant, created by hand.
     copy::<LimitRange>(client).await;
     copy::<ResourceQuota>(client).await;
     let quotas: Api<ResourceQuota> = Api::namespaced(client.clone(), BOUNDED);
@@ -138,7 +138,7 @@ async fn prepare(client: &Client) {
     .await;
     let mut deployment = json!({
         "metadata": { "name": "app" },
-        // Paused before it ever ran: it can be scaled, and no controller makes pods of it.
+        // Paused from the start: it can be scaled, and no controller creates pods for it.
         "spec": {
             "paused": true, "replicas": 1, "selector": { "matchLabels": { "app": "app" } },
             "template": { "metadata": { "labels": { "app": "app" } } },
@@ -157,7 +157,7 @@ async fn prepare(client: &Client) {
     }
 }
 
-/// Copies the object called `tenantry` of the tenant's namespace to the one that is bounded by hand.
+/// Copies the object `tenantry` of the tenant's namespace to the plain namespace with a quota.
 async fn copy<K: Writable>(client: &Client) {
     let from: Api<K> = Api::namespaced(client.clone(), INSIDE);
     let mut object = serde_json::to_value(from.get("tenantry").await.unwrap()).unwrap();
@@ -170,7 +170,7 @@ async fn copy<K: Writable>(client: &Client) {
 /// Times of each side, in the order of [`Side::ALL`].
 pub type Times = [Vec<Duration>; 3];
 
-/// Writes in turns, so that whatever else happens on the machine hits all sides; who is first changes too.
+/// Writes in turns, so that other load on the machine hits all sides alike; the order of the sides rotates too.
 async fn in_turns<F>(mut write: impl FnMut(Side, usize) -> F) -> Times
 where
     F: Future<Output = ()>,
@@ -190,7 +190,7 @@ where
     times
 }
 
-/// The medians' ratio, in a tenant over outside any.
+/// The ratio of the medians: in a tenant over outside.
 pub fn times_over_outside([inside, outside, _bounded]: Times) -> f64 {
     percentiles(inside).0 / percentiles(outside).0
 }

@@ -1,4 +1,5 @@
-//! What the admission policies take of a tenant's Pod: it is created without the one that judges pods, and without any.
+//! The cost of the admission policies for a tenant's Pod: with all of them, without the one that judges pods, and
+//! without any.
 
 use std::fmt::Debug;
 
@@ -20,7 +21,7 @@ use crate::{
     watching::PATIENCE,
 };
 
-/// Takes bindings away, measures, and puts them back.
+/// Deletes bindings, measures, and restores them.
 pub async fn taken_away(writer: &Writer<'_>, report: &mut Report) {
     let bindings: Api<ValidatingAdmissionPolicyBinding> = Api::all(writer.admin.clone());
     let ours = ListParams::default().labels("app.kubernetes.io/part-of=tenantry");
@@ -84,7 +85,8 @@ fn exposed_service() -> Service {
     typed(json!({ "metadata": { "generateName": "s-" }, "spec": spec }))
 }
 
-/// Waits until the API server refuses the object in the tenant, or no longer does: it hears of bindings a little later.
+/// Waits until the API server refuses the object in the tenant, or admits it again: it sees changed bindings a little
+/// later.
 async fn judged<K: Writable>(user: &Client, object: &K, refused: bool) {
     let api: Api<K> = Api::namespaced(user.clone(), INSIDE);
     let dry = PostParams {

@@ -1,8 +1,8 @@
-//! The raw limit: what the operator has standing at the end, written straight by a minimal client.
+//! The raw limit: a minimal client writes the objects that the operator has written at the end.
 //!
-//! There are two of them. The *children* are what the operator writes into a tenant's namespaces. The *whole* has the
-//! Tenants with their statuses as well, which are objects too and cost the API server as much as several children: these
-//! are written to a copy of the Tenants' definition under another group, so that no operator looks at them.
+//! There are two limits. The *children* are the objects that the operator writes into a tenant's namespaces. The
+//! *whole* also has the Tenants with their statuses, which cost the API server as much as several children. They are
+//! written to a copy of the Tenants' definition under another group, so that no operator sees them.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -24,7 +24,7 @@ use tenantry_core::{object::Kind, settings::Settings, tenant::facts::Served};
 
 use crate::{PARALLEL, settings::PODS, tenants::tenant};
 
-/// What the operator would write for each tenant, under other names and without its managed-by label.
+/// The operator's objects for each tenant, under other names and without its managed-by label.
 pub fn raw_objects(template: &TenantTemplate, tenants: usize, namespaces: usize) -> Vec<Vec<Value>> {
     let settings = Settings {
         accelerator_resources: vec!["nvidia.com/gpu".to_owned()],
@@ -122,7 +122,7 @@ fn copies(client: &Client) -> Api<DynamicObject> {
     Api::all_with(client.clone(), &resource)
 }
 
-/// Creates the copies with a status each; gives them as they then stand.
+/// Creates the copies with a status each; returns them.
 pub async fn write_tenants(client: &Client, tenants: usize, namespaces: usize) -> Vec<DynamicObject> {
     let api = copies(client);
     stream::iter(0..tenants)
@@ -167,7 +167,7 @@ async fn write_status(
         .unwrap()
 }
 
-/// What the operator writes for a Tenant of the bench that is Ready, word for word but for the time.
+/// The operator's status for a Ready Tenant of the bench, identical except for the time.
 fn status(name: &str, namespaces: usize, pods: u64) -> Value {
     let condition = |type_, reason, message: &str| {
         json!({
@@ -198,8 +198,8 @@ fn status(name: &str, namespaces: usize, pods: u64) -> Value {
     })
 }
 
-/// What one of `namespaces` equal namespaces gets first of a count, as the raw objects were rendered; the settings see to it
-/// that it comes out even.
+/// The first share of a count for one of `namespaces` equal namespaces, as in the rendered raw objects. The settings
+/// guarantee that it divides evenly.
 pub fn share(total: u64, namespaces: usize) -> String {
     (total / namespaces as u64).to_string()
 }

@@ -1,26 +1,26 @@
-//! The figures of one run of one size. Also read by tests/benchmarks.rs.
+//! The figures of one run of one size. tests/benchmarks.rs reads it too.
 
 use std::time::Duration;
 
-/// What a figure is held against.
+/// The target of a figure.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Target {
-    /// It is only told.
+    /// None: the figure is only reported.
     None,
     AtMost(f64),
     AtLeast(f64),
-    /// The least possible number of calls: told beside it, and not held against it, as a retry is no fault.
+    /// The least possible number of calls. It is printed but not judged, as a retry is no fault.
     Least(f64),
 }
 
 /// One number.
 #[derive(Clone, Debug)]
 pub struct Figure {
-    /// Stays the same from version to version.
+    /// A name that does not change between versions.
     pub name: String,
-    /// For people.
+    /// Its description for people.
     pub what: String,
-    /// `x` is a ratio; only such a figure means something on another machine.
+    /// `x` is a ratio; only ratios can be compared between machines.
     pub unit: &'static str,
     pub value: f64,
     pub target: Target,
@@ -30,7 +30,7 @@ pub struct Figure {
 #[derive(Clone, Debug, Default)]
 pub struct Report {
     pub figures: Vec<Figure>,
-    /// What is no number: which writes, which reads.
+    /// Facts that are no numbers: which writes, which reads.
     pub notes: Vec<(String, String)>,
     /// Version of the API server.
     pub kubernetes: String,
@@ -39,7 +39,7 @@ pub struct Report {
 impl Report {
     pub fn figure(&mut self, name: &str, what: impl Into<String>, unit: &'static str, value: f64, target: Target) {
         let what = what.into();
-        // The sum of nothing is -0.
+        // An empty sum is -0.
         let value = value + 0.0;
         println!("{what}: {}{}", amount(value, unit), in_brackets(target, unit));
         self.figures.push(Figure {
@@ -91,7 +91,7 @@ pub fn amount(value: f64, unit: &str) -> String {
     }
 }
 
-/// A target for people, or nothing.
+/// The target for people; empty if there is none.
 pub fn wanted(target: Target, unit: &str) -> String {
     match target {
         Target::None => String::new(),

@@ -1,4 +1,4 @@
-//! The operator's restart, and the time when nothing happens.
+//! A restart of the operator, and the time at rest.
 
 use std::{
     collections::BTreeMap,
@@ -16,12 +16,12 @@ use crate::{
     watching::PATIENCE,
 };
 
-/// Starts the operator anew; the one before has ended.
+/// Starts the operator again after the previous process has ended.
 pub async fn restart(lab: &Lab, client: &Client, report: &mut Report) -> Operator {
     let started = Instant::now();
     let operator = lab.operator(operator_options()).await.unwrap();
     let ready = started.elapsed();
-    // Every Tenant is looked at once.
+    // The operator checks every Tenant once.
     let all = Api::<Tenant>::all(client.clone())
         .list_metadata(&ListParams::default())
         .await
@@ -71,9 +71,9 @@ pub async fn restart(lab: &Lab, client: &Client, report: &mut Report) -> Operato
     operator
 }
 
-/// Nothing happens for as long as `steady`.
+/// Measures at rest, for as long as `steady`.
 pub async fn quiet(lab: &Lab, operator: &Operator, tenants: usize, steady: Duration, report: &mut Report) {
-    // Use that changed just before is written once more, ten seconds after the last time (`--status-interval`).
+    // Use that changed just before is written once more, ten seconds after the last status (`--status-interval`).
     let before = settled_calls(operator, 6 * STILL).await;
     let cpu = Cpu::read(lab, Some(operator));
     tokio::time::sleep(steady).await;

@@ -1,5 +1,5 @@
-//! Several runs put together: medians and spread, as JSON, as a table, and held against the targets. Also read by
-//! tests/benchmarks.rs.
+//! Several runs combined: medians and range, as JSON and as a table, compared with the targets. tests/benchmarks.rs
+//! reads it too.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::report::{Report, Target, amount, wanted};
 
-/// What was measured so far, by number of tenants.
+/// The figures measured so far, by number of tenants.
 pub struct Results {
     /// Machine, commit, date and settings.
     pub about: Value,
@@ -37,8 +37,8 @@ impl Summary {
         (median, values[0], values[values.len() - 1])
     }
 
-    /// Whether the median misses the target by more than half of what the runs differ. Times are not judged: they say as
-    /// much about the machine as about us.
+    /// Whether the median misses the target by more than half the range of the runs. Times are not judged: they depend
+    /// on the machine as much as on the operator.
     pub fn is_missed(&self) -> bool {
         let (median, min, max) = self.spread();
         let margin = (max - min) / 2.0;
@@ -69,7 +69,7 @@ impl Summary {
     }
 }
 
-/// Four digits after the point: the files are kept, and the rest is noise.
+/// Four decimals: the files are stored, and the rest is noise.
 fn short(value: f64) -> Value {
     json!((value * 1e4).round() / 1e4)
 }
@@ -115,7 +115,7 @@ impl Results {
                 "tenants": tenants,
                 "runs": reports.len(),
                 "figures": self.summaries(tenants).iter().map(Summary::json).collect::<Vec<_>>(),
-                // Of the last run: they hardly differ.
+                // From the last run: they hardly differ.
                 "notes": reports.last().map(notes),
             })
         };
@@ -144,7 +144,7 @@ impl Results {
         table
     }
 
-    /// One line for each target that is missed beyond doubt.
+    /// One line for each target that is missed by more than the range of the runs.
     pub fn missed(&self) -> Vec<String> {
         let mut missed = Vec::new();
         for tenants in self.sizes.keys() {

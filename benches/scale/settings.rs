@@ -1,21 +1,21 @@
-//! What the environment asks for. Also read by tests/benchmarks.rs, which has its tests: a bench has no test harness.
+//! Settings from the environment. tests/benchmarks.rs reads it too and has its tests: a bench has no test harness.
 
 use std::{collections::BTreeSet, path::PathBuf, time::Duration};
 
-/// Pods of the template, and after its change: what BENCH_NAMESPACES must divide.
+/// The template's pods, before and after its change; BENCH_NAMESPACES must divide both.
 pub const PODS: u64 = 30;
 pub const FEWER: u64 = 27;
-/// Far above what one machine can hold; a typing error asks for more.
+/// Far above what one machine can run; only a typing error asks for more.
 const MOST_TENANTS: usize = 100_000;
 
-/// A part of the bench beside the time to Ready, in the order in which they run.
+/// A part of the bench besides the time to Ready. The parts run in this order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Part {
-    /// One Tenant after the other, before there are others.
+    /// One Tenant after the other, on an empty cluster.
     Idle,
     /// A template change over all tenants.
     FanOut,
-    /// One Tenant after the other, with all others there.
+    /// One Tenant after the other, on a full cluster.
     Single,
     /// One object deleted, until it is back.
     Drift,
@@ -23,15 +23,15 @@ pub enum Part {
     Burst,
     /// A tenant's own writes, inside and outside.
     Own,
-    /// A tenant's pod creates without the policies that look at them.
+    /// A tenant's pod creates without the policies that match them.
     Policies,
     /// A tenant's pod creates in parallel, with and without the operator; restarts it.
     Crowd,
     /// The operator's restart.
     Restart,
-    /// How exact totals are, and how soon room follows demand.
+    /// How exact totals are, and how fast quota follows demand.
     Totals,
-    /// Nothing happens.
+    /// At rest.
     Steady,
 }
 
@@ -49,7 +49,7 @@ impl Part {
         Self::Totals,
         Self::Steady,
     ];
-    /// What depends on how many tenants there are, and does not take minutes.
+    /// The parts that depend on the number of tenants and do not take minutes.
     const GROWTH: [Self; 3] = [Self::FanOut, Self::Single, Self::Own];
 
     fn name(self) -> &'static str {
@@ -76,16 +76,16 @@ pub struct Settings {
     pub sizes: Vec<usize>,
     /// Namespaces of each tenant.
     pub namespaces: usize,
-    /// How long nothing happens at the end.
+    /// How long the time at rest is.
     pub steady: Duration,
     /// How often each size is measured.
     pub runs: usize,
-    /// Fail where a target is missed by more than the runs differ.
+    /// Fail if a target is missed by more than the range of the runs.
     pub gate: bool,
-    /// Print who asked the API server for what.
+    /// Print all requests to the API server, by user.
     pub audit: bool,
     pub parts: BTreeSet<Part>,
-    /// Where the JSON goes; the bench's own place if `None`.
+    /// Where to write the JSON; by default below `target`.
     pub out: Option<PathBuf>,
 }
 
@@ -103,9 +103,9 @@ const KNOWN: [&str; 9] = [
 ];
 
 impl Settings {
-    /// Reads variables (name and value); those that do not start with `BENCH_` do not matter.
+    /// Reads variables (name and value); ignores those that do not start with `BENCH_`.
     ///
-    /// The error is one line that names the variable, what it holds and what to write.
+    /// The error is one line with the variable, its value and what to write instead.
     pub fn read(variables: impl IntoIterator<Item = (String, String)>) -> Result<Self, String> {
         let mut settings = Self {
             sizes: vec![1000],
@@ -185,7 +185,7 @@ fn sizes(value: &str) -> Result<Vec<usize>, String> {
     Ok(sizes)
 }
 
-/// The template's pods are dealt out evenly, so that what the allocator does at once is what was rendered.
+/// The template's pods divide evenly, so that the allocator's first shares equal the rendered ones.
 fn namespaces(value: &str) -> Result<usize, String> {
     let count = number("BENCH_NAMESPACES", value, 1, 9)?;
     if PODS.is_multiple_of(count as u64) && FEWER.is_multiple_of(count as u64) {

@@ -18,10 +18,10 @@ use crate::{
     watching::{PATIENCE, is_ready, track},
 };
 
-/// Tenants that come one by one.
+/// Tenants that are created one by one.
 pub const SINGLE: usize = 100;
 
-/// Seen by one watch that is open all the time.
+/// One watch that is open all the time sees them.
 pub async fn one_by_one(client: &Client, prefix: &'static str, what: &str, report: &mut Report) {
     let api = tenants_api(client);
     let is_meant = move |tenant: &Tenant| tenant.name_any().starts_with(prefix) && is_ready(tenant);
@@ -40,7 +40,7 @@ pub async fn one_by_one(client: &Client, prefix: &'static str, what: &str, repor
     report.latency(prefix, what, times, Target::AtMost(100.0));
 }
 
-/// On a server with nothing else, by an operator of its own; all is gone afterwards.
+/// On an idle server, with an operator of its own; deletes everything afterwards.
 pub async fn on_an_idle_server(lab: &Lab, client: &Client, report: &mut Report) {
     let operator = lab.operator(measure::operator_options()).await.unwrap();
     one_by_one(

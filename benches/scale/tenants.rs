@@ -1,4 +1,4 @@
-//! What users write in the bench.
+//! The objects that users write in the bench.
 
 use futures::{StreamExt as _, stream};
 use kube::{
@@ -16,7 +16,7 @@ use crate::{
 
 /// Name of the template of all tenants but those of [`ROOMY`].
 pub const TEMPLATE: &str = "bench";
-/// Name of a template with room for all that an owner creates.
+/// Name of a template with room for all pods that an owner creates.
 pub const ROOMY: &str = "roomy";
 
 /// The template with so many pods.

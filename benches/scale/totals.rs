@@ -1,4 +1,4 @@
-//! How soon room follows demand, and how exact a total is while pods come and go at once.
+//! How fast quota follows demand, and how exact a total is while pods are created and deleted in parallel.
 
 use std::{
     collections::HashSet,
@@ -21,11 +21,11 @@ use crate::{
 };
 
 const NAMESPACES: [&str; 4] = ["a", "b", "c", "d"];
-/// Rounds in which one namespace after the other takes what its siblings do not use.
+/// Rounds in which one namespace after the other uses what its siblings do not.
 const ROUNDS: usize = 40;
 /// Pods that one namespace can have of 40: three siblings keep a quarter of their shares.
 const REACHED: usize = 33;
-/// What is granted while pods come and go.
+/// The grant while pods are created and deleted.
 const GRANTED: usize = 20;
 const TRIALS: usize = 5;
 const TRIAL: Duration = Duration::from_secs(10);
@@ -47,7 +47,7 @@ pub fn pod() -> Pod {
     serde_json::from_value(pod).unwrap()
 }
 
-/// A Tenant with four namespaces that is granted so many pods.
+/// A Tenant with four namespaces and a grant of so many pods.
 async fn tenant(client: &Client, name: &'static str, pods: usize) {
     let template = json!({
         "apiVersion": "tenantry.dev/v1alpha1", "kind": "TenantTemplate", "metadata": { "name": name },
@@ -84,7 +84,7 @@ pub async fn empty(pods: &Api<Pod>) {
     .await;
 }
 
-/// From the first refusal of a pod until it is admitted; `None` if it is not refused.
+/// The time from a pod's first refusal until it is admitted; `None` if it is not refused.
 async fn until_admitted(pods: &Api<Pod>, pod: &Pod) -> Option<Duration> {
     let mut refused = None;
     loop {
@@ -100,7 +100,7 @@ async fn until_admitted(pods: &Api<Pod>, pod: &Pod) -> Option<Duration> {
     }
 }
 
-/// One namespace after the other fills, while the others stand empty.
+/// One namespace after the other fills, while the others are empty.
 pub async fn headroom(lab: &Lab, client: &Client, report: &mut Report) {
     tenant(client, "headroom", 40).await;
     let olga = lab.as_user("olga", &[]).await.unwrap();
@@ -123,8 +123,8 @@ pub async fn headroom(lab: &Lab, client: &Client, report: &mut Report) {
     );
 }
 
-/// Pods come and go as fast as the API server lets them; the most that stood at once, for a tenant with four namespaces and for
-/// one namespace with a plain quota of the same size, in turn.
+/// Creates and deletes pods as fast as the API server can; reports the most pods at the same time. In turn for a tenant
+/// with four namespaces, and for one namespace with a plain quota of the same size.
 pub async fn churn(client: &Client, report: &mut Report) {
     tenant(client, "churn", GRANTED).await;
     let plain: Namespace = serde_json::from_value(json!({ "metadata": { "name": "plain" } })).unwrap();
@@ -182,7 +182,7 @@ pub async fn churn(client: &Client, report: &mut Report) {
     );
 }
 
-/// The most pods that stood at once in these namespaces together, and how many were admitted.
+/// The most pods at the same time in these namespaces together, and how many were admitted.
 async fn most_at_once(client: &Client, namespaces: &[String]) -> (usize, usize) {
     let all: Api<Pod> = Api::all(client.clone());
     let since = all

@@ -1,4 +1,4 @@
-//! What the processes used and what the operator asked for.
+//! Resources of the processes, and the operator's requests.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -63,10 +63,10 @@ pub async fn calls(operator: &Operator) -> Calls {
     calls
 }
 
-/// How long nothing is asked before the operator counts as done.
+/// How long the operator must send nothing to count as done.
 pub const STILL: Duration = Duration::from_secs(2);
 
-/// The same once nothing but watches and the lease's was sent for so long.
+/// The requests, once nothing but watches and the lease's were sent for so long.
 pub async fn settled_calls(operator: &Operator, still: Duration) -> Calls {
     let asked = |calls: &Calls| -> f64 {
         let calls = calls.iter().filter(|((verb, resource), _)| is_work(verb, resource));
@@ -83,7 +83,7 @@ pub async fn settled_calls(operator: &Operator, still: Duration) -> Calls {
     }
 }
 
-/// Whether it is more than being there: watches and the lease of the leader election are not.
+/// Whether a request is work: watches and the lease of the leader election are not.
 pub fn is_work(verb: &str, resource: &str) -> bool {
     verb != "watch" && resource != "leases"
 }
@@ -129,7 +129,7 @@ pub fn counter(text: &str, name: &str, labels: &[&str]) -> f64 {
         .sum()
 }
 
-/// With BENCH_AUDIT: who has asked the API server for what so far.
+/// With BENCH_AUDIT: all requests to the API server so far, by user.
 pub fn print_requests(lab: &Lab) {
     let Some(text) = lab
         .plane()
@@ -150,8 +150,9 @@ pub fn print_requests(lab: &Lab) {
     }
 }
 
-/// Waits until the garbage collector watches `resources` of our group. Before, and that is up to 30 s after their definition
-/// came, it asks the API server for the owner of every object that it meets: 2.1 reads a tenant that a cluster sees once.
+/// Waits until the garbage collector watches `resources` of our group, which takes up to 30 s after their definition is
+/// created. Until then it reads the owner of every object that it sees: 2.1 reads a tenant, once in the life of a
+/// cluster.
 pub async fn collector_knows(lab: &Lab, resources: &[(&str, &str)]) {
     eventually("the garbage collector to watch our kinds", PATIENCE, || async {
         let mut kubectl = lab.kubectl().map_err(|error| error.to_string())?;

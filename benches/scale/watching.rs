@@ -1,4 +1,4 @@
-//! Waiting for objects to be as wanted, by one watch: a poll would cost the server more than what is measured.
+//! Waits for objects by one watch: polling would cost the server more than the measured work.
 
 use std::{collections::HashSet, time::Duration};
 
@@ -17,7 +17,7 @@ use tenantry_api::v1alpha1::Tenant;
 
 pub const PATIENCE: Duration = Duration::from_secs(900);
 
-/// Counts, by one watch, the objects for which `holds`; a poll would cost the server more than what is measured.
+/// Counts, by one watch, the objects for which `holds`; polling would cost the server more than the measured work.
 pub fn track<K>(api: Api<K>, holds: impl Fn(&K) -> bool + Send + 'static) -> tokio::sync::watch::Receiver<usize>
 where
     K: kube::Resource<DynamicType = ()> + Clone + std::fmt::Debug + serde::de::DeserializeOwned + Send + 'static,
@@ -29,7 +29,7 @@ where
         loop {
             let event = tokio::select! {
                 event = events.next() => event,
-                // Nobody looks any more: a watch that goes on would cost the next measurement.
+                // Nobody waits any more: a watch that continues would disturb the next measurement.
                 () = sender.closed() => return,
             };
             let Some(event) = event else { return };
@@ -80,8 +80,8 @@ where
     list.map_or(0, |list| list.items.len())
 }
 
-/// Waits until every namespace has what the controller manager puts there. It comes to that late after a burst, and the
-/// server is not idle before.
+/// Waits until the controller manager has filled every namespace. It lags after a burst, and the server is busy until
+/// then.
 pub async fn namespaces_furnished(client: &Client) {
     let named = |name| ListParams::default().fields(&format!("metadata.name={name}"));
     let (account, authority) = (named("default"), named("kube-root-ca.crt"));

@@ -55,7 +55,7 @@ pub fn kept(folder: &Path) -> Vec<Value> {
     paths.iter().map(read).collect()
 }
 
-/// The page with what is between its marks made anew.
+/// Replaces the text between the page's marks.
 pub fn page(text: &str, results: &[Value]) -> String {
     let (before, rest) = text
         .split_once(BEGIN)

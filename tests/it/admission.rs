@@ -1,4 +1,4 @@
-//! What the API server refuses at the door, and what it lets in: data in `tests/cases` and `tests/policies`.
+//! Requests that the API server must admit or refuse: data in `tests/cases` and `tests/policies`.
 
 use std::path::PathBuf;
 
@@ -29,7 +29,7 @@ async fn the_schema_refuses_bad_input_with_field_and_remedy() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_policies_let_in_and_refuse_what_each_case_says() {
+async fn policies_admit_and_deny_as_each_case_expects() {
     let admin = common::shared().await.admin().await.unwrap();
     let operator = format!("system:serviceaccount:{}:{}", lab::NAMESPACE, lab::RELEASE);
     let (count, failures) = policies::run(&admin, &common::root().join("tests/policies"), &operator)

@@ -1,4 +1,4 @@
-//! `tenantry adopt`: what would be refused is listed before, not broken after.
+//! `tenantry adopt` lists what the API server would refuse, before anything breaks.
 
 mod scene;
 
@@ -17,7 +17,7 @@ use self::scene::{
 use crate::common::{self, PATIENCE, eventually};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_the_guards_would_refuse_is_listed_and_nothing_is_touched_until_it_is_mended() {
+async fn adopt_lists_refusals_and_changes_nothing_until_none_is_left() {
     let lab = common::shared().await;
     let admin = lab.admin().await.unwrap();
     let (name, namespace) = scene(&admin, "adopt").await;
@@ -151,7 +151,7 @@ async fn a_label_alone_hands_no_namespace_over() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn use_above_the_grant_is_a_refusal_guards_of_others_are_not_and_even_so_hands_over() {
+async fn adopt_refuses_use_above_the_grant_unless_forced() {
     let lab = common::shared().await;
     let admin = lab.admin().await.unwrap();
     let (name, namespace) = scene(&admin, "overfull").await;
@@ -218,7 +218,7 @@ async fn use_above_the_grant_is_a_refusal_guards_of_others_are_not_and_even_so_h
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn hosts_and_sizes_are_judged_too_and_pods_of_any_account_whoever_makes_them() {
+async fn adopt_checks_hosts_sizes_and_pods_of_every_account() {
     let lab = common::shared().await;
     let admin = lab.admin().await.unwrap();
     let (name, namespace) = scene(&admin, "judged").await;
@@ -270,7 +270,7 @@ async fn hosts_and_sizes_are_judged_too_and_pods_of_any_account_whoever_makes_th
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn without_the_chart_s_policies_the_rest_is_judged_and_that_is_said() {
+async fn adopt_without_policies_checks_the_rest_and_reports_it() {
     let (lab, admin) = common::own(Audit::Off).await;
     lab.install(&["policies.enabled=false"]).unwrap();
     let _operator = lab.operator(common::binary()).await.unwrap();
@@ -294,7 +294,7 @@ async fn without_the_chart_s_policies_the_rest_is_judged_and_that_is_said() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_interrupted_run_leaves_neither_scratch_namespace_nor_change() {
+async fn adopt_leaves_nothing_behind_when_interrupted() {
     let lab = common::shared().await;
     let admin = lab.admin().await.unwrap();
     let (name, namespace) = scene(&admin, "broken-off").await;
@@ -329,7 +329,7 @@ async fn an_interrupted_run_leaves_neither_scratch_namespace_nor_change() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_cannot_be_adopted_is_said_in_one_line_and_a_leftover_of_an_earlier_run_goes() {
+async fn adopt_explains_errors_in_one_line_and_removes_leftovers() {
     let lab = common::shared().await;
     let admin = lab.admin().await.unwrap();
     let (name, namespace) = scene(&admin, "askew").await;

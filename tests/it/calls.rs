@@ -1,5 +1,5 @@
-//! How many calls the operator makes, exactly: what an engineer adds without noticing shows here, and not as a slower
-//! cluster later. Times are not looked at; `make bench` does that.
+//! The exact number of the operator's calls. An accidental extra call fails here, before it slows down clusters. Times
+//! are measured by `make bench`.
 
 use std::collections::BTreeMap;
 
@@ -24,7 +24,7 @@ use crate::common::{
 const TENANTS: usize = 3;
 const TEMPLATE: &str = "counted";
 
-/// Writes per tenant, by what happened: the least possible. Whoever adds a kind changes it here, and sees what it costs.
+/// The least possible writes per tenant, by change. A new kind must be added here, which shows its cost.
 const WRITES: [(&str, &[(&str, usize)]); 5] = [
     (
         "create to Ready",
@@ -56,7 +56,7 @@ const WRITES: [(&str, &[(&str, usize)]); 5] = [
 /// Writes for a template when its first tenant comes: the finalizer that keeps it while it is used.
 const FIRST_USE: (&str, &str) = ("create to Ready", "patch tenanttemplates");
 
-/// Reads of the operator after a restart, however many tenants there are: one list of each kind that it watches.
+/// Reads of the operator after a restart, for any number of tenants: one list of each kind that it watches.
 const READS: [(&str, usize); 13] = [
     // Discovery: which optional kinds are served.
     ("get ", 1),
@@ -81,7 +81,7 @@ struct Counted {
 }
 
 impl Counted {
-    /// What the operator asked for since `since`, without the Lease's.
+    /// The operator's requests after `since`, without the Lease's.
     async fn since(&self, since: &Mark) -> Vec<Event> {
         let now = audit::mark(&self.lab, &self.admin).await;
         let events = audit::read(&self.lab);
@@ -94,7 +94,7 @@ impl Counted {
         let mut counts: BTreeMap<String, usize> = BTreeMap::new();
         let mut refused = Vec::new();
         let events = self.since(since).await;
-        // A template's status counts its tenants, as they come and not for each of them.
+        // A template's status counts its tenants: some writes for all of them, not one for each.
         let of_tenants = |event: &&Event| event.is_write() && event.what() != "tenanttemplates/status";
         for event in events.iter().filter(of_tenants) {
             if event.succeeded() {
@@ -112,7 +112,8 @@ impl Counted {
             expected.insert(FIRST_USE.1.to_owned(), 1);
         }
         assert_eq!(counts, expected, "{what}; refused: {refused:#?}");
-        // A status that was made of a Tenant which changed meanwhile is refused and made anew: once, and nothing else is.
+        // A status that was computed from an older Tenant is refused and written once more. Nothing else may be
+        // refused.
         let is_late = |line: &String| line.contains("update tenants/status") && line.ends_with(": 409");
         assert!(
             refused.len() <= TENANTS && refused.iter().all(is_late),
@@ -128,7 +129,7 @@ impl Counted {
             .unwrap();
     }
 
-    /// Waits until every Tenant is Ready and says that it is granted so many pods, all of them dealt out.
+    /// Waits until every Tenant is Ready and its status grants so many pods, all of them allocated.
     async fn granted(&self, pods: &str) {
         let tenants: Api<Tenant> = Api::all(self.admin.clone());
         eventually("the grant to reach all", PATIENCE, || async {
@@ -183,7 +184,7 @@ async fn every_call_of_a_tenants_life_is_in_the_table() {
         let name = format!("t{number}");
         let tenant = tenant(&name, TEMPLATE).owner("tom").namespace("a").build();
         common::create(admin, &tenant).await;
-        // One by one: the quota controller that comes to a quota late costs a second status.
+        // One by one: if the quota controller is late with a quota, the operator writes a second status.
         common::ready(admin, &name).await;
     }
     counted.granted("10").await;

@@ -1,4 +1,4 @@
-//! Runs the admission cases of `tests/cases/`: one request each, and whether the API server lets it in.
+//! Runs the admission cases of `tests/cases/`: each is one request, and whether the API server admits it.
 //!
 //! The format is described in `tests/cases/README.md`.
 
@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 struct Case {
     /// A sentence.
     name: String,
-    /// User to act as; left out: whoever the client is.
+    /// User to act as; left out: the client's own user.
     #[serde(default, rename = "as")]
     user: Option<String>,
     /// Groups to act as, with `as`.
@@ -38,10 +38,10 @@ struct Case {
     #[serde(default)]
     subresource: Option<String>,
     expect: Expect,
-    /// What the refusal must say, every part of it.
+    /// Parts that the refusal must contain, all of them.
     #[serde(default)]
     message: Vec<String>,
-    /// Do it, rather than try it: sets up state for the cases below.
+    /// Send it for real instead of as a dry run: sets up state for the cases below.
     #[serde(default)]
     keep: bool,
 }
@@ -63,12 +63,12 @@ enum Expect {
     Denied,
 }
 
-/// A case that went differently.
+/// A case with another answer than expected.
 #[derive(Debug)]
 pub struct Failure {
-    /// The file that it stands in.
+    /// The file of the case.
     pub file: PathBuf,
-    /// Its name, or empty when the file itself is at fault.
+    /// Its name, or empty if the file itself is wrong.
     pub case: String,
     /// What should have happened.
     pub expected: String,
@@ -92,7 +92,7 @@ impl fmt::Display for Failure {
     }
 }
 
-/// Runs every case of the files, in their order, and gives those that went differently. `client` must be a cluster admin.
+/// Runs every case of the files, in their order, and returns the failures. `client` must be a cluster admin.
 pub async fn run_cases(client: Client, files: &[&Path]) -> Vec<Failure> {
     let mut runner = Runner {
         client,
@@ -140,12 +140,12 @@ fn read(file: &Path) -> Result<Vec<Case>, String> {
     }
 }
 
-/// What came of a request.
+/// The answer to a request.
 enum Answer {
     Allowed,
-    /// The API server's refusal (HTTP 4xx) in its own words.
+    /// The API server's refusal (HTTP 4xx), verbatim.
     Denied(String),
-    /// No answer to the question: no such kind, no connection, a server error.
+    /// No verdict: no such kind, no connection, a server error.
     Broken(String),
 }
 

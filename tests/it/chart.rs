@@ -1,5 +1,6 @@
-//! The chart on a real API server: every shape of it is accepted, an uninstall keeps what it promises, and what is
-//! rendered from it and checked in is current. It has a control plane of its own, as it installs real CRDs of others.
+//! The chart on a real API server: all combinations of values are accepted, an uninstall keeps user data, and the
+//! checked-in rendered files are current. The test has a control plane of its own, as it installs CRDs of other
+//! projects.
 
 use std::{
     fs::File,
@@ -16,9 +17,9 @@ use crate::common;
 struct Shape {
     name: &'static str,
     args: &'static [&'static str],
-    /// What must be in it.
+    /// Text that the output must contain.
     has: &'static [&'static str],
-    /// What must not be in it.
+    /// Text that the output must not contain.
     lacks: &'static [&'static str],
 }
 
@@ -26,7 +27,7 @@ const DIGEST: &str = "image.digest=sha256:00000000000000000000000000000000000000
 const MAP: &str = "\nkind: MutatingAdmissionPolicy\n";
 const VAP: &str = "\nkind: ValidatingAdmissionPolicy\n";
 
-/// Helm renders as for Kubernetes 1.36, with nothing else served, unless told otherwise.
+/// Without further arguments helm renders for Kubernetes 1.36 with no optional kind served.
 const SHAPES: [Shape; 9] = [
     Shape {
         name: "the defaults, on 1.36",
@@ -138,7 +139,7 @@ fn shape_fails(lab: &Lab, shape: &Shape) -> anyhow::Result<()> {
 }
 
 #[test]
-fn every_shape_of_the_chart_is_accepted_and_an_uninstall_keeps_what_users_wrote() {
+fn chart_is_accepted_in_all_shapes_and_uninstall_keeps_data() {
     let lab = Lab::own(common::root(), Audit::Off).unwrap();
     install(&lab);
     for file in controlplane::crd_files(Integration::PrometheusOperator).unwrap() {
@@ -160,7 +161,7 @@ fn every_shape_of_the_chart_is_accepted_and_an_uninstall_keeps_what_users_wrote(
     assert_eq!(kept("validatingadmissionpolicies"), "");
     install(&lab);
 
-    // The same by kubectl, over what helm left.
+    // The same with kubectl, over the objects that helm kept.
     run(lab
         .helm()
         .unwrap()
@@ -196,7 +197,7 @@ fn every_shape_of_the_chart_is_accepted_and_an_uninstall_keeps_what_users_wrote(
 }
 
 #[test]
-fn values_that_are_not_known_or_contradict_each_other_are_refused() {
+fn chart_refuses_unknown_and_contradictory_values() {
     let assets = controlplane::Assets::from_env();
     let refused = |set: &str| {
         let mut helm = Command::new(assets.path(controlplane::Tool::Helm).unwrap());
@@ -218,7 +219,7 @@ fn values_that_are_not_known_or_contradict_each_other_are_refused() {
 }
 
 #[test]
-fn what_is_rendered_from_the_chart_and_checked_in_is_current() {
+fn rendered_chart_that_is_checked_in_is_current() {
     let assets = controlplane::Assets::from_env();
     let fresh = std::env::temp_dir().join(format!("tenantry-install-{:016x}", fastrand::u64(..)));
     std::fs::create_dir(&fresh).unwrap();

@@ -1,4 +1,4 @@
-//! What is possible to write and impossible to do: a condition says why and what to do, and what stood stands.
+//! Specs that are valid but cannot be carried out: a condition says why and what to do, and existing objects stay.
 
 use controlplane::Audit;
 use k8s_openapi::{
@@ -75,7 +75,7 @@ fn pod(name: &str) -> Pod {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_tenant_may_come_before_its_template() {
+async fn tenant_can_be_created_before_its_template() {
     let admin = common::shared().await.admin().await.unwrap();
     let name = common::name("early");
     common::create(&admin, &tenant(&name, &name).namespace("a").build()).await;
@@ -87,7 +87,7 @@ async fn a_tenant_may_come_before_its_template() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_override_that_loosens_is_refused_and_one_that_the_template_forbids_later_changes_nothing() {
+async fn override_must_be_opened_by_the_template_and_stay_open() {
     let admin = common::shared().await.admin().await.unwrap();
     let name = common::name("loose");
     common::create_template(&admin, &template(&name, spec(1, 10))).await;
@@ -132,7 +132,7 @@ async fn an_override_that_loosens_is_refused_and_one_that_the_template_forbids_l
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_template_that_grants_fewer_namespaces_than_there_are_takes_none_away() {
+async fn lower_namespace_grant_removes_no_namespace() {
     let admin = common::shared().await.admin().await.unwrap();
     let name = common::name("many");
     common::create_template(&admin, &template(&name, spec(2, 10))).await;
@@ -153,7 +153,7 @@ async fn a_template_that_grants_fewer_namespaces_than_there_are_takes_none_away(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_grant_below_use_evicts_nothing_and_admits_nothing_until_use_has_fallen() {
+async fn grant_below_use_evicts_no_pod_and_admits_none() {
     let lab = common::shared().await;
     let admin = lab.admin().await.unwrap();
     let name = common::name("down");
@@ -165,7 +165,7 @@ async fn a_grant_below_use_evicts_nothing_and_admits_nothing_until_use_has_falle
     for pod_name in ["p0", "p1", "p2"] {
         pods.create(&PostParams::default(), &pod(pod_name)).await.unwrap();
     }
-    // Use is counted as pods are admitted; what the operator knows of it comes a moment later.
+    // The API server counts use when it admits a pod; the operator sees it a moment later.
     eventually("use to be reported", PATIENCE, || async {
         let tenant = Api::<Tenant>::all(admin.clone()).get(&name).await.unwrap();
         let status = serde_json::to_value(tenant.status).unwrap();
@@ -201,7 +201,7 @@ async fn a_grant_below_use_evicts_nothing_and_admits_nothing_until_use_has_falle
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_is_no_owner_any_more_loses_their_rights_even_while_the_template_is_missing() {
+async fn former_owner_loses_rights_while_template_is_missing() {
     let lab = common::shared().await;
     let admin = lab.admin().await.unwrap();
     let name = common::name("leaver");
@@ -244,7 +244,7 @@ async fn who_is_no_owner_any_more_loses_their_rights_even_while_the_template_is_
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn means_that_are_missing_keep_owners_out_where_the_template_says_deny() {
+async fn missing_prerequisite_keeps_owners_out_under_deny() {
     let admin = common::shared().await.admin().await.unwrap();
     let name = common::name("means");
     let mut strict = spec(1, 10);
@@ -307,7 +307,7 @@ async fn a_frozen_tenant_writes_nothing_until_it_is_thawed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_template_in_use_goes_with_its_last_tenant() {
+async fn deleted_template_in_use_is_removed_after_its_last_tenant() {
     let admin = common::shared().await.admin().await.unwrap();
     let name = common::name("used");
     common::create_template(&admin, &template(&name, spec(1, 10))).await;
@@ -346,7 +346,7 @@ async fn a_template_in_use_goes_with_its_last_tenant() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_template_that_its_last_tenant_has_left_counts_none_and_may_go() {
+async fn template_without_tenants_counts_none_and_can_be_deleted() {
     let admin = common::shared().await.admin().await.unwrap();
     let (left, taken) = (common::name("left"), common::name("taken"));
     for name in [&left, &taken] {
@@ -387,7 +387,7 @@ async fn a_protected_tenant_is_not_deleted() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_namespace_that_cannot_go_is_named_with_what_holds_it() {
+async fn blocked_namespace_is_reported_with_its_blocker() {
     let admin = common::shared().await.admin().await.unwrap();
     let name = common::name("stuck");
     common::create(&admin, &tenant(&name, "free").owner("stu").namespace("a").build()).await;
@@ -421,7 +421,7 @@ async fn a_namespace_that_cannot_go_is_named_with_what_holds_it() {
     );
 }
 
-/// Replaces what values `spec.state` of a Tenant may have; gives what they were.
+/// Replaces the allowed values of `spec.state` of a Tenant; returns the old ones.
 async fn exchange_states(admin: &Client, states: Value) -> Value {
     exchange_values(admin, "tenants.tenantry.dev", "state", states).await
 }
@@ -510,7 +510,7 @@ async fn deleted_objects_that_nobody_can_read_come_to_an_end() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_stored_tenant_that_cannot_be_read_stops_no_other() {
+async fn undecodable_tenant_does_not_stop_others() {
     let (lab, admin) = common::own(Audit::Off).await;
     common::create_template(&admin, &template("plain", spec(1, 10))).await;
     common::create(&admin, &tenant("good", "plain").owner("gil").namespace("a").build()).await;
@@ -546,13 +546,13 @@ async fn a_stored_tenant_that_cannot_be_read_stops_no_other() {
     })
     .await;
 
-    // A process that meets it as it starts.
+    // A new process that finds the bad Tenant when it starts.
     operator.kill();
     let _operator = lab.operator(common::binary()).await.unwrap();
     change(&admin, "good", json!({ "owners": [] })).await;
     common::ready(&admin, "good").await;
     assert_eq!(bound_users(&admin, "good-a").await, [""; 0]);
-    // Written again in its current form, it is as any other.
+    // Once it is written in its current form, it is handled like any other.
     let heal = json!({ "spec": { "state": "Active" } });
     tenants
         .patch("bad", &PatchParams::default(), &Patch::Merge(heal))

@@ -1,12 +1,12 @@
 //! A tenant's total over several namespaces is exact, under any concurrency, and its spread follows demand.
 //!
-//! TENANTRY_ROUNDS sets how often the crowd comes; the figures are printed (`cargo test --test it exact -- --nocapture`).
+//! TENANTRY_ROUNDS is the number of rounds; the figures are printed (`cargo test --test it exact -- --nocapture`).
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -31,7 +31,7 @@ use crate::common::{
     record::Record,
 };
 
-/// What a tenant may have of each thing; a client asks for one.
+/// The grant of each tenant and resource; a client creates one.
 const LIMIT: usize = 20;
 const NAMESPACES: [&str; 4] = ["a", "b", "c", "d"];
 /// Clients of each round, a quarter of them in each namespace.
@@ -43,10 +43,10 @@ struct Measure {
     tenant: &'static str,
     resource: &'static str,
     quotas: fn() -> Value,
-    /// A spread that follows demand may leave pieces that are smaller than what one asks for. Of pods the operator reads off
-    /// their size where they are counted; of claims nothing tells it.
+    /// A spread that follows demand may leave pieces that are smaller than one object needs. For pods the operator
+    /// knows the size if the template counts pods; for claims it does not.
     spread: &'static str,
-    /// What a client asks for.
+    /// The object that a client creates.
     thing: fn() -> Value,
 }
 
@@ -104,8 +104,14 @@ fn things(client: &Client, namespace: &str, thing: &Value) -> Api<DynamicObject>
     Api::namespaced_with(client.clone(), namespace, &resource_of(thing))
 }
 
-/// Creates once a second until it is told to stop; gives every refusal but the quota's own.
-async fn insist(api: Api<DynamicObject>, thing: Value, stop: Arc<AtomicBool>) -> Option<String> {
+/// Tries to create `thing` once a second until it succeeds or `stop` is set, and counts the quota's refusals in `refused`.
+/// Returns any other refusal.
+async fn insist(
+    api: Api<DynamicObject>,
+    thing: Value,
+    stop: Arc<AtomicBool>,
+    refused: Arc<AtomicUsize>,
+) -> Option<String> {
     let thing: DynamicObject = serde_json::from_value(thing).unwrap();
     let mut ticks = tokio::time::interval(Duration::from_secs(1));
     while !stop.load(Ordering::Relaxed) {
@@ -113,14 +119,17 @@ async fn insist(api: Api<DynamicObject>, thing: Value, stop: Arc<AtomicBool>) ->
         match api.create(&PostParams::default(), &thing).await {
             Ok(_) => return None,
             Err(kube::Error::Api(answer))
-                if answer.code == 403 && answer.message.contains("exceeded quota: tenantry") => {}
+                if answer.code == 403 && answer.message.contains("exceeded quota: tenantry") =>
+            {
+                refused.fetch_add(1, Ordering::Relaxed);
+            }
             Err(error) => return Some(error.to_string()),
         }
     }
     None
 }
 
-/// The most that stood at once of each tenant's things, by a watch from `since` on until as many have gone as have come.
+/// The highest number of a tenant's objects at the same time, by a watch from `since` until all of them are deleted.
 async fn most_at_once(client: &Client, thing: &Value, prefix: &str, since: String) -> usize {
     let api: Api<DynamicObject> = Api::all_with(client.clone(), &resource_of(thing));
     let mut events = api
@@ -158,7 +167,7 @@ fn rounds() -> usize {
     std::env::var("TENANTRY_ROUNDS").map_or(2, |rounds| rounds.parse().expect("TENANTRY_ROUNDS is a number"))
 }
 
-/// Waits until nothing stands and every quota has counted that.
+/// Waits until no object is left and every quota has counted that.
 async fn emptied(admin: &Client, measure: &Measure, thing: &Value) {
     for name in NAMESPACES {
         let namespace = format!("{}-{name}", measure.tenant);
@@ -191,7 +200,7 @@ async fn emptied(admin: &Client, measure: &Measure, thing: &Value) {
     }
 }
 
-/// Waits until the grant lies in equal shares again.
+/// Waits until the grant is in equal shares again.
 async fn at_rest(admin: &Client, measure: &Measure) {
     eventually("the spread to come to rest", PATIENCE, || async {
         let mut shares = Vec::new();
@@ -212,7 +221,7 @@ async fn at_rest(admin: &Client, measure: &Measure) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_crowd_gets_exactly_what_the_tenant_is_granted_and_never_more() {
+async fn concurrent_clients_get_exactly_the_grant() {
     let (lab, admin) = common::own(Audit::Off).await;
     let record = Record::start(&admin).await;
     let operator = lab.operator(common::binary()).await.unwrap();
@@ -251,11 +260,13 @@ async fn a_crowd_gets_exactly_what_the_tenant_is_granted_and_never_more() {
                 tokio::spawn(async move { most_at_once(&admin, &thing, &format!("{}-", measure.tenant), since).await })
             };
             let stop = Arc::new(AtomicBool::new(false));
+            let refused = Arc::new(AtomicUsize::new(0));
             let started = Instant::now();
             let clients: Vec<_> = (0..CLIENTS)
                 .map(|n| {
                     let namespace = format!("{}-{}", measure.tenant, NAMESPACES[n % NAMESPACES.len()]);
-                    tokio::spawn(insist(things(&olga, &namespace, &thing), thing.clone(), stop.clone()))
+                    let things = things(&olga, &namespace, &thing);
+                    tokio::spawn(insist(things, thing.clone(), stop.clone(), refused.clone()))
                 })
                 .collect();
             let mine = format!("{}-", measure.tenant);
@@ -273,8 +284,17 @@ async fn a_crowd_gets_exactly_what_the_tenant_is_granted_and_never_more() {
             })
             .await;
             slowest = slowest.max(started.elapsed());
-            // Another second of everybody's tries against a full tenant.
-            tokio::time::sleep(Duration::from_millis(1200)).await;
+            // Every client that got nothing tries once more against a full tenant.
+            let full = refused.load(Ordering::Relaxed);
+            eventually("the clients to be refused once more", PATIENCE, || async {
+                let more = refused.load(Ordering::Relaxed) - full;
+                if more >= CLIENTS - LIMIT {
+                    Ok(())
+                } else {
+                    Err(format!("{more} refusals"))
+                }
+            })
+            .await;
             stop.store(true, Ordering::Relaxed);
             let errors: Vec<String> = join_all(clients).await.into_iter().filter_map(Result::unwrap).collect();
             assert!(errors.is_empty(), "{}: {errors:?}", measure.resource);
@@ -300,7 +320,7 @@ async fn a_crowd_gets_exactly_what_the_tenant_is_granted_and_never_more() {
     operator.stop().await.unwrap();
 }
 
-/// Milliseconds until a pod is admitted that its namespace had no room for.
+/// Milliseconds until a pod is admitted for which its namespace had no room.
 async fn until_admitted(pods: &Api<Pod>) -> f64 {
     let wanted: Pod = serde_json::from_value(pod(&json!({}))).unwrap();
     let started = Instant::now();
@@ -321,7 +341,7 @@ async fn until_admitted(pods: &Api<Pod>) -> f64 {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_full_namespace_gets_the_room_that_its_siblings_do_not_use() {
+async fn full_namespace_gets_the_unused_quota_of_others() {
     let (lab, admin) = common::own(Audit::Off).await;
     let operator = lab.operator(common::binary()).await.unwrap();
     let small = json!({ "cpu": "10m" });
@@ -338,7 +358,7 @@ async fn a_full_namespace_gets_the_room_that_its_siblings_do_not_use() {
     common::ready(&admin, "moving").await;
     let olga = lab.as_user("olga", &[]).await.unwrap();
 
-    // One pod after the other, as fast as it goes: 40 pods less three floors of two.
+    // One pod after the other, without pauses: 40 pods less three floors of two.
     let pods: Api<Pod> = Api::namespaced(olga.clone(), "moving-a");
     let mut waits = Vec::new();
     for _ in 0..34 {
@@ -353,7 +373,7 @@ async fn a_full_namespace_gets_the_room_that_its_siblings_do_not_use() {
     let now = DeleteParams::default().grace_period(0);
     pods.delete_collection(&now, &ListParams::default()).await.unwrap();
 
-    // A pod larger than any share finds the room that lies scattered: 3 of 4 cores, where each namespace has one.
+    // A pod larger than any share gets the room of all namespaces: 3 of 4 cores, where each namespace has one.
     let large: Deployment = serde_json::from_value(json!({
         "metadata": { "name": "large" },
         "spec": {

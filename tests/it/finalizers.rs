@@ -1,4 +1,4 @@
-//! Finalizers: anybody may put one on what they write, and then it stays for as long as they like after it was deleted.
+//! Finalizers: every user may put one on objects that they write, and so delay the deletion as long as they like.
 
 use k8s_openapi::api::{
     core::v1::{ConfigMap, Namespace, PersistentVolumeClaim, ResourceQuota, Service},
@@ -46,7 +46,7 @@ fn grant(name: &str, role: &str, namespace: &str) -> Value {
     binding(&metadata, role, "default", namespace)
 }
 
-/// Lets go of an object.
+/// Removes the finalizers of an object.
 async fn release<K>(api: &Api<K>, name: &str)
 where
     K: Resource + Clone + std::fmt::Debug + DeserializeOwned,
@@ -56,7 +56,7 @@ where
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_a_finalizer_keeps_in_a_namespace_that_goes_gives_no_right_opens_nothing_and_counts() {
+async fn finalizer_in_deleted_namespace_gives_no_right_and_counts() {
     let (lab, admin, name) = roomy().await;
     let olga = lab.as_user("olga", &[]).await.unwrap();
     let claims: Api<TenantNamespace> = Api::namespaced(olga.clone(), &format!("{name}-home"));
@@ -112,7 +112,7 @@ async fn what_a_finalizer_keeps_in_a_namespace_that_goes_gives_no_right_opens_no
     );
     let volumes: Api<PersistentVolumeClaim> = Api::namespaced(admin.clone(), &b);
 
-    // The operator has seen all that by now, as what it says next shows.
+    // The operator has seen all that by now, as its next status shows.
     common::condition(&admin, &name, "DeletionBlocked", "True", None).await;
     assert_eq!(storage_of_a().await, "50Gi", "the rest is still taken");
 
@@ -129,10 +129,10 @@ async fn what_a_finalizer_keeps_in_a_namespace_that_goes_gives_no_right_opens_no
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_leaves_keeps_no_right_by_a_binding_that_somebody_holds() {
+async fn leaver_keeps_no_right_through_a_held_binding() {
     let (lab, admin, name) = roomy().await;
     let a = format!("{name}-a");
-    // What ours is to be called, before there is one.
+    // The names of our objects, before they exist.
     create::<RoleBinding>(&admin, &a, grant("tenantry-editor", "tenantry-editor", &a))
         .await
         .unwrap();
@@ -156,7 +156,7 @@ async fn who_leaves_keeps_no_right_by_a_binding_that_somebody_holds() {
         }
     })
     .await;
-    // And once more, after it is.
+    // The same once more, after they exist.
     let held = Patch::Merge(json!({ "metadata": { "finalizers": [HOLD] } }));
     bindings
         .patch("tenantry-editor", &PatchParams::default(), &held)

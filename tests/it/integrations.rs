@@ -1,4 +1,5 @@
-//! Kinds of other projects: used where they are served, noticed when they come, reported when they are missing.
+//! Kinds of other projects: the operator uses them if they are served, notices when they appear, and reports missing
+//! ones.
 
 use std::collections::BTreeMap;
 
@@ -47,7 +48,7 @@ fn reconciles(metrics: &str, outcome: &str) -> u64 {
         .unwrap_or_default()
 }
 
-/// Makes the operator look at a Tenant again; waits until it found nothing to do.
+/// Makes the operator reconcile a Tenant; waits until it found nothing to do.
 async fn look_again(operator: &Operator, admin: &Client, name: &str) {
     let before = reconciles(&operator.metrics().await.unwrap(), "unchanged");
     let touch = json!({ "metadata": { "annotations": { "example.com/touched": common::name("at") } } });
@@ -87,7 +88,7 @@ async fn monitors_come_and_go_with_their_crds_and_are_not_rewritten() {
     apply_crds(&lab);
     common::condition(&admin, "acme", "MonitoringReady", "True", None).await;
     common::ready(&admin, "acme").await;
-    // The CRDs put defaults into what we wrote; those are no drift.
+    // The CRDs add defaults to our objects; those are no drift.
     look_again(&operator, &admin, "acme").await;
     let settled = versions(&admin, "acme-a").await;
     look_again(&operator, &admin, "acme").await;
@@ -125,7 +126,7 @@ async fn monitors_come_and_go_with_their_crds_and_are_not_rewritten() {
     look_again(&operator, &admin, "acme").await;
     let before = [versions(&admin, "acme-a").await, versions(&admin, "later-a").await];
 
-    // A process that meets the CRDs as it starts.
+    // A process that finds the CRDs when it starts.
     assert!(operator.stop().await.unwrap().success());
     let operator = lab.operator(common::binary()).await.unwrap();
     look_again(&operator, &admin, "acme").await;

@@ -1,5 +1,5 @@
-//! What `kubectl wait`, Helm, Flux and Argo CD read from our objects: kstatus, by the rules of its reference
-//! implementation, cli-utils, for kinds that it does not know.
+//! The status of our objects as `kubectl wait`, Helm, Flux and Argo CD compute it: kstatus, by the rules of its
+//! reference implementation, cli-utils, for kinds that it does not know.
 
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::{
@@ -40,7 +40,7 @@ fn status(object: &impl Serialize) -> Status {
     match (holds("Reconciling"), holds("Stalled"), find("Ready")) {
         (true, _, _) => Status::InProgress,
         (false, true, _) => Status::Failed,
-        // Never failed: it may still become ready.
+        // Not failed: it may still become ready.
         (false, false, Some(ready)) if ready["status"] != "True" => Status::InProgress,
         // Kinds without conditions are current as soon as they exist.
         (false, false, _) => Status::Current,
@@ -48,7 +48,7 @@ fn status(object: &impl Serialize) -> Status {
 }
 
 #[test]
-fn the_rules_are_those_of_cli_utils() {
+fn kstatus_rules_equal_those_of_cli_utils() {
     let object = |observed: Value, conditions: &[(&str, &str)]| {
         let conditions: Vec<_> = conditions
             .iter()
@@ -81,7 +81,7 @@ fn the_rules_are_those_of_cli_utils() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_state_of_a_tenant_and_its_template_reads_right() {
+async fn kstatus_is_correct_in_every_state() {
     let lab = common::shared().await;
     let admin = lab.admin().await.unwrap();
     let name = common::name("kstatus");
@@ -89,7 +89,7 @@ async fn every_state_of_a_tenant_and_its_template_reads_right() {
     let templates: Api<TenantTemplate> = Api::all(admin.clone());
     let patch = PatchParams::default();
 
-    // The answer to the create is what a tool sees that looks before the operator does.
+    // The answer to the create is what a tool sees before the operator's first status.
     let fresh = tenants
         .create(&PostParams::default(), &tenant(&name, &name).namespace("a").build())
         .await

@@ -1,4 +1,4 @@
-//! The end of a tenant against those who would rather stay, and beside namespaces that are not its own.
+//! Tenants that are deleted while an account keeps binding itself, and beside namespaces of others.
 
 use std::{
     sync::{
@@ -31,7 +31,7 @@ fn owning(namespace: &str) -> RoleBinding {
     serde_json::from_value(binding).unwrap()
 }
 
-/// Binds the account to the owner's role again and again until the namespace is gone, and counts.
+/// Binds the account to the owner's role until the namespace is gone, and counts the bindings.
 async fn cling(account: Client, spaces: Api<Namespace>, namespace: String, made: Arc<AtomicUsize>) {
     let bindings: Api<RoleBinding> = Api::namespaced(account, &namespace);
     loop {
@@ -52,7 +52,7 @@ async fn cling(account: Client, spaces: Api<Namespace>, namespace: String, made:
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_account_that_goes_on_binding_itself_ends_with_its_tenant() {
+async fn account_that_keeps_binding_itself_ends_with_its_tenant() {
     let lab = common::shared().await;
     let admin = lab.admin().await.unwrap();
     let name = common::name("clings");
@@ -95,7 +95,7 @@ async fn an_account_that_goes_on_binding_itself_ends_with_its_tenant() {
     .await;
     let tenants: Api<Tenant> = Api::all(admin);
     tenants.delete(&name, &DeleteParams::default()).await.unwrap();
-    // Each of thousands of bindings is a request.
+    // Thousands of bindings need a request each.
     eventually("the Tenant to be gone", 4 * PATIENCE, || async {
         match tenants.get_opt(&name).await.unwrap() {
             None => Ok(()),

@@ -1,5 +1,6 @@
-//! Integration tests on a real control plane: one binary, one control plane, one operator that runs as its shipped
-//! ServiceAccount. Tests keep apart by random tenant names. A test that kills or starves something has a lab of its own.
+//! Integration tests on a real control plane: one binary, one control plane, one operator with its shipped
+//! ServiceAccount. Random tenant names keep the tests apart. A test that kills or starves a process has a lab of its
+//! own.
 
 #![allow(
     clippy::unwrap_used,

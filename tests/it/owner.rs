@@ -1,4 +1,4 @@
-//! What an owner can and cannot do: every request is made as the owner.
+//! An owner's rights and limits: every request is made as the owner.
 
 use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret};
 use kube::{
@@ -95,7 +95,7 @@ async fn an_owner_cannot_touch_a_guard_a_label_or_another_tenant() {
     ] {
         refused(&mia, kind, &namespace, name).await;
     }
-    // The owner may write ConfigMaps and RoleBindings, but not these.
+    // The owner may write ConfigMaps and RoleBindings, but not these of ours.
     let limits: Api<ConfigMap> = Api::namespaced(mia.clone(), &namespace);
     assert_eq!(
         code(

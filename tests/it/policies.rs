@@ -1,4 +1,5 @@
-//! Runs the cases of `tests/policies/`: who may write what in tenants' namespaces, asked of a real API server that has the chart.
+//! Runs the cases of `tests/policies/`: who may write which objects in tenants' namespaces, on a real API server with
+//! the chart.
 //!
 //! The format is described in `tests/policies/README.md`.
 
@@ -11,10 +12,10 @@ use kube::Client;
 use serde::Deserialize;
 use serde_json::Value;
 
-/// How long the API server may take to learn of policies, parameters and roles.
+/// How long the API server may take to see new policies, parameters and roles.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Who asks.
+/// The user of a request.
 #[derive(Deserialize, Clone, Debug)]
 struct Identity {
     #[serde(rename = "as")]
@@ -25,7 +26,7 @@ struct Identity {
     extra: BTreeMap<String, Vec<String>>,
 }
 
-/// An object that must stand, or be waited for, before the cases.
+/// An object that must exist before the cases, or a request to wait for.
 #[derive(Deserialize, Clone, Debug)]
 struct Setup {
     #[serde(flatten)]
@@ -36,7 +37,7 @@ struct Setup {
     object: Option<Value>,
     #[serde(default)]
     wait: Option<Target>,
-    /// Try again: a rule that it needs may not have taken effect.
+    /// Retry: a right that it needs may not be in force yet.
     #[serde(default)]
     repeat: bool,
 }
@@ -110,8 +111,8 @@ enum Expect {
     Denied,
 }
 
-/// Sets up `<folder>/world.yaml`, runs the cases of every other file and gives one line for each that went differently.
-/// `client` must be a cluster admin; `operator` is the user name of the operator. Gives the number of cases too.
+/// Sets up `<folder>/world.yaml` and runs the cases of every other file. Returns one line for each failure, and the
+/// number of cases. `client` must be a cluster admin; `operator` is the user name of the operator.
 pub async fn run(client: &Client, folder: &Path, operator: &str) -> Result<(usize, Vec<String>), String> {
     let runner = Runner { client, operator };
     let world: World = read(&folder.join("world.yaml"))?;
@@ -159,7 +160,7 @@ fn read<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T, String> {
     serde_saphyr::from_str(&text).map_err(|error| format!("failed to parse {}: {error}", path.display()))
 }
 
-/// What the API server said: its status code, and the object or the `Status`.
+/// The API server's answer: its status code, and the object or the `Status`.
 type Answer = (u16, Value);
 
 struct Runner<'a> {
@@ -198,7 +199,7 @@ impl Runner<'_> {
             .await
     }
 
-    /// As the operator writes, with the rights that it has: create, else replace.
+    /// Writes as the operator does, with its rights: create, else replace.
     async fn write(&self, setup: &Setup, object: &Value) -> Result<Answer, String> {
         let (namespace, name) = place(object);
         let (media, who) = ("application/json", Some(&setup.identity));
@@ -225,7 +226,7 @@ impl Runner<'_> {
         Ok(())
     }
 
-    /// Nothing, or what was answered instead.
+    /// The answer, if it differs from the expected one.
     async fn judge(&self, case: &Case, bases: &BTreeMap<String, Value>) -> Result<(), String> {
         let (code, answer) = self.ask(case, bases).await?;
         let got = || Err(format!("{code} {}", text(&answer)));
@@ -242,7 +243,7 @@ impl Runner<'_> {
                     got()
                 }
             }
-            // No kubelet answers: that admission let it through is all there is to see.
+            // No kubelet answers: the test shows only that admission allowed it.
             Expect::Allowed if case.verb == Verb::Connect => {
                 if code == 403 {
                     got()
@@ -341,7 +342,7 @@ impl Runner<'_> {
                 .headers_mut()
                 .append(name, value.parse::<HeaderValue>().map_err(|error| error.to_string())?);
         }
-        // Not `request`: it turns refusals into errors, and takes only JSON.
+        // Not `request`, which turns refusals into errors and accepts only JSON.
         let response = self
             .client
             .send(request)
@@ -371,7 +372,7 @@ impl Runner<'_> {
                 .map(|group| ("impersonate-group".to_owned(), group.clone())),
         );
         for (key, values) in &who.extra {
-            // Keys may hold a slash, which a header name may not.
+            // Keys may contain a slash, which a header name may not.
             let name = format!("impersonate-extra-{}", key.replace('/', "%2f"));
             headers.extend(values.iter().map(|value| (name.clone(), value.clone())));
         }
@@ -426,7 +427,7 @@ fn merge(into: &mut Value, patch: &Value) {
     }
 }
 
-/// Whether `have` holds `want`: maps field by field, null for what must be absent, all else as a whole.
+/// Whether `have` contains `want`: maps field by field, null for absent fields, everything else whole.
 fn contains(have: &Value, want: &Value) -> bool {
     match want {
         Value::Null => true,

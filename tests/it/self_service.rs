@@ -1,4 +1,4 @@
-//! Owners ask for namespaces by themselves, and get no more than is granted.
+//! Owners claim namespaces by themselves, and get no more than the grant.
 
 use std::collections::BTreeSet;
 
@@ -21,7 +21,7 @@ use crate::common::{
     code, eventually,
 };
 
-/// A tenant that owner `owner` has, of a template that grants so many namespaces; `with` is laid over the template.
+/// A tenant of `owner`, with a template that grants so many namespaces; `with` is merged into the template.
 async fn granted(namespaces: i64, owner: &str, with: &Value) -> (&'static Lab, Client, TenantBuilder, String) {
     let lab = common::shared().await;
     let admin = lab.admin().await.unwrap();
@@ -50,7 +50,7 @@ fn claims(client: &Client, tenant: &str) -> Api<TenantNamespace> {
     Api::namespaced(client.clone(), &format!("{tenant}-home"))
 }
 
-/// Waits until the tenant is Ready and its owners can ask for namespaces.
+/// Waits until the tenant is Ready and its owners can create claims.
 async fn open(admin: &Client, name: &str) -> Tenant {
     common::condition(admin, name, "SelfServiceReady", "True", None).await;
     common::ready(admin, name).await
@@ -75,7 +75,8 @@ async fn told(claims: &Api<TenantNamespace>, name: &str, status: &str, reason: &
     .await
 }
 
-/// The most namespaces that the tenant had at once, without its home, by a watch from before the first until `last` is gone.
+/// The highest number of the tenant's namespaces at the same time, without its home. Watches from before the first
+/// until `last` is deleted.
 async fn most_at_once(admin: &Client, tenant: &str, last: &str) -> usize {
     let selector = format!("tenantry.dev/tenant={tenant},!tenantry.dev/home");
     let api: Api<Namespace> = Api::all(admin.clone());
@@ -105,7 +106,7 @@ async fn most_at_once(admin: &Client, tenant: &str, last: &str) -> usize {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_owner_asks_for_a_namespace_works_in_it_and_gives_it_back() {
+async fn owner_claims_uses_and_returns_a_namespace() {
     let (lab, admin, tenant, name) = granted(3, "ada", &json!({})).await;
     common::create(&admin, &tenant.namespace("dev").build()).await;
     open(&admin, &name).await;
@@ -133,7 +134,7 @@ async fn an_owner_asks_for_a_namespace_works_in_it_and_gives_it_back() {
     let quota = status.quota.iter().find(|quota| quota.resource == "pods").unwrap();
     assert_eq!(quota.allocated.to_string(), "20");
 
-    // What an owner cannot do with it.
+    // Writes that the policies refuse to the owner.
     let namespaces: Api<Namespace> = Api::all(ada.clone());
     let moved = Patch::Merge(json!({ "metadata": { "labels": { "tenantry.dev/tenant": "other" } } }));
     for namespace in [&full, &format!("{name}-home")] {
@@ -154,7 +155,7 @@ async fn an_owner_asks_for_a_namespace_works_in_it_and_gives_it_back() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn sixty_at_once_get_exactly_the_five_that_are_granted() {
+async fn sixty_at_once_get_exactly_the_five_granted_namespaces() {
     let (lab, admin, tenant, name) = granted(6, "olu", &json!({})).await;
     common::create(&admin, &tenant.namespace("dev").build()).await;
     open(&admin, &name).await;
@@ -189,7 +190,7 @@ async fn sixty_at_once_get_exactly_the_five_that_are_granted() {
         told(&asked, claim.metadata.name.as_deref().unwrap(), "True", "Active").await;
     }
 
-    // Back and forth: what is given back takes its place until it is gone.
+    // Delete one and create another: a deleted namespace uses its place until it is gone.
     for round in 0..3 {
         let standing = asked.list(&Default::default()).await.unwrap().items;
         let old = standing[0].metadata.name.clone().unwrap();
@@ -210,7 +211,7 @@ async fn sixty_at_once_get_exactly_the_five_that_are_granted() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn at_home_an_owner_asks_and_can_do_nothing_else() {
+async fn owner_can_only_claim_in_the_home_namespace() {
     let (lab, admin, tenant, name) = granted(3, "hana", &json!({})).await;
     let tenant = tenant
         .member("User", "erik", "Editor")
@@ -243,7 +244,7 @@ async fn at_home_an_owner_asks_and_can_do_nothing_else() {
         code(Api::namespaced(hana.clone(), &home).create(&post, &restricted).await),
         403
     );
-    // Not even a cluster admin runs something there by mistake: the quota holds no pod.
+    // The quota admits no pod, so not even a cluster admin can run one there by mistake.
     assert_eq!(
         code(Api::namespaced(admin.clone(), &home).create(&post, &restricted).await),
         403
@@ -258,7 +259,7 @@ async fn at_home_an_owner_asks_and_can_do_nothing_else() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_is_no_owner_any_more_asks_for_nothing_and_the_frozen_neither() {
+async fn former_owner_and_frozen_tenant_cannot_create_claims() {
     let (lab, admin, tenant, name) = granted(4, "rita", &json!({})).await;
     common::create(&admin, &tenant.member("Group", "squad", "Owner").build()).await;
     open(&admin, &name).await;
@@ -307,7 +308,7 @@ async fn who_is_no_owner_any_more_asks_for_nothing_and_the_frozen_neither() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_name_that_is_taken_is_said_and_nothing_of_it_is_touched() {
+async fn claim_of_a_taken_name_is_refused_and_changes_nothing() {
     let (lab, admin, tenant, name) = granted(5, "tom", &json!({})).await;
     common::create(&admin, &tenant.namespace("dev").build()).await;
     open(&admin, &name).await;
@@ -329,7 +330,7 @@ async fn a_name_that_is_taken_is_said_and_nothing_of_it_is_touched() {
             .owner_references
             .is_none()
     );
-    // That is the claims' trouble: the tenant is as Ready as before.
+    // Only the claims fail: the tenant stays Ready.
     common::ready(&admin, &name).await;
     namespaces.delete(&foreign, &DeleteParams::default()).await.unwrap();
     told(&asked, "db", "True", "Active").await;
@@ -347,7 +348,7 @@ async fn a_name_that_is_taken_is_said_and_nothing_of_it_is_touched() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_smaller_grant_takes_no_namespace_away_and_lets_none_be_added() {
+async fn smaller_grant_removes_no_namespace_and_admits_none() {
     let (lab, admin, tenant, name) = granted(3, "lea", &json!({})).await;
     common::create(&admin, &tenant.namespace("dev").build()).await;
     open(&admin, &name).await;
@@ -386,7 +387,7 @@ async fn a_smaller_grant_takes_no_namespace_away_and_lets_none_be_added() {
     })
     .await;
 
-    // Nobody may ask any more: what was asked for stays, and when it is given back the home namespace goes too.
+    // Self-service ends: claimed namespaces stay, and after their claims are deleted the home namespace is deleted too.
     let closed = Patch::Merge(json!({ "spec": { "selfService": "Disabled" } }));
     templates.patch(&name, &PatchParams::default(), &closed).await.unwrap();
     common::ready(&admin, &name).await;
@@ -432,7 +433,7 @@ async fn stands_as(admin: &Client, tenant: &str, namespace: &str, state: Namespa
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_namespace_that_an_owner_creates_is_closed_until_it_is_fenced_and_past_the_grant_for_longer() {
+async fn direct_namespace_is_closed_until_guarded_and_within_grant() {
     let (lab, admin, tenant, name) = granted(2, "dina", &json!({ "selfService": "Direct" })).await;
     common::create(&admin, &tenant.build()).await;
     open(&admin, &name).await;
@@ -470,19 +471,19 @@ async fn a_namespace_that_an_owner_creates_is_closed_until_it_is_fenced_and_past
     let restricted: Pod = serde_json::from_value(pod(&json!({}))).unwrap();
     pods("a").create(&post, &restricted).await.unwrap();
     assert_eq!(code(pods("c").create(&post, &restricted).await), 403);
-    // Not even who may do anything there opens it before it is fenced.
+    // Not even a cluster admin can use the namespace before it has its guards.
     let by_admin = Api::<Service>::namespaced(admin.clone(), &full("c"))
         .create(&post, &service())
         .await;
     assert_eq!(code(by_admin), 422, "the policies' parameter is missing");
-    // What is closed its maker deletes too; she makes it again.
+    // Its creator can delete a closed namespace; she creates it again.
     namespaces.delete(&full("c"), &DeleteParams::default()).await.unwrap();
     common::gone(&Api::<Namespace>::all(admin.clone()), &full("c")).await;
     namespaces.create(&post, &made(&name, "c")).await.unwrap();
     stands_as(&admin, &name, &full("c"), NamespaceState::Closed).await;
     let status = tenants.get(&name).await.unwrap().status.unwrap();
     assert_eq!(status.namespaces_ready.as_deref(), Some("2/2"));
-    // The owner reads why.
+    // The owner finds the reason in an Event.
     let events: Api<Event> = Api::namespaced(dina.clone(), &full("home"));
     eventually("an Event about it", PATIENCE, || async {
         let events = events.list(&Default::default()).await.unwrap();
@@ -491,7 +492,7 @@ async fn a_namespace_that_an_owner_creates_is_closed_until_it_is_fenced_and_past
     })
     .await;
 
-    // What she made she deletes, and the one that waited opens.
+    // She deletes a namespace that she created, and the waiting one opens.
     namespaces.delete(&full("a"), &DeleteParams::default()).await.unwrap();
     stands_as(&admin, &name, &full("c"), NamespaceState::Active).await;
     assert_eq!(

@@ -1,4 +1,4 @@
-//! The verdict of `make soak`, on samples that are made up: an hour is too long to find out that it never fails.
+//! The verdict of `make soak`, on invented samples: a soak takes an hour, so its failures are tested here.
 
 #![allow(
     clippy::cast_precision_loss,
@@ -38,7 +38,7 @@ fn hour(growth: f64) -> Vec<Sample> {
 }
 
 #[test]
-fn a_level_hour_passes_and_one_that_grows_fails() {
+fn flat_counts_pass_and_growing_counts_fail() {
     let quiet = sample(0, &[]);
     assert_eq!(verdict::of(&quiet, &hour(0.0), &quiet), [""; 0]);
     assert_eq!(
@@ -54,7 +54,7 @@ fn a_level_hour_passes_and_one_that_grows_fails() {
 }
 
 #[test]
-fn what_is_left_over_in_the_quiet_fails_and_idle_connections_do_not() {
+fn leftovers_at_rest_fail_and_idle_connections_do_not() {
     let before = sample(0, &[]);
     let idle = [("fds", 60.0), ("tasks", 60.0), ("sockets", 60.0)];
     assert_eq!(verdict::of(&before, &hour(0.0), &sample(0, &idle)), [""; 0]);

@@ -1,7 +1,9 @@
-//! Random edits of a template and a tenant on a real control plane (F23): the API server says which are valid, what stands is what a fresh
-//! cluster would have (I12), and when all is as it was at the start, so is every object.
+//! Random edits of a template and a tenant on a real control plane (F23). The API server judges which edits are valid.
+//! After each, the objects equal those of a fresh cluster (I12); after the last edit is undone, every object is as at
+//! the start.
 //!
-//! `WALK_STEPS` says how many edits, TENANTRY_TEST_SEED which. tests/spec goes the same way in memory, and farther.
+//! `WALK_STEPS` is the number of edits, TENANTRY_TEST_SEED the seed. tests/spec does the same in memory, with more
+//! steps.
 
 #[path = "../spec/shared/mod.rs"]
 #[allow(dead_code, reason = "what tests/spec needs of it too")]
@@ -49,7 +51,7 @@ fn document(which: Document, admin: &Client) -> (Api<DynamicObject>, &'static st
     (Api::all_with(admin.clone(), &resource), name)
 }
 
-/// Writes a whole spec; gives why the API server refuses it.
+/// Writes a whole spec; returns the API server's refusal.
 async fn write(admin: &Client, which: Document, spec: &Value) -> Result<(), String> {
     let (api, name) = document(which, admin);
     loop {
@@ -57,7 +59,7 @@ async fn write(admin: &Client, which: Document, spec: &Value) -> Result<(), Stri
         object.data["spec"] = spec.clone();
         match api.replace(name, &PostParams::default(), &object).await {
             Ok(_) => return Ok(()),
-            // The operator wrote its status meanwhile.
+            // The operator wrote the status in between.
             Err(kube::Error::Api(status)) if status.code == 409 => {}
             Err(kube::Error::Api(status)) => return Err(status.message),
             Err(error) => panic!("{error}"),
@@ -65,7 +67,7 @@ async fn write(admin: &Client, which: Document, spec: &Value) -> Result<(), Stri
     }
 }
 
-/// Why the operator does not carry a Tenant out, as its own steps say.
+/// Why the operator refuses a Tenant, computed by the operator's own steps.
 fn refusal(tenant: &Value, template: &Value) -> Option<&'static str> {
     let document = |kind: &str, name: &str, spec: &Value| {
         let object =
@@ -100,7 +102,7 @@ impl Walk {
         )
     }
 
-    /// Waits until there stands what the stored specs come to, no more and no less.
+    /// Waits until the objects are exactly those that the stored specs require.
     async fn as_rendered(&self, after: &str) {
         eventually(&format!("the end state after {after}"), 2 * PATIENCE, || async {
             let (templates, tenant) = self.stored().await;
@@ -133,7 +135,7 @@ impl Walk {
         .await;
     }
 
-    /// Waits for the reason; nothing that stands may have been touched for it.
+    /// Waits for the reason; the operator may not have changed any object.
     async fn is_refused(&self, reason: &str, before: &BTreeMap<String, Value>, after: &str) {
         eventually(&format!("{reason} after {after}"), PATIENCE, || async {
             let (_, tenant) = self.stored().await;
@@ -149,7 +151,7 @@ impl Walk {
         assert_eq!(touched, [""; 0], "{reason} after {after}, and something was written");
     }
 
-    /// Every managed object, monitors too, without what every write changes.
+    /// Every managed object, monitors included, without the fields that every write changes.
     async fn snapshot(&self) -> BTreeMap<String, Value> {
         let mut found = stands::managed_of(&self.admin, &[TENANT]).await;
         for kind in Kind::ALL.into_iter().filter(|kind| kind.is_optional()) {
@@ -207,7 +209,7 @@ fn install_monitors(lab: &Lab) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn after_any_walk_through_the_specs_there_stands_what_they_come_to_and_back_at_the_start_all_is_as_it_was() {
+async fn spec_walk_ends_as_rendered_and_returns_to_the_start() {
     let (seed, steps) = (
         number("TENANTRY_TEST_SEED").unwrap_or_else(|| fastrand::u64(..)),
         steps(),
@@ -274,7 +276,7 @@ async fn after_any_walk_through_the_specs_there_stands_what_they_come_to_and_bac
             Document::Tenant => walk.tenant = edit.spec,
             Document::Template => walk.template = edit.spec,
         }
-        // A namespace that is retained stays by design, whatever the spec says later.
+        // A retained namespace stays by design, even if the spec changes later.
         if walk.tenant["deletionPolicy"] == "Retain" {
             walk.tenant["deletionPolicy"] = json!("Delete");
             write(&admin, Document::Tenant, &walk.tenant).await.unwrap();
@@ -296,7 +298,7 @@ async fn after_any_walk_through_the_specs_there_stands_what_they_come_to_and_bac
     walk.write_both(&start::tenant(), &start::template()).await;
     walk.is_ready().await;
     walk.is_back(&at_start, "every object to be as at the start").await;
-    // The same specs by another way: in one step.
+    // The same specs on another path: in one step.
     walk.write_both(&walk.tenant, &walk.template).await;
     walk.is_back(&walked, "every object to be as after the walk").await;
 }

@@ -1,4 +1,4 @@
-//! A changed template reaches all its tenants, and writes only what changed.
+//! A template change reaches all tenants, and causes only the necessary writes.
 
 use std::collections::BTreeMap;
 
@@ -29,7 +29,7 @@ async fn change(admin: &Client, change: Value) {
         .unwrap();
 }
 
-/// Waits until every Tenant says that it is granted so many pods, and all of them dealt out.
+/// Waits until every Tenant's status grants so many pods, all of them allocated.
 async fn granted(admin: &Client, pods: &str) {
     let tenants: Api<Tenant> = Api::all(admin.clone());
     eventually("the grant to reach all", PATIENCE, || async {
@@ -62,7 +62,7 @@ async fn writes(lab: &Lab, admin: &Client, since: &Mark) -> BTreeMap<String, usi
     counts
 }
 
-/// Waits until so many more reconciles found nothing to do than `before`.
+/// Waits until so many more reconciles than `before` found nothing to do.
 async fn looked(operator: &Operator, before: u64, more: usize) {
     eventually("every Tenant to be looked at", PATIENCE, || async {
         let looked = looks(operator).await - before;
@@ -81,7 +81,7 @@ async fn looks(operator: &Operator) -> u64 {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_changed_template_reaches_all_its_tenants_and_writes_only_what_changed() {
+async fn changed_template_reaches_all_tenants_with_minimal_writes() {
     let (lab, admin) = common::own(Audit::Metadata).await;
     common::create_template(
         &admin,
@@ -103,9 +103,9 @@ async fn a_changed_template_reaches_all_its_tenants_and_writes_only_what_changed
     common::all_ready(&admin).await;
     let counts = writes(&lab, &admin, &start).await;
     assert_eq!(counts["resourcequotas"], TENANTS, "{counts:?}");
-    // One a Tenant. One more may be refused, as it was made from the Tenant before the first.
+    // One for each Tenant. One more may be refused, as it was computed from an older Tenant.
     assert!(counts["tenants/status"] <= 2 * TENANTS, "{counts:?}");
-    // tenant-limits names the number of pods too.
+    // tenant-limits has the number of pods too.
     assert_eq!(counts["configmaps"], TENANTS, "{counts:?}");
     let expected = [
         "resourcequotas",
@@ -115,8 +115,8 @@ async fn a_changed_template_reaches_all_its_tenants_and_writes_only_what_changed
     ];
     assert!(counts.keys().all(|what| expected.contains(&&**what)), "{counts:?}");
 
-    // A spec that comes to the same objects has every Tenant looked at and none written; the rest of the template not
-    // even that, or its status, which counts its tenants, would wake them all.
+    // A spec change with the same resulting objects makes the operator check every Tenant and write none. A change
+    // outside the spec must not wake them: else the status, which counts tenants, would wake all of them too.
     let before = looks(&operator).await;
     let start = audit::mark(&lab, &admin).await;
     change(
@@ -133,7 +133,7 @@ async fn a_changed_template_reaches_all_its_tenants_and_writes_only_what_changed
     settles_whatever_the_template_holds(&lab, &admin, &operator).await;
 }
 
-/// What the API server fills in, drops or writes in another way must not look like drift.
+/// Fields that the API server defaults, drops or normalises must not look like drift.
 async fn settles_whatever_the_template_holds(lab: &Lab, admin: &Client, operator: &Operator) {
     let templates_by_name = [
         ("bare", json!({ "tier": "Free" })),
@@ -172,7 +172,7 @@ async fn settles_whatever_the_template_holds(lab: &Lab, admin: &Client, operator
         common::create(admin, &shaped.namespace("a").weighted("b", 3).build()).await;
     }
     common::all_ready(admin).await;
-    // Users of a template are counted for a second before they are written.
+    // A template's count of tenants is written after a second.
     let templates: Api<TenantTemplate> = Api::all(admin.clone());
     eventually("each template to count its tenant", PATIENCE, || async {
         let templates = templates.list(&ListParams::default()).await.unwrap();

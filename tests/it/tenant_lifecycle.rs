@@ -1,4 +1,4 @@
-//! A tenant's life: it appears, changes, drifts, and goes.
+//! The life of a tenant: creation, changes, drift, deletion.
 
 use std::collections::BTreeMap;
 
@@ -33,7 +33,7 @@ async fn sums(admin: &Client, namespaces: &[String]) -> BTreeMap<String, Quantit
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_premium_tenant_with_three_namespaces_gets_quotas_that_sum_exactly_to_its_grant() {
+async fn quotas_of_three_premium_namespaces_sum_to_the_grant() {
     let admin = common::shared().await.admin().await.unwrap();
     let name = common::name("premium");
     let tenant = tenant(&name, "premium")
@@ -67,7 +67,7 @@ async fn a_premium_tenant_with_three_namespaces_gets_quotas_that_sum_exactly_to_
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_object_that_is_deleted_or_changed_comes_back() {
+async fn deleted_and_changed_objects_are_restored() {
     let admin = common::shared().await.admin().await.unwrap();
     let name = common::name("drift");
     common::create(&admin, &tenant(&name, "standard").owner("dora").namespace("a").build()).await;
@@ -95,7 +95,7 @@ async fn every_object_that_is_deleted_or_changed_comes_back() {
     })
     .await;
 
-    // A rule that someone adds to the default deny opens it; the rule goes.
+    // Somebody adds a rule to the default deny, which opens it; the operator removes the rule.
     let open = json!({ "spec": { "ingress": [{}] } });
     policies
         .patch("tenantry-default-deny", &PatchParams::default(), &Patch::Merge(open))
@@ -165,7 +165,7 @@ async fn every_object_that_is_deleted_or_changed_comes_back() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_removed_namespace_goes_and_its_share_moves_to_the_others() {
+async fn removed_namespace_gives_its_share_to_the_others() {
     let admin = common::shared().await.admin().await.unwrap();
     let name = common::name("shrink");
     common::create(
@@ -216,7 +216,7 @@ async fn a_deleted_tenant_leaves_nothing_behind() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_retained_namespace_stays_fenced_and_unowned_when_its_tenant_goes() {
+async fn retained_namespace_stays_guarded_without_owners() {
     let admin = common::shared().await.admin().await.unwrap();
     let name = common::name("keeper");
     let keep = tenant(&name, "standard")
@@ -244,13 +244,13 @@ async fn a_retained_namespace_stays_fenced_and_unowned_when_its_tenant_goes() {
         .unwrap();
     assert!(bindings.items.is_empty(), "{bindings:?}");
 
-    // The same name again does not inherit what stayed.
+    // A new Tenant of the same name does not take over the retained namespace.
     common::create(&admin, &tenant(&name, "standard").owner("kim").namespace("a").build()).await;
     common::condition(&admin, &name, "Ready", "False", Some("ConflictingOwner")).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_foreign_namespace_is_never_touched_until_an_admin_hands_it_over() {
+async fn foreign_namespace_is_untouched_until_an_admin_allows_it() {
     let admin = common::shared().await.admin().await.unwrap();
     let name = common::name("taker");
     let namespaces: Api<Namespace> = Api::all(admin.clone());

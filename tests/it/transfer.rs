@@ -1,4 +1,4 @@
-//! A tenant changes hands, tier and size while its workloads run.
+//! A tenant changes its owner, tier and size while its workloads run.
 
 use k8s_openapi::api::{
     apps::v1::Deployment,
@@ -46,7 +46,7 @@ async fn has_pods(client: &Client, namespace: &str, count: usize) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn whoever_hands_a_tenant_over_has_lost_every_right_in_it() {
+async fn previous_owner_loses_every_right_after_a_transfer() {
     let lab = common::shared().await;
     let admin = lab.admin().await.unwrap();
     let name = common::name("sold");
@@ -71,7 +71,8 @@ async fn whoever_hands_a_tenant_over_has_lost_every_right_in_it() {
         let pods: Api<Pod> = Api::namespaced(client.clone(), &namespace);
         assert_eq!(code(pods.list(&ListParams::default()).await), 200);
     }
-    // What an owner leaves behind: a right for a ServiceAccount of the namespace, which is the namespace's, not the owner's.
+    // An owner may leave behind a binding for a ServiceAccount of the namespace: it belongs to the namespace, not to
+    // the owner.
     let binding: RoleBinding = serde_json::from_value(json!({
         "metadata": { "name": "ci" },
         "roleRef": { "apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "tenantry-editor" },
@@ -80,7 +81,7 @@ async fn whoever_hands_a_tenant_over_has_lost_every_right_in_it() {
     .unwrap();
     let bindings: Api<RoleBinding> = Api::namespaced(olaf.clone(), &namespace);
     bindings.create(&PostParams::default(), &binding).await.unwrap();
-    // And nobody from outside can be left behind.
+    // A binding for a user from outside is refused.
     let mut stranger = binding.clone();
     stranger.metadata.name = Some("friend".to_owned());
     stranger.subjects.as_mut().unwrap()[0].namespace = Some("default".to_owned());
@@ -113,7 +114,7 @@ async fn whoever_hands_a_tenant_over_has_lost_every_right_in_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_tenant_goes_down_a_tier_and_up_again_and_no_pod_of_it_is_lost() {
+async fn tier_downgrade_and_upgrade_lose_no_pod() {
     let lab = common::shared().await;
     let admin = lab.admin().await.unwrap();
     let name = common::name("tiers");
@@ -128,7 +129,7 @@ async fn a_tenant_goes_down_a_tier_and_up_again_and_no_pod_of_it_is_lost() {
         .unwrap();
     has_pods(&toni, &namespace, 12).await;
 
-    // Free grants 10 pods: two are too many, none goes, none comes.
+    // Free grants 10 pods: with two too many, none is evicted and none is admitted.
     let down = Patch::Merge(json!({ "spec": { "templateRef": { "name": "free" } } }));
     Api::<Tenant>::all(admin.clone())
         .patch(&name, &PatchParams::default(), &down)
@@ -162,7 +163,7 @@ async fn a_tenant_goes_down_a_tier_and_up_again_and_no_pod_of_it_is_lost() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_grant_below_one_pod_each_says_who_has_none_and_serves_who_asks() {
+async fn grant_below_one_pod_each_is_reported_and_serves_demand() {
     let lab = common::shared().await;
     let admin = lab.admin().await.unwrap();
     let name = common::name("tiny");
@@ -195,7 +196,7 @@ async fn a_grant_below_one_pod_each_says_who_has_none_and_serves_who_asks() {
             .unwrap();
         has_pods(&owner, &namespace, 1).await;
     }
-    // All are taken now, and the first two have none.
+    // All pods of the grant are in use now, and the first two namespaces have none.
     let pods: Api<Pod> = Api::namespaced(owner, &format!("{name}-a"));
     let one: Pod = serde_json::from_value(pod(&json!({}))).unwrap();
     assert_eq!(code(pods.create(&PostParams::default(), &one).await), 403);

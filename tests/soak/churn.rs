@@ -1,4 +1,4 @@
-//! What happens all the time: one action after the other, drawn by weight from the seed.
+//! The churn: one action after the other, drawn by weight from the seed.
 
 use std::{collections::BTreeMap, fmt::Debug};
 
@@ -20,7 +20,7 @@ use crate::{
     settings::Settings,
 };
 
-/// Tenants that may be away at a time.
+/// How many tenants may be deleted at a time.
 const AWAY: usize = 3;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -38,7 +38,7 @@ enum Deed {
     BreakWatch,
 }
 
-/// How often each comes, of [`WEIGHTS`] in all. A template reaches a quarter of the tenants.
+/// The weight of each action, of [`WEIGHTS`] in all. A template change reaches a quarter of the tenants.
 const DEEDS: [(Deed, u32); 11] = [
     (Deed::PodsCome, 28),
     (Deed::PodsGo, 14),
@@ -53,7 +53,7 @@ const DEEDS: [(Deed, u32); 11] = [
     (Deed::BreakWatch, 2),
 ];
 
-/// What an admin deletes.
+/// Objects that an admin deletes.
 const DRIFT: [(Kind, &str); 7] = [
     (Kind::LimitRange, "tenantry"),
     (Kind::ResourceQuota, "tenantry"),
@@ -64,7 +64,7 @@ const DRIFT: [(Kind, &str); 7] = [
     (Kind::ConfigMap, "tenant-limits"),
 ];
 
-/// Watches that are broken.
+/// Watches that the proxy breaks.
 const WATCHED: [&str; 7] = [
     "namespaces",
     "resourcequotas",
@@ -80,13 +80,13 @@ pub struct Churn<'a> {
     tenants: usize,
     admin: Client,
     olga: Client,
-    /// Between operator and API server, if watches are to be broken.
+    /// The proxy between operator and API server, if watches are to be broken.
     proxy: Option<&'a Proxy>,
     /// Numbers of tenants that were deleted.
     away: Vec<usize>,
     changed: [bool; scene::TEMPLATES],
     done: BTreeMap<Deed, usize>,
-    /// Actions that the API server refused, by its answer (0: none): some come too early or too late.
+    /// Actions that the API server refused, by status (0: no answer): some are too early or too late.
     refused: BTreeMap<u16, usize>,
 }
 
@@ -105,7 +105,7 @@ impl<'a> Churn<'a> {
         }
     }
 
-    /// What was done so far.
+    /// The actions so far.
     pub fn told(&self) -> String {
         let done: usize = self.done.values().sum();
         let each: Vec<_> = self
@@ -143,7 +143,7 @@ impl<'a> Churn<'a> {
             Ok(true) => *self.done.entry(deed).or_default() += 1,
             Ok(false) => {}
             Err(kube::Error::Api(status)) => *self.refused.entry(status.code).or_default() += 1,
-            // A connection that the API server has just closed.
+            // The API server has just closed the connection.
             Err(_) => *self.refused.entry(0).or_default() += 1,
         }
     }
@@ -161,7 +161,7 @@ impl<'a> Churn<'a> {
     async fn pods_come(&mut self) -> kube::Result<bool> {
         let pods: Api<Pod> = Api::namespaced(self.olga.clone(), &self.namespace());
         let wanted: Pod = serde_json::from_value(pod(&json!({ "cpu": "10m", "memory": "16Mi" }))).unwrap();
-        // More than an even share at times, so that shares move.
+        // Sometimes more than an even share, so that shares move.
         for _ in 0..self.rng.usize(1..9) {
             pods.create(&PostParams::default(), &wanted).await?;
         }
@@ -236,7 +236,7 @@ impl<'a> Churn<'a> {
         let certain = match &answer {
             Ok(deleted) => !deleted,
             Err(kube::Error::Api(status)) => status.code < 500,
-            // It may have been done all the same.
+            // The request may have taken effect all the same.
             Err(_) => false,
         };
         if certain {
@@ -255,7 +255,7 @@ impl<'a> Churn<'a> {
         delete(&tenants, &format!("t{number}")).await
     }
 
-    /// The one that is away longest comes again under its old name, as soon as it may.
+    /// Creates the tenant again that was deleted first, with its old name, as soon as possible.
     async fn tenant_comes(&mut self) -> kube::Result<bool> {
         let Some(number) = self.away.first().copied() else {
             return Ok(false);
@@ -280,7 +280,7 @@ impl<'a> Churn<'a> {
         Ok(true)
     }
 
-    /// The next event of one watch is a 410 in its place: the operator must list anew.
+    /// Replaces the next event of one watch by a 410, after which the operator must list again.
     fn break_watch(&mut self) -> bool {
         let Some(proxy) = self.proxy else { return false };
         let resource = WATCHED[self.rng.usize(0..WATCHED.len())];
@@ -298,7 +298,7 @@ impl<'a> Churn<'a> {
         true
     }
 
-    /// Everything as it was at the start.
+    /// Restores everything to the start.
     pub async fn restore(&mut self) {
         if let Some(proxy) = self.proxy {
             proxy.set_rules(Vec::new());
@@ -342,7 +342,7 @@ async fn come(admin: &Client, number: usize) -> kube::Result<()> {
         .map(drop)
 }
 
-/// What is gone already is no error.
+/// An object that no longer exists is no error.
 async fn delete<K>(api: &Api<K>, name: &str) -> kube::Result<bool>
 where
     K: Clone + Debug + DeserializeOwned + Serialize,

@@ -1,5 +1,5 @@
-//! Rules 2 and 3 judged at every revision as it comes, with what was judged forgotten: a record of hours would fill the memory.
-//! What the operator writes outside tenants is not judged here, as there is no audit log: it would fill the disk.
+//! Rules 2 and 3, judged at every revision as it arrives; judged steps are dropped, as hours of them would fill the
+//! memory. Writes outside tenants are not judged, as this needs the audit log, which would fill the disk.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -20,35 +20,35 @@ use crate::{
     scene,
 };
 
-/// Watches of kinds that nobody writes come forward about once a minute.
+/// Watches of idle kinds advance about once a minute.
 const PATIENCE: Duration = Duration::from_secs(300);
 
 /// A guard that an admin deletes.
 #[derive(Clone, Copy, Debug, Default)]
 struct Excuse {
-    /// Deletions that no watch has told yet.
+    /// Deletions that no watch has reported yet.
     announced: usize,
-    /// Whether it is gone; its return ends the excuse.
+    /// Whether it is missing; once it is back, the excuse ends.
     gone: bool,
 }
 
-/// Steps that are told when a rule is broken.
+/// How many steps are printed when a rule is broken.
 const RECENT: usize = 400;
 
 pub struct Judging {
     record: Record,
     judge: Judge,
-    /// Guards that an admin deletes while rights stand: the breach is the admin's.
+    /// Guards that an admin deletes while rights exist: the breach is the admin's.
     excuses: BTreeMap<Key, Excuse>,
     breaches: Vec<String>,
-    /// The last steps, each in a line.
+    /// The last steps, one a line.
     recent: VecDeque<(String, String)>,
     judged: usize,
     excused: usize,
 }
 
 impl Judging {
-    /// Must come before the first tenant.
+    /// Start it before the first tenant.
     pub async fn start(admin: &Client) -> Self {
         Self {
             record: Record::start(admin).await,
@@ -67,7 +67,7 @@ impl Judging {
         self.excuses.entry(key).or_default().announced += 1;
     }
 
-    /// It was not deleted after all. No step of it was judged since it was announced: whoever deletes waits for the answer.
+    /// The deletion failed. No step of the object was judged since it was announced, as the caller awaits the answer.
     pub fn withdraw(&mut self, kind: Kind, namespace: &str, name: &str) {
         let key = (kind, namespace.to_owned(), name.to_owned());
         if let Some(excuse) = self.excuses.get_mut(&key) {
@@ -78,7 +78,7 @@ impl Judging {
         }
     }
 
-    /// Judges all that every watch has told.
+    /// Judges everything that all watches have reported.
     pub fn catch_up(&mut self) -> u64 {
         let (up_to, steps) = self.record.settled();
         for step in &steps {
@@ -137,7 +137,7 @@ impl Judging {
         self.recent.push_back((tenant, line));
     }
 
-    /// Prints a breach at once, with what the same tenant went through before.
+    /// Prints a breach at once, with the tenant's last steps.
     fn tell(&self, step: &Step, breach: &str) {
         let home = if step.key.1.is_empty() {
             &step.key.2
@@ -151,7 +151,7 @@ impl Judging {
         }
     }
 
-    /// Waits until all that happened is judged; gives the breaches.
+    /// Waits until everything is judged; returns the breaches.
     pub async fn finish(&mut self, admin: &Client) -> Vec<String> {
         let tenants: Api<Tenant> = Api::all(admin.clone());
         let now = tenants
@@ -181,7 +181,7 @@ impl Judging {
     }
 }
 
-/// Whether it guards again: a quota does when it is counted.
+/// Whether the guard is in force again: a quota is once it is counted.
 fn stands(step: &Step) -> bool {
     let counted = |object: &serde_json::Value| {
         object["status"]["hard"]
@@ -193,7 +193,7 @@ fn stands(step: &Step) -> bool {
         .is_some_and(|object| step.key.0 != Kind::ResourceQuota || counted(object))
 }
 
-/// Whether a breach says that this guard is missing, or that this quota is not counted.
+/// Whether a breach is about this missing guard, or about this uncounted quota.
 fn is_about(breach: &str, (kind, namespace, name): &Key) -> bool {
     breach.starts_with(&format!("{namespace} has "))
         && (breach.ends_with(&format!("lacks {} {name}", kind.as_str()))

@@ -1,5 +1,5 @@
-//! `make soak`: the operator under steady churn on a real control plane, for hours. It fails if the operator grows, if a rule is
-//! broken at any revision, or if the end is not what a fresh cluster would have.
+//! `make soak`: the operator under steady churn on a real control plane, for hours. It fails if the operator grows, if
+//! a rule is broken at any revision, or if the last objects differ from those of a fresh cluster.
 //!
 //! Settings come from the environment: see [`Settings`].
 
@@ -65,7 +65,7 @@ fn main() -> ExitCode {
         .enable_all()
         .build()
         .unwrap();
-    // A helper that waits in vain says so by a panic, which prints one line.
+    // A helper that waits in vain panics, which prints one line.
     match runtime.block_on(async { tokio::spawn(soak(settings)).await }) {
         Ok(failures) if failures.is_empty() => {
             println!("soak passed");
@@ -85,7 +85,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Gives what is wrong.
+/// Returns the failures.
 async fn soak(settings: Settings) -> Vec<String> {
     println!("{settings}");
     let (lab, admin) = common::own(Audit::Off).await;
@@ -128,7 +128,7 @@ async fn soak(settings: Settings) -> Vec<String> {
     failures
 }
 
-/// Churns for the time that is set, and takes samples; prints a line a minute.
+/// Churns for the configured time and takes samples; prints a line a minute.
 async fn run(
     settings: &Settings,
     sampler: &Sampler<'_>,
@@ -166,11 +166,11 @@ async fn run(
     taken
 }
 
-/// How long nothing must move before it counts as quiet.
+/// How long the counts must stay the same to count as quiet.
 const STILL: Duration = Duration::from_secs(30);
 const QUIET_AT_LAST: Duration = Duration::from_secs(600);
 
-/// Waits until the counts stand still and are as wanted; gives them as they are after ten minutes in any case.
+/// Waits until the counts stop changing and are as wanted, at most ten minutes; returns the last counts.
 async fn quiet(sampler: &Sampler<'_>, operator: &Operator, wanted: impl Fn(&Sample) -> bool) -> Sample {
     let started = Instant::now();
     let mut since = Instant::now();

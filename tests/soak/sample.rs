@@ -1,4 +1,4 @@
-//! What is measured.
+//! The measurements.
 
 use std::{fmt, fs, time::Duration};
 
@@ -17,7 +17,7 @@ pub struct Sample {
     pub values: [f64; NAMES.len()],
 }
 
-/// What a sample holds.
+/// The values of a sample.
 pub const NAMES: [&str; 14] = [
     "memory_mb",
     "fds",
@@ -34,7 +34,7 @@ pub const NAMES: [&str; 14] = [
     "control_plane_cpu_s",
     "etcd_mb",
 ];
-/// Those that must be back in the end. A connection is a descriptor and a task, and how many of them idle is chance.
+/// Counts that must be back at the end. A connection is a descriptor and a task, and the number of idle ones is chance.
 const COUNTS: [&str; 4] = ["fds but sockets", "tasks but of connections", "watches", "objects"];
 
 impl Sample {
@@ -53,7 +53,7 @@ impl Sample {
         ]
     }
 
-    /// What is not as it was before.
+    /// The counts that differ from those before.
     pub fn not_back_at(&self, before: &Self) -> Vec<String> {
         let counts = COUNTS.into_iter().zip(before.counts()).zip(self.counts());
         let differ = counts.filter(|((_, before), after)| (before - after).abs() > 0.5);
@@ -131,7 +131,7 @@ impl<'a> Sampler<'a> {
         Sample { at, values }
     }
 
-    /// Watches that the API server holds, of everybody: those of others stay.
+    /// Watches at the API server, of all clients: those of others stay the same.
     async fn watches(&self) -> f64 {
         let request = axum::http::Request::get("/metrics").body(Vec::new()).unwrap();
         let text = self
@@ -182,7 +182,7 @@ fn threads(pid: u32) -> f64 {
     line.and_then(|line| line.trim().parse().ok()).unwrap_or_default()
 }
 
-/// The sum over all labels of a metric, of those lines that say so too.
+/// The sum of a metric over all its lines that contain `with`.
 fn sum(text: &str, name: &str, with: &str) -> f64 {
     let of_name = |line: &&str| line.strip_prefix(name).is_some_and(|rest| rest.starts_with(['{', ' ']));
     let lines = text.lines().filter(of_name).filter(|line| line.contains(with));

@@ -1,4 +1,4 @@
-//! The templates and tenants as they are at the start and in the end.
+//! The templates and tenants at the start and at the end.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -20,15 +20,15 @@ use crate::common::{
     stands,
 };
 
-/// So that a change of one does not reach every tenant.
+/// Several templates, so that a change of one does not reach every tenant.
 pub const TEMPLATES: usize = 4;
-/// Pods that a template grants at most, and at other times.
+/// A template's grant of pods: the higher and the lower one.
 pub const PODS: u64 = 30;
 pub const FEWER: u64 = 24;
-/// The whole fleet has to come and go on a machine that others use too.
+/// Long enough to create and delete the whole fleet on a shared machine.
 const PATIENCE: Duration = Duration::from_secs(900);
 
-/// What a template says, in one of its two ways.
+/// A template's spec with one of the two grants.
 pub fn template_spec(changed: bool) -> Value {
     let small = json!({ "cpu": if changed { "20m" } else { "10m" }, "memory": "16Mi" });
     json!({
@@ -40,7 +40,7 @@ pub fn template_spec(changed: bool) -> Value {
     })
 }
 
-/// What each tenant is granted at most: of the two ways the larger.
+/// The larger of the two grants of each tenant.
 pub fn grants(_: &str) -> BTreeMap<String, Quantity> {
     four_cores_and(&PODS.to_string())
 }
@@ -71,7 +71,7 @@ pub async fn create(admin: &Client, tenants: usize) {
     }
 }
 
-/// Asks every two seconds: each question lists the whole fleet.
+/// Polls every two seconds: each probe lists the whole fleet.
 async fn slowly<T, F>(what: &str, probe: impl Fn() -> F) -> T
 where
     F: Future<Output = Result<T, String>>,
@@ -103,7 +103,7 @@ where
     .await;
 }
 
-/// Waits until so many tenants are Ready and there stands what `tenantry render` prints, no more and no less.
+/// Waits until so many tenants are Ready and the objects are exactly those that `tenantry render` prints.
 pub async fn settled(admin: &Client, tenants: usize) -> Vec<Tenant> {
     let claims: Api<TenantNamespace> = Api::all(admin.clone());
     none_left("every request for a namespace to be gone", &claims).await;

@@ -1,21 +1,21 @@
-//! What the environment says.
+//! Settings from the environment.
 
 use std::{env, fmt, path::PathBuf, str::FromStr, time::Duration};
 
-/// How a soak goes.
+/// Settings of a soak.
 #[derive(Debug)]
 pub struct Settings {
-    /// SOAK_MINUTES: how long there is churn.
+    /// SOAK_MINUTES: how long the churn lasts.
     pub length: Duration,
-    /// SOAK_TENANTS: how many there are.
+    /// SOAK_TENANTS: the number of tenants.
     pub tenants: usize,
     /// SOAK_RATE: actions a second.
     pub rate: f64,
     /// SOAK_SEED: the same seed draws the same actions.
     pub seed: u64,
-    /// SOAK_BINARY: the operator; else that of this build.
+    /// SOAK_BINARY: the operator; by default that of this build.
     pub binary: PathBuf,
-    /// SOAK_BREAK_WATCHES: 0 lets the operator talk to the API server directly.
+    /// SOAK_BREAK_WATCHES: with 0 the operator uses the API server directly.
     pub break_watches: bool,
 }
 
@@ -29,10 +29,10 @@ const KNOWN: [&str; 6] = [
     "SOAK_TENANTS",
 ];
 
-/// The two quiets, before and after, and what comes around them.
+/// Time for the two quiet phases, before and after, and for setup.
 const BESIDE: Duration = Duration::from_secs(180);
 
-/// A setting with a typing error would be left out without a word.
+/// Without this check a mistyped setting would be ignored.
 fn refuse_unknown(names: impl IntoIterator<Item = String>) -> Result<(), String> {
     let mut ours = names.into_iter().filter(|name| name.starts_with("SOAK_"));
     match ours.find(|name| !KNOWN.contains(&&**name)) {
@@ -72,7 +72,7 @@ impl Settings {
         Ok(settings)
     }
 
-    /// Every 15 seconds, or forty times if it is short.
+    /// Every 15 seconds, or forty times in a short run.
     pub fn sample_every(&self) -> Duration {
         Duration::from_secs(15).min(self.length / 40)
     }

@@ -1,19 +1,19 @@
-//! What the samples say.
+//! The verdict on the samples.
 
 use std::time::Duration;
 
 use super::sample::{NAMES, Sample};
 
-/// Part of the samples in which the memory is still filling.
+/// The first part of the samples, in which memory is still filling.
 const WARM_UP: f64 = 0.1;
-/// Growth of the memory from the second quarter to the last that is no leak: in parts, and in MB.
+/// Growth of memory from the second quarter to the last that is no leak: as a fraction, and in MB.
 const GROWTH: f64 = 1.1;
 const SLACK: f64 = 4.0;
-/// So many more sockets may the calmest moment of the last quarter have. After a burst many connections idle, until the next one
-/// finds that they are old.
+/// So many more sockets are allowed at the quietest moment of the last quarter. After a burst many connections are
+/// idle, until the next burst closes the old ones.
 const MORE_SOCKETS: f64 = 8.0;
 
-/// What is wrong.
+/// The failures.
 pub fn of(before: &Sample, samples: &[Sample], after: &Sample) -> Vec<String> {
     let mut wrong = after.not_back_at(before);
     let quarter = samples.len() / 4;
@@ -43,7 +43,7 @@ pub fn of(before: &Sample, samples: &[Sample], after: &Sample) -> Vec<String> {
     wrong
 }
 
-/// A line through less than that is drawn by chance.
+/// With fewer samples, the slope is chance.
 const ENOUGH_FOR_A_SLOPE: Duration = Duration::from_secs(600);
 
 pub fn print_table(before: &Sample, samples: &[Sample], after: &Sample, churn: &str) {
@@ -59,7 +59,7 @@ pub fn print_table(before: &Sample, samples: &[Sample], after: &Sample, churn: &
             .collect();
         let values = || points.iter().map(|(_, value)| *value);
         let slope = match length {
-            // The last sample comes a moment before the end.
+            // The last sample is taken a moment before the end.
             length if length + ENOUGH_FOR_A_SLOPE / 20 < ENOUGH_FOR_A_SLOPE => "-".to_owned(),
             _ => format!("{:+.2}", slope(&points)),
         };
@@ -95,7 +95,7 @@ fn median(values: impl Iterator<Item = f64>) -> f64 {
     }
 }
 
-/// By least squares.
+/// The slope by least squares.
 fn slope(points: &[(f64, f64)]) -> f64 {
     let count = points.len() as f64;
     let mean = |of: fn(&(f64, f64)) -> f64| points.iter().map(of).sum::<f64>() / count;

@@ -1,5 +1,5 @@
-//! A cluster in memory: the operator's pure steps, with the API server, the quota controller and the namespace controller as
-//! simple as they can be. Who applies in which order, and what fails, is not modelled: tests/it judges that.
+//! A cluster in memory: the operator's pure steps, and minimal versions of the API server, the quota controller and the
+//! namespace controller. The order of writes and failures are not modelled: tests/it tests those.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -28,18 +28,18 @@ const ROUNDS: usize = 60;
 /// Key of a ResourceQuota that counts claims.
 const CLAIMS: &str = "count/tenantnamespaces.tenantry.dev";
 
-/// What stands.
+/// The objects of a simulated cluster.
 pub struct Cluster {
     inventory: Inventory,
     bodies: BTreeMap<Key, Value>,
     version: u64,
-    /// `status.used` of a namespace's quota; what is not named is 0.
+    /// `status.used` of a namespace's quota; a resource that is missing here has 0.
     pub used: Value,
     /// Names of TenantNamespaces, the oldest first.
     pub claims: Vec<String>,
 }
 
-/// As the tests' operator is set.
+/// The settings of the operator in tests.
 pub fn settings() -> Settings {
     Settings {
         accelerator_resources: vec!["nvidia.com/gpu".to_owned()],
@@ -49,7 +49,7 @@ pub fn settings() -> Settings {
     }
 }
 
-/// Every optional kind is there.
+/// Every optional kind is served.
 pub fn served() -> Served {
     Served {
         kinds: Kind::ALL.into_iter().filter(|kind| kind.is_optional()).collect(),
@@ -85,7 +85,7 @@ fn claim(number: usize, name: &str) -> Claim {
 }
 
 impl Cluster {
-    /// Nothing stands.
+    /// An empty cluster.
     pub fn new() -> Self {
         Self {
             inventory: Inventory::default(),
@@ -96,7 +96,7 @@ impl Cluster {
         }
     }
 
-    /// A namespace that an owner made by herself.
+    /// A namespace that an owner created directly.
     pub fn made(&mut self, name: &str) {
         let labels = json!({ "tenantry.dev/tenant": TENANT });
         let metadata = json!({ "name": name, "labels": labels, "creationTimestamp": "2026-01-02T00:00:00Z" });
@@ -114,7 +114,7 @@ impl Cluster {
         );
         body["metadata"]["uid"] = uid;
         body["metadata"]["resourceVersion"] = json!(self.version.to_string());
-        // The API server does not keep what is null.
+        // The API server drops null fields.
         if let Some(fields) = body.as_object_mut() {
             fields.retain(|_, value| !value.is_null());
         }
@@ -143,7 +143,7 @@ impl Cluster {
         }
     }
 
-    /// One reconcile, and what the cluster's own controllers do thereafter. Gives whether anything changed.
+    /// One reconcile, and then the cluster's own controllers. Returns whether anything changed.
     fn round(&mut self, tenant: &Tenant, template: &Template) -> Result<bool, Invalid> {
         let before = self.version;
         let claims: Vec<Claim> = self
@@ -215,7 +215,7 @@ impl Cluster {
         }
     }
 
-    /// Goes round until nothing changes. What is refused changes nothing, or this fails.
+    /// Reconciles until nothing changes. Panics if a refused spec changed anything.
     pub fn settle(&mut self, tenant: &Tenant, template: &Template) -> Result<(), Invalid> {
         for _ in 0..ROUNDS {
             let before = self.version;
@@ -231,7 +231,7 @@ impl Cluster {
         panic!("no end after {ROUNDS} rounds: {:#?}", tenant.spec);
     }
 
-    /// What stands, without what names only this copy of it.
+    /// All objects, without uid and resourceVersion, which differ from run to run.
     pub fn state(&self) -> BTreeMap<String, Value> {
         let strip = |body: &Value| {
             let mut body = body.clone();

@@ -1,4 +1,4 @@
-//! `fields.txt` is complete and tells the truth.
+//! `fields.txt` is complete and correct.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -31,7 +31,7 @@ fn the_table_has_every_field_of_both_specs_and_no_other() {
     );
 }
 
-/// `with` laid over `base`: maps are merged, null takes away, all else is replaced.
+/// `with` merged into `base`: maps are merged, null removes, everything else is replaced.
 fn merged(mut base: Value, with: &Value) -> Value {
     match (&mut base, with) {
         (Value::Object(fields), Value::Object(with)) => {
@@ -55,7 +55,7 @@ fn laid_over(base: Value, with: Option<&Value>) -> Value {
     }
 }
 
-/// Everything that a spec comes to, by the words of the table.
+/// Everything that depends on a spec, by the words of the table.
 fn outcome(tenant: &Value, template: &Value, given: &Value) -> BTreeMap<String, Value> {
     let mut cluster = Cluster::new();
     if let Some(leftover) = given["leftover"].as_str() {
@@ -83,7 +83,7 @@ fn outcome(tenant: &Value, template: &Value, given: &Value) -> BTreeMap<String, 
         .err();
     let mut outcome = BTreeMap::new();
     if let Some(invalid) = refused {
-        // What stands is what stood before, and on a fresh cluster nothing did.
+        // A refused spec changes nothing, and a fresh cluster is empty.
         outcome.insert("refused".to_owned(), json!(invalid.reason.as_str()));
         return outcome;
     }
@@ -97,7 +97,7 @@ fn outcome(tenant: &Value, template: &Value, given: &Value) -> BTreeMap<String, 
     outcome
 }
 
-/// The words under which two outcomes differ. Of a Tenant that is refused only that.
+/// The words under which two outcomes differ. For a refused Tenant only `refused`.
 fn differences(before: &BTreeMap<String, Value>, after: &BTreeMap<String, Value>) -> BTreeSet<String> {
     let words: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
     if let Some(refused) = words.iter().find(|word| **word == "refused") {
@@ -110,7 +110,7 @@ fn differences(before: &BTreeMap<String, Value>, after: &BTreeMap<String, Value>
         .collect()
 }
 
-/// The spec with one field set, in the first item of each list; `None` leaves it out.
+/// The spec with one field set, in the first item of each list; `None` removes it.
 fn with(spec: &Value, path: &str, value: Option<&Value>) -> Value {
     let mut spec = spec.clone();
     let steps: Vec<&str> = path.split('.').skip(2).collect();
@@ -135,7 +135,7 @@ fn with(spec: &Value, path: &str, value: Option<&Value>) -> Value {
     spec
 }
 
-/// What each change of a field alone changes.
+/// The effects of a change of each single field.
 fn effects(kind: &str, field: &Field, row: &Row) -> BTreeMap<String, BTreeSet<String>> {
     let Row { given, .. } = row;
     let tenant = if kind == "Tenant" {
@@ -207,11 +207,11 @@ fn check(kind: &str) {
 }
 
 #[test]
-fn a_change_of_one_field_of_a_tenant_changes_what_the_table_says_and_nothing_else() {
+fn tenant_field_changes_only_what_the_table_lists() {
     check("Tenant");
 }
 
 #[test]
-fn a_change_of_one_field_of_a_template_changes_what_the_table_says_and_nothing_else() {
+fn template_field_changes_only_what_the_table_lists() {
     check("TenantTemplate");
 }

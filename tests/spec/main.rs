@@ -1,5 +1,5 @@
-//! What a spec comes to depends on the spec alone: not on the way to it (invariant I12), and on every field as `fields.txt` says.
-//! Needs no cluster; tests/it/spec_walk.rs goes the same way on a real one.
+//! A tenant's objects depend on the current specs alone, not on earlier ones (invariant I12), and on every field as
+//! `fields.txt` lists. Needs no cluster; tests/it/spec_walk.rs tests the same on a real one.
 
 #![allow(
     clippy::unwrap_used,

@@ -1,4 +1,4 @@
-//! Random edits, one after the other: after them there stands what would stand on a fresh cluster.
+//! Random edits in sequence: the objects must equal those of a fresh cluster.
 
 use serde_json::{Value, json};
 
@@ -13,7 +13,7 @@ use crate::{
 
 /// Steps between two comparisons.
 const EVERY: usize = 10;
-/// Claims that may stand at once; with what is listed, fewer than any template of a walk grants.
+/// The most claims at a time; with the listed namespaces, fewer than any template of a walk grants.
 const CLAIMS: usize = 3;
 
 fn number(name: &str, default: u64) -> u64 {
@@ -27,7 +27,7 @@ struct Walk {
     cluster: Cluster,
     tenant: Value,
     template: Value,
-    /// The way since the last comparison.
+    /// The edits since the last comparison.
     way: Vec<String>,
     compared: usize,
     refused: usize,
@@ -46,7 +46,7 @@ impl Walk {
         }
     }
 
-    /// Settles a cluster; gives whether the Tenant is carried out.
+    /// Settles a cluster; returns whether the Tenant was accepted.
     fn settle(cluster: &mut Cluster, tenant: &Value, template: &Value) -> bool {
         let other = start::other_template();
         let named = match tenant["templateRef"]["name"].as_str() {
@@ -77,7 +77,7 @@ impl Walk {
         }
     }
 
-    /// An owner asks for a namespace, or gives one back.
+    /// An owner creates or deletes a claim.
     fn claim(&mut self) {
         let claims = &mut self.cluster.claims;
         if claims.len() < CLAIMS && self.template["selfService"] != "Disabled" && self.editor.below(2) == 0 {
@@ -92,8 +92,8 @@ impl Walk {
         Self::settle(&mut self.cluster, &self.tenant, &self.template);
     }
 
-    /// What stands is what a fresh cluster would have. Not where history is to count: retained namespaces stay until the policy says
-    /// Delete, and what was asked for stays when self-service ends.
+    /// Fails unless a fresh cluster would have the same objects. Two exceptions depend on history by design: retained
+    /// namespaces stay until the policy is Delete, and claimed namespaces stay when self-service ends.
     fn compare(&mut self) {
         self.tenant["deletionPolicy"] = json!("Delete");
         if self.template["selfService"] == "Disabled" || self.tenant["templateRef"]["name"] == start::OTHER_TEMPLATE {
@@ -122,7 +122,7 @@ impl Walk {
 }
 
 #[test]
-fn however_one_comes_to_a_spec_the_same_stands_as_on_a_fresh_cluster() {
+fn same_spec_gives_the_same_objects_on_any_path() {
     let seed = number("TENANTRY_TEST_SEED", fastrand::u64(..));
     let steps = usize::try_from(number("WALK_STEPS", 1000)).unwrap();
     eprintln!("TENANTRY_TEST_SEED={seed} WALK_STEPS={steps}");

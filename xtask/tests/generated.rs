@@ -9,11 +9,11 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
 use tenantry_api as api;
 use xtask::generate;
 
-/// Enum values that are written as the world writes them, and not in CamelCase.
+/// Enum values in their usual spelling, which is not CamelCase.
 const WORDS_OF_THE_WORLD: [&str; 8] = ["TCP", "UDP", "SCTP", "GDPR", "HIPAA", "SOX", "PCI-DSS", "ISO27001"];
 
-/// Enum values that YAML 1.1, and so kubectl, reads as booleans unless they are quoted: Kubernetes' own, in conditions,
-/// and one whose field says so.
+/// Enum values that YAML 1.1, and so kubectl, reads as booleans unless they are quoted: the status of Kubernetes
+/// conditions, and one field whose description warns of it.
 const YAML_TRAPS_THAT_ARE_DOCUMENTED: [&str; 2] = ["True", "False"];
 
 fn root() -> &'static Path {

@@ -36,7 +36,7 @@ impl Assets {
         Ok(self.cache.join(tool.name()))
     }
 
-    /// Builds whichever of these is neither given nor cached, with one progress count over all.
+    /// Builds those of these programs that are neither given nor cached, with one progress count over all.
     pub fn ensure(&self, tools: &[Tool]) -> Result<(), Error> {
         let ours: Vec<Tool> = tools
             .iter()
@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn a_given_program_is_used_and_a_cached_one_fills_the_gap() {
+    fn given_program_wins_over_a_cached_one() {
         let dir = Scratch(new_dir(&env::temp_dir(), "tenantry-assets-").unwrap());
         let (given, cache) = (dir.0.join("given"), dir.0.join("cache"));
         for (folder, tool) in [(&given, Tool::Etcd), (&cache, Tool::Etcd), (&cache, Tool::Kubectl)] {

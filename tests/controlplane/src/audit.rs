@@ -1,4 +1,4 @@
-//! What the API server writes down about each request.
+//! The API server's audit policy.
 
 /// How much goes into the audit log.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -6,13 +6,13 @@ pub enum Audit {
     /// Nothing; no file.
     #[default]
     Off,
-    /// Who did what to which object, with which answer; no bodies.
+    /// User, verb, object and answer of each request; no bodies.
     Metadata,
-    /// As `Metadata`, with both bodies for the kinds that tenants are made of.
+    /// As `Metadata`, with both bodies for the kinds that make up a tenant.
     Full,
 }
 
-/// Bodies are left out for kube-system's ConfigMaps: leases and certificates of others only make the log long.
+/// No bodies for kube-system's ConfigMaps: leases and certificates of other components only make the log longer.
 const BODIES: &str = r#"- level: Metadata
   namespaces: [kube-system, kube-public, kube-node-lease]
 - level: RequestResponse
@@ -28,14 +28,14 @@ const BODIES: &str = r#"- level: Metadata
 "#;
 
 impl Audit {
-    /// The policy file, or none where nothing is to be written.
+    /// The policy file; none if auditing is off.
     pub(crate) fn policy(self) -> Option<String> {
         let bodies = match self {
             Self::Off => return None,
             Self::Metadata => "",
             Self::Full => BODIES,
         };
-        // RequestReceived says nothing that ResponseComplete does not say with the answer.
+        // ResponseComplete has all fields of RequestReceived, and the answer.
         Some(format!(
             "apiVersion: audit.k8s.io/v1\nkind: Policy\nomitStages: [RequestReceived]\nomitManagedFields: true\nrules:\n{bodies}- level: Metadata\n"
         ))
@@ -73,7 +73,7 @@ mod tests {
     }
 
     #[test]
-    fn names_go_both_ways() {
+    fn names_parse_back() {
         for audit in [Audit::Off, Audit::Metadata, Audit::Full] {
             assert_eq!(Audit::from_name(audit.name()), Some(audit));
         }

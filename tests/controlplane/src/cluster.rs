@@ -25,18 +25,18 @@ const ATTEMPTS: u8 = 5;
 /// Between asking a component to end and killing it.
 const PATIENCE: Duration = Duration::from_secs(15);
 
-/// How a control plane is to be.
+/// Settings of a control plane.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
-    /// What is written to [`ControlPlane::audit_log`].
+    /// How much the API server writes to [`ControlPlane::audit_log`].
     pub audit: Audit,
     /// Further flags of kube-apiserver, such as `--v=4`; they win over ours.
     pub api_server_flags: Vec<String>,
     /// Further flags of kube-controller-manager; they win over ours.
     pub controller_manager_flags: Vec<String>,
-    /// Requests per second that kube-controller-manager's clients may send, with twice as many in a burst; else its
-    /// default (20, 30), which is what clusters have. Most of the time to start is its waiting for itself: some 5 s at
-    /// the default, under 1 s at 200.
+    /// Requests per second that kube-controller-manager's clients may send, with twice as many in a burst. By default
+    /// kube-controller-manager's own (20, 30), which real clusters have. Its rate limit is most of the time to start:
+    /// some 5 s at the default, under 1 s at 200.
     pub controller_manager_qps: Option<u32>,
     /// Where data, logs and kubeconfigs go: a folder that is absent, empty, or was used so before. Else a new one below
     /// the system's temporary folder.
@@ -45,8 +45,8 @@ pub struct Options {
 
 /// etcd, kube-apiserver and kube-controller-manager on loopback, or an attached cluster.
 ///
-/// All methods take `&self` and may be called from any thread. When it is dropped, and when the process ends in
-/// whatever way, all processes end. The folder is removed then, unless `TENANTRY_KEEP=1` is set, the thread is
+/// All methods take `&self` and may be called from any thread. All its processes end when it is dropped, and when the
+/// owning process ends for any reason. The folder is removed then, unless `TENANTRY_KEEP=1` is set, the thread is
 /// panicking, or [`ControlPlane::keep`] was called.
 #[derive(Debug)]
 pub struct ControlPlane {
@@ -59,7 +59,7 @@ pub struct ControlPlane {
     /// None of an attached cluster.
     own: Option<Own>,
     janitor: Option<Janitor>,
-    /// Of a folder of our own: held while it is in use.
+    /// The lock on a folder of our own while it is in use.
     _claim: Option<File>,
 }
 
@@ -112,7 +112,7 @@ impl ControlPlane {
         })
     }
 
-    /// As [`ControlPlane::start`], but never attaches: for whoever steers components or measures.
+    /// As [`ControlPlane::start`], but never attaches to a cluster: for callers that stop components or measure.
     #[allow(clippy::needless_pass_by_value, reason = "callers write the options in place")]
     pub fn start_own(options: Options) -> Result<Self, Error> {
         let assets = Assets::from_env();
@@ -203,7 +203,7 @@ impl ControlPlane {
         self.spawn(Component::Etcd)?;
         self.wait_ready(Component::Etcd)?;
         self.spawn(Component::ApiServer)?;
-        // Its port alone may be someone else's, who was faster; its certificate is its own.
+        // Another process may have taken its port first; its certificate tells the two apart.
         self.poll(Component::ApiServer, || {
             ready::port(api_server).and_then(|()| self.ca_data().map(drop))
         })?;
@@ -239,7 +239,7 @@ impl ControlPlane {
         &self.endpoint.url
     }
 
-    /// `http://127.0.0.1:PORT` of etcd, which asks nobody who they are; none of an attached cluster.
+    /// `http://127.0.0.1:PORT` of etcd, which does not authenticate clients; none for an attached cluster.
     pub fn etcd_url(&self) -> Option<String> {
         let own = self.own.as_ref()?;
         Some(format!("http://127.0.0.1:{}", own.ports.etcd))
@@ -250,7 +250,7 @@ impl ControlPlane {
         self.token.as_deref()
     }
 
-    /// Writes a kubeconfig for whoever holds `token`, such as a ServiceAccount, and returns its path.
+    /// Writes a kubeconfig with `token`, such as a ServiceAccount's, and returns its path.
     /// `name` names the file and must be made of letters, digits, `-` and `.`.
     pub fn kubeconfig_for_token(&self, name: &str, token: &str) -> Result<PathBuf, Error> {
         let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.');
@@ -281,7 +281,8 @@ impl ControlPlane {
         Ok(self.client(&self.assets.path(Tool::Helm)?))
     }
 
-    /// Its discovery cache is keyed by address, and another cluster may get ours some day: so it lies with the data.
+    /// kubectl keys its discovery cache by address, and another cluster may use our address later: so we keep the cache
+    /// with the data.
     fn client(&self, program: &Path) -> Command {
         let mut command = Command::new(program);
         command
@@ -310,7 +311,7 @@ impl ControlPlane {
         self.dir.join(format!("{component}.log"))
     }
 
-    /// Leaves the folder behind when all ends, for someone to look into.
+    /// Keeps the folder when everything ends, for debugging.
     pub fn keep(&self) -> Result<(), Error> {
         let path = self.dir.join("keep");
         File::create(&path).map(drop).map_err(Error::io("create", &path))
@@ -330,7 +331,7 @@ impl ControlPlane {
             .collect()
     }
 
-    /// Resident memory of a component in bytes; none where it does not run or the system does not tell.
+    /// Resident memory of a component in bytes; none if it does not run or the system does not report it.
     pub fn resident_bytes(&self, component: Component) -> Option<u64> {
         let status = fs::read_to_string(format!("/proc/{}/status", self.pid(component)?)).ok()?;
         let line = status.lines().find_map(|l| l.strip_prefix("VmRSS:"))?;
@@ -341,7 +342,7 @@ impl ControlPlane {
     pub fn stop(&self, component: Component) -> Result<(), Error> {
         let mut slot = lock(&self.own(component)?.running[component as usize]);
         if let Some(process) = slot.as_mut() {
-            // A frozen one could not act on it.
+            // A stopped process cannot handle SIGTERM.
             process.signal(Signal::Cont);
             process.signal(Signal::Term);
             process.wait(PATIENCE);
@@ -436,7 +437,7 @@ impl ControlPlane {
         ready::poll(component, &self.log(component), exited, ask)
     }
 
-    /// Ends all, last started first. The data is on its way out, so there is no reason to ask politely.
+    /// Kills all, last started first: the data is removed anyway.
     fn end_all(&mut self) {
         let Some(own) = self.own.take() else { return };
         for slot in own.running.iter().rev() {
@@ -452,7 +453,7 @@ impl Drop for ControlPlane {
         if keep {
             say(&format!("left behind for a look: {}", self.dir.display()));
         } else {
-            // What is left of it the janitor would not get rid of either.
+            // If this fails, the janitor's try would fail too.
             let _ = fs::remove_dir_all(&self.dir);
         }
         if let Some(janitor) = self.janitor.take() {

@@ -105,7 +105,7 @@ fn list(integration: Integration, dir: &Path) -> Result<Vec<PathBuf>, Error> {
         .collect())
 }
 
-/// Whole or not at all: another process may look at the same time.
+/// Atomically: another process may read the folder at the same time.
 fn copy(integration: Integration, source: &Path, cache: &Path, target: &Path) -> Result<(), Error> {
     let scratch = Scratch(new_dir(cache, ".crds-")?);
     for file in list(integration, source)? {
@@ -114,7 +114,7 @@ fn copy(integration: Integration, source: &Path, cache: &Path, target: &Path) ->
         fs::write(&to, text).map_err(Error::io("write", &to))?;
     }
     match fs::rename(&scratch.0, target) {
-        // Someone else was first, with the same files.
+        // Another process was first, with the same files.
         Err(_) if target.is_dir() => Ok(()),
         result => result.map_err(Error::io("write", target)),
     }

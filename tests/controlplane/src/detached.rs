@@ -1,9 +1,11 @@
-//! A control plane that stays after the command that started it: a process of its own holds it, and lets go when told,
-//! or when its time is up.
+//! A control plane that outlives the command that started it. A supervisor process runs it until `stop` is written or a
+//! time limit has passed.
 //!
-//! Its folder holds `lock` (held as long as it lives, so the kernel tells the truth about that), `ready` (what
-//! [`State`] says, written when it serves), `kubeconfig`, `stop` (written to end it), `supervisor.log`, and the control
-//! plane's own folder `data-...`.
+//! Its folder has these files:
+//! - `lock`: the supervisor locks it, so the kernel knows whether the supervisor is alive.
+//! - `ready`: [`State`], written when the control plane serves.
+//! - `stop`: a command writes it to end the control plane.
+//! - `kubeconfig`, `supervisor.log`, and the control plane's own folder `data-...`.
 
 use std::fs::{self, File, TryLockError};
 use std::os::unix::process::CommandExt as _;
@@ -17,7 +19,7 @@ use crate::cluster::{ControlPlane, Options};
 use crate::error::Error;
 use crate::scratch::new_dir;
 
-/// How long one lives that nobody ends.
+/// How long a control plane runs if no command stops it.
 pub const DEFAULT_TTL: Duration = Duration::from_secs(8 * 3600);
 
 const PAUSE: Duration = Duration::from_millis(100);
@@ -25,7 +27,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 const UP_LIMIT: Duration = Duration::from_secs(3600);
 const DOWN_LIMIT: Duration = Duration::from_secs(60);
 
-/// How a detached control plane is to be.
+/// Settings of a detached control plane.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Settings {
     /// As in [`Options`].
@@ -105,7 +107,7 @@ pub fn status(dir: &Path) -> Result<Option<State>, Error> {
         .and_then(|text| State::from_text(&text)))
 }
 
-/// Brings one up in `dir`, or finds the one that is. `program` is the `controlplane` binary, which is run as
+/// Starts one in `dir`, or finds the one that runs. `program` is the `controlplane` binary, which is run as
 /// `PROGRAM supervise --dir DIR --audit AUDIT --ttl SECONDS [--qps N]` and must call [`supervise`].
 pub fn up(program: &Path, dir: &Path, settings: Settings) -> Result<State, Error> {
     fs::create_dir_all(dir).map_err(Error::io("create", dir))?;
@@ -156,7 +158,7 @@ pub fn up(program: &Path, dir: &Path, settings: Settings) -> Result<State, Error
             return Ok(state);
         }
         let ended = child.as_mut().is_some_and(|c| !matches!(c.try_wait(), Ok(None)));
-        // Another `up` may have won the race; then that one's holds the lock.
+        // Another `up` may have won the race; then its supervisor holds the lock.
         if (ended || child.is_none()) && try_lock(dir)?.is_some() {
             show_new(&log, shown);
             return Err(failed(format!(
@@ -203,7 +205,7 @@ pub fn down(dir: &Path) -> Result<bool, Error> {
     Ok(true)
 }
 
-/// Holds a control plane in `dir` until it is told to stop or `ttl` has passed. Returns at once where another does.
+/// Runs a control plane in `dir` until `stop` is written or `ttl` is over. Returns at once if another supervisor runs.
 pub fn supervise(dir: &Path, settings: Settings) -> Result<(), Error> {
     let Settings {
         audit,
@@ -211,7 +213,7 @@ pub fn supervise(dir: &Path, settings: Settings) -> Result<(), Error> {
         ttl,
     } = settings;
     let Some(_lock) = patient_lock(dir)? else { return Ok(()) };
-    // Never the folder of the one before: if that was killed, its janitor may be at work there still.
+    // A new folder: if an earlier supervisor was killed, its janitor may still be removing the old one.
     let data = new_dir(dir, "data-")?;
     let plane = ControlPlane::start_own(Options {
         audit,
@@ -242,7 +244,7 @@ pub fn supervise(dir: &Path, settings: Settings) -> Result<(), Error> {
     remove(&dir.join("stop"))
 }
 
-/// None where someone else holds it for longer than the moment that `status` takes.
+/// None if another process holds the lock for longer than a `status` command does.
 fn patient_lock(dir: &Path) -> Result<Option<File>, Error> {
     let started = Instant::now();
     loop {
@@ -275,7 +277,7 @@ fn remove(path: &Path) -> Result<(), Error> {
     }
 }
 
-/// Passes on what the holder said since: how far the build is.
+/// Prints what the supervisor has logged since: the progress of the build.
 fn show_new(log: &Path, shown: usize) -> usize {
     use std::io::Write as _;
     let text = fs::read(log).unwrap_or_default();
@@ -290,7 +292,7 @@ mod tests {
     use crate::scratch::Scratch;
 
     #[test]
-    fn a_state_survives_its_file() {
+    fn state_is_read_back_from_its_file() {
         let state = State {
             kubeconfig: "/a b/k=c".into(),
             url: "https://127.0.0.1:1".into(),
@@ -301,7 +303,7 @@ mod tests {
     }
 
     #[test]
-    fn a_ready_file_without_a_living_holder_is_not_believed() {
+    fn ready_file_is_ignored_without_a_running_supervisor() {
         let dir = Scratch(new_dir(&std::env::temp_dir(), "tenantry-detached-").unwrap());
         let state = State {
             kubeconfig: "/k".into(),

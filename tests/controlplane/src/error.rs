@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use crate::tool::Component;
 
-/// Why a control plane could not be found, built, started or steered. The text is all of it: no variant has a source, which whoever
-/// prints the chain would print a second time.
+/// Why a control plane could not be found, built, started or stopped. Each message contains its cause, so no variant
+/// has a source: printing the chain would repeat it.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A file or folder could not be read or written.
@@ -32,13 +32,13 @@ pub enum Error {
     /// A program ran and failed.
     #[error("failed to {action}: `{command}` ended with {status}\n{output}")]
     Command {
-        /// What it was to do.
+        /// Its purpose.
         action: String,
         /// The command line.
         command: String,
         /// Its exit status.
         status: String,
-        /// The end of what it printed.
+        /// The last lines that it printed.
         output: String,
     },
     /// A component ended by itself.
@@ -111,7 +111,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_cause_is_told_once_however_the_error_is_printed() {
+    fn error_prints_its_cause_once_in_every_format() {
         let missing = || io::Error::from(io::ErrorKind::NotFound);
         let spawn = Error::Spawn {
             program: "go".to_owned(),

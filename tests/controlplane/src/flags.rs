@@ -27,21 +27,22 @@ pub(crate) fn etcd(dir: &Path, ports: Ports) -> Vec<String> {
         flag("listen-peer-urls", &peer),
         flag("initial-advertise-peer-urls", &peer),
         flag("initial-cluster", format!("default={peer}")),
-        // The data lives as long as the processes: a power cut may take it.
+        // The data lives only as long as the processes, so a power cut may destroy it.
         "--unsafe-no-fsync".into(),
-        // Room, not use: at the default of 2 GiB a bench with 30,000 namespaces ends with a full database.
+        // A limit, not a reservation: at the default of 2 GiB, a bench with 30,000 namespaces fills the database.
         flag("quota-backend-bytes", 8_u64 << 30),
     ]
 }
 
 pub(crate) fn api_server(dir: &Path, ports: Ports, audit: Audit, extra: &[String]) -> Vec<String> {
     let certs = dir.join("certs");
-    // Made by the API server itself before it reads it as the key of ServiceAccount tokens: no openssl is needed.
+    // The API server creates this key itself and then also uses it for ServiceAccount tokens: no openssl is needed.
     let key = certs.join("apiserver.key");
     let mut flags = vec![
         flag("etcd-servers", format!("http://127.0.0.1:{}", ports.etcd)),
         flag("bind-address", "127.0.0.1"),
-        // Else it looks for a default route, which a sandbox may lack; loopback cannot be an endpoint, so none is written.
+        // Without it the API server looks for a default route, which a sandbox may lack. Loopback cannot be an
+        // endpoint, so none is written.
         flag("advertise-address", "127.0.0.1"),
         flag("endpoint-reconciler-type", "none"),
         flag("secure-port", ports.api_server),
@@ -58,7 +59,7 @@ pub(crate) fn api_server(dir: &Path, ports: Ports, audit: Audit, extra: &[String
         flags.extend([
             flag("audit-policy-file", dir.join("audit-policy.yaml").display()),
             flag("audit-log-path", dir.join("audit.log").display()),
-            // Each event is in the file when its request ends: nothing is batched and nothing dropped.
+            // The API server writes each event before its request ends: none is batched or dropped.
             flag("audit-log-mode", "blocking"),
         ]);
     }
@@ -80,7 +81,7 @@ pub(crate) fn controller_manager(dir: &Path, ports: Ports, qps: Option<u32>, ext
         flag("bind-address", "127.0.0.1"),
         flag("secure-port", ports.controller_manager),
         flag("cert-dir", dir.join("certs").display()),
-        // So that the admin's token reads its /metrics.
+        // So that the admin's token can read its /metrics.
         flag("authentication-kubeconfig", dir.join("kubeconfig").display()),
         flag("authorization-kubeconfig", dir.join("kubeconfig").display()),
     ];

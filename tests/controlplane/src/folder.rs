@@ -1,4 +1,4 @@
-//! The folder of a control plane: claimed by one at a time, wiped before use, never one of anybody else's.
+//! The folder of a control plane: one process at a time locks it, and only folders that we created are ever wiped.
 
 use std::env;
 use std::fs::{self, File, TryLockError};
@@ -18,8 +18,8 @@ pub(crate) fn keep_wanted() -> bool {
     env::var_os("TENANTRY_KEEP").is_some_and(|v| v == "1")
 }
 
-/// Makes a folder ours, for as long as the returned file is open. One with anything else in it is refused, and one
-/// that another control plane uses now.
+/// Locks a folder for as long as the returned file is open. Refuses a folder that has other content or that another
+/// control plane uses.
 pub(crate) fn claim(dir: &Path) -> Result<File, Error> {
     let refused = |why: &str| Error::Malformed {
         what: format!("the folder {}", dir.display()),

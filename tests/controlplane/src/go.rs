@@ -11,12 +11,12 @@ use crate::error::Error;
 use crate::scratch::{Scratch, new_dir};
 use crate::tool::{KUBERNETES, Module, Tool};
 
-/// Of folders that are only used under the lock, so that the next holder may remove them.
+/// For folders that are only used under the lock, so that the next process may remove them.
 const LEFTOVER: &str = ".build-";
 const REMEDY: &str =
     "; install Go 1.26 or newer (https://go.dev/dl), or set KUBEBUILDER_ASSETS to a folder with the binaries";
 
-/// One line for the person who waits. Progress is not worth failing for.
+/// One line for the waiting user. Errors are ignored, as progress is not essential.
 pub(crate) fn say(line: &str) {
     let _ = writeln!(std::io::stderr(), "controlplane: {line}");
 }
@@ -35,7 +35,7 @@ pub(crate) fn pinned_version<'a>(go_mod: &'a str, module: &str) -> Result<&'a st
     })
 }
 
-/// `-ldflags` of a tool: no debug symbols; Kubernetes tools are told their version, which they cannot know themselves.
+/// `-ldflags` of a tool: no debug symbols, and for Kubernetes tools their version, which a module build does not set.
 fn linker_flags(tool: Tool) -> Result<String, Error> {
     if tool == Tool::Etcd || tool.module() != &KUBERNETES {
         return Ok("-s -w".into());
@@ -59,7 +59,7 @@ fn unpack(module: &Module, parent: &Path, prefix: &str) -> Result<Scratch, Error
     Ok(dir)
 }
 
-/// `go` in `dir`. The user's proxy and checksum settings stand; a workspace around us must not.
+/// `go` in `dir`, with the user's proxy and checksum settings but without a surrounding Go workspace.
 fn go(dir: &Path) -> Command {
     let mut command = Command::new("go");
     command
@@ -95,7 +95,7 @@ pub(crate) fn build_missing(tools: &[Tool], dir: &Path) -> Result<(), Error> {
     Ok(())
 }
 
-/// What a builder left that was killed. Only called under the lock, so nobody uses them.
+/// Removes files of a builder that was killed. Called under the lock only, so no other builder uses them.
 fn remove_leftovers(dir: &Path) {
     let entries = fs::read_dir(dir).into_iter().flatten().flatten();
     for entry in entries.filter(|e| e.file_name().to_string_lossy().starts_with(LEFTOVER)) {
@@ -202,7 +202,7 @@ pub(crate) fn module_dir(module: &Module, path: &str, scratch_parent: &Path) -> 
     }
 }
 
-/// The last `lines` lines of a file; empty when it cannot be read, as it only decorates another error.
+/// The last `lines` lines of a file; empty if it cannot be read, as they only add detail to another error.
 pub(crate) fn tail(path: &Path, lines: usize) -> String {
     let text = fs::read(path)
         .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())

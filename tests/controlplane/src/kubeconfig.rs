@@ -95,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn a_kubeconfig_names_server_ca_and_token_and_never_skips_verification() {
+    fn kubeconfig_has_server_ca_and_token_and_verifies_tls() {
         let endpoint = Endpoint {
             url: "https://127.0.0.1:12345".into(),
             ca_data: "Q0E=".into(),

@@ -9,15 +9,15 @@
 //! # Ok::<(), controlplane::Error>(())
 //! ```
 //!
-//! Where the binaries come from, in this order, each tool by itself:
-//! 1. `TENANTRY_TEST_KUBECONFIG`: that cluster is used as it is, nothing is started.
+//! Where the binaries come from, tried in this order for each tool:
+//! 1. `TENANTRY_TEST_KUBECONFIG`: uses that cluster as it is, and starts nothing.
 //! 2. `KUBEBUILDER_ASSETS`: a folder with `etcd`, `kube-apiserver`, ... (what is missing there is built).
 //! 3. Built once with Go from the modules pinned beside this file, cached in the user's cache folder.
 //!
 //! To move to another version: change it in `go.mod` (there in `require` and in every `replace`), `helm/go.mod`,
 //! `charts/go.mod` or `crds/go.mod`, run `go mod tidy` in the first three folders, and see the comment in the fourth.
 //!
-//! No process outlives its owner, not even when that dies by SIGKILL: see [`Component`] and `process.rs`.
+//! No process outlives its owner, even after SIGKILL: see [`Component`] and `process.rs`.
 
 mod assets;
 mod audit;

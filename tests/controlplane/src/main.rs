@@ -53,7 +53,7 @@ impl From<Error> for Failure {
 }
 
 fn print(line: &str) {
-    // A reader that has gone wants no more lines.
+    // Ignores errors: the reader may have closed the pipe.
     let _ = writeln!(std::io::stdout(), "{line}");
 }
 
@@ -173,7 +173,7 @@ fn run(flags: &Flags) -> Result<ExitCode, Failure> {
     Ok(ExitCode::from(u8::try_from(code).unwrap_or(1)))
 }
 
-/// What follows a command.
+/// The arguments after a command.
 struct Flags {
     dir: PathBuf,
     settings: detached::Settings,
@@ -242,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_understood_is_refused() {
+    fn unknown_arguments_are_refused() {
         for line in ["--audit loud", "--ttl soon", "--dir", "--verbose 1", "stray"] {
             assert!(parse(line).is_none(), "{line}");
         }

@@ -5,12 +5,12 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use crate::error::Error;
 use crate::scratch::random_bytes;
 
-/// Below the ranges that Linux and macOS take source ports from. A server in that range that is down for a moment can
-/// lose its port for good: a client that tries to reconnect is given the very port as its source, and connects to itself.
+/// Below the ranges that Linux and macOS take source ports from. A server inside that range can lose its port while it
+/// is down: the system may give a reconnecting client that very port as its source, and the client connects to itself.
 const RANGE: std::ops::Range<u16> = 12_000..32_000;
 const TRIES: usize = 200;
 
-/// `N` different ports that nothing listens on right now. Someone else may take one before it is used: retry then.
+/// `N` different ports that nothing listens on now. Another process may take one before it is used: then retry.
 pub(crate) fn free_ports<const N: usize>() -> Result<[u16; N], Error> {
     let mut held: Vec<TcpListener> = Vec::with_capacity(N);
     for _ in 0..TRIES {

@@ -1,9 +1,9 @@
 //! A child that cannot outlive this process.
 //!
-//! Each component runs below a small shell that holds the other end of a pipe. When this process ends, however it ends,
-//! the kernel closes the pipe and the shell kills its component. There is no moment at which a component runs unwatched,
-//! no second binary of ours is needed, and it works on every Unix. Linux's parent-death signal would fire when the
-//! *thread* that started the component ends, as test threads do.
+//! Each component runs below a small shell that has the other end of a pipe. When this process ends for any reason, the
+//! kernel closes the pipe and the shell kills its component. So no component ever runs unwatched, we need no second
+//! binary, and it works on every Unix. Linux's parent-death signal would not do: it fires when the *thread* that
+//! started the component ends, and test threads do end.
 
 use std::fs::File;
 use std::io::{BufRead as _, BufReader, Write as _};
@@ -34,7 +34,7 @@ kill -s KILL "$watcher"
 exit "$status"
 "#;
 
-/// `$1` is a folder to remove when this process ends without having said `done`, unless it holds a file `keep`.
+/// `$1` is a folder to remove if this process ends without writing `done`, unless the folder has a file `keep`.
 const JANITOR: &str = r#"
 read -r word && [ "$word" = done ] && exit
 [ -e "$1/keep" ] && exit
@@ -92,7 +92,7 @@ impl Process {
             .arg(program)
             .args(args)
             .current_dir(dir);
-        // Its own group: Ctrl-C is for us, who then stop it.
+        // A process group of its own: Ctrl-C reaches only us, and we stop the component.
         command
             .process_group(0)
             .stdin(Stdio::piped())
@@ -131,21 +131,21 @@ impl Process {
         self.exited().is_none().then_some(self.pid)
     }
 
-    /// Its exit status, once it has ended; of a signal N, the shell's 128 + N.
+    /// Its exit status once it has ended; after signal N, the shell's 128 + N.
     pub(crate) fn exited(&mut self) -> Option<ExitStatus> {
-        // An error means that it is no child of ours any more: nothing is left to wait for.
+        // An error means that it is no longer our child, so there is nothing to wait for.
         self.keeper.try_wait().unwrap_or(Some(ExitStatus::default()))
     }
 
-    /// Sends a signal; it is sent when this returns. A component that has ended already is no error.
+    /// Sends a signal before it returns. A component that has ended already is no error.
     pub(crate) fn signal(&mut self, signal: Signal) {
-        // Both fail only where the keeper is gone, that is where the component has ended.
+        // Both fail only if the shell has ended, and then the component has too.
         if writeln!(self.signals, "{}", signal.name()).is_ok() {
             let _ = self.answer();
         }
     }
 
-    /// Waits until it has ended; false when it has not within `limit`.
+    /// Waits until it has ended; false after `limit`.
     pub(crate) fn wait(&mut self, limit: Duration) -> bool {
         let deadline = Instant::now() + limit;
         while self.exited().is_none() {
@@ -161,7 +161,7 @@ impl Process {
 impl Drop for Process {
     fn drop(&mut self) {
         self.signal(Signal::Kill);
-        // KILL cannot be refused; the wait is for the kernel.
+        // No process can refuse SIGKILL; we wait for the kernel.
         self.wait(Duration::from_secs(10));
     }
 }
@@ -189,7 +189,7 @@ impl Janitor {
         })
     }
 
-    /// Tells it that there is nothing to do.
+    /// Tells the janitor to leave the folder alone.
     pub(crate) fn dismiss(mut self) {
         if let Some(mut stdin) = self.0.stdin.take() {
             let _ = writeln!(stdin, "done");
@@ -231,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn a_signal_to_one_that_has_ended_is_no_error() {
+    fn signal_to_an_ended_component_is_no_error() {
         let (_dir, mut process) = start("exit 0");
         assert!(process.wait(LONG));
         process.signal(Signal::Term);

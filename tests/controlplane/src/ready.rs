@@ -15,7 +15,7 @@ use crate::tool::Component;
 const LIMIT: Duration = Duration::from_secs(120);
 const PAUSE: Duration = Duration::from_millis(10);
 
-/// Asks until `ask` is content. Fails when the component has ended, or after two minutes.
+/// Polls until `ask` succeeds. Fails if the component has ended, or after two minutes.
 pub(crate) fn poll(
     component: Component,
     log: &Path,
@@ -57,7 +57,7 @@ pub(crate) fn port(port: u16) -> Result<(), String> {
     connect(port).map(drop)
 }
 
-/// etcd's own word, over plain HTTP.
+/// etcd's health endpoint, over plain HTTP.
 pub(crate) fn etcd(port: u16) -> Result<(), String> {
     let mut stream = connect(port)?;
     let mut answer = String::new();
@@ -119,7 +119,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_that_ended_is_an_error_at_once() {
+    fn ended_component_is_an_error_at_once() {
         let poll = poll(
             Component::Etcd,
             Path::new("/nonexistent"),
@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn it_asks_until_the_answer_is_good() {
+    fn polling_stops_at_the_first_success() {
         let mut left = 3;
         let ask = || {
             left -= 1;

@@ -1,4 +1,4 @@
-//! Randomness and folders that go away by themselves.
+//! Randomness, and folders that remove themselves.
 
 use std::fmt::Write as _;
 use std::fs::{self, File};
@@ -43,7 +43,7 @@ pub(crate) struct Scratch(pub(crate) PathBuf);
 
 impl Drop for Scratch {
     fn drop(&mut self) {
-        // Nothing can be done about a failure, and nothing depends on it.
+        // Best effort: nothing depends on it.
         let _ = fs::remove_dir_all(&self.0);
     }
 }

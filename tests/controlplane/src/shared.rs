@@ -9,8 +9,8 @@ use crate::go::say;
 
 static SHARED: OnceLock<Result<ControlPlane, Error>> = OnceLock::new();
 
-/// Started by the first call, with that call's options; ends with the process. Tests keep apart by random names.
-/// After a panic in any of them the folder is left behind, and its path printed.
+/// The first call starts it, with that call's options; it ends with the process. Tests use random names to avoid
+/// conflicts. If a test panics, the folder is kept and its path printed.
 pub fn shared(options: impl FnOnce() -> Options) -> Result<&'static ControlPlane, &'static Error> {
     let start = || {
         let plane = ControlPlane::start(options())?;
@@ -18,7 +18,7 @@ pub fn shared(options: impl FnOnce() -> Options) -> Result<&'static ControlPlane
         panic::set_hook(Box::new(move |info| {
             before(info);
             if let Some(Ok(plane)) = SHARED.get() {
-                // The panic is the news; that its state is lost as well, the missing line tells.
+                // If `keep` fails, this line is missing: the test's panic matters more.
                 if plane.keep().is_ok() {
                     say(&format!("left behind for a look: {}", plane.dir().display()));
                 }

@@ -1,4 +1,4 @@
-//! The programs: those that make up a control plane, and those that one works on it with.
+//! The programs of a control plane, and the tools to use it.
 
 use std::fmt;
 

@@ -1,4 +1,4 @@
-//! The real thing: started, steered, killed.
+//! A real control plane: start, stop and kill.
 #![allow(
     clippy::unwrap_used,
     reason = "helpers of tests, which clippy takes for code of the product"
@@ -67,7 +67,7 @@ fn processes_of(dir: &Path) -> Vec<String> {
 }
 
 #[test]
-fn a_control_plane_enforces_quotas_keeps_its_data_over_restarts_and_leaves_nothing() {
+fn control_plane_enforces_quotas_keeps_data_and_cleans_up() {
     let plane = ControlPlane::start_own(Options {
         audit: Audit::Full,
         controller_manager_qps: Some(200),
@@ -170,7 +170,7 @@ fn nothing_survives_an_owner_that_is_killed() {
 }
 
 #[test]
-fn a_detached_one_stays_is_found_again_and_goes_down() {
+fn detached_control_plane_stays_is_found_and_stops() {
     let dir = std::env::temp_dir().join(format!("tenantry-detached-test-{}", std::process::id()));
     let call = |command: &str| {
         let output = program()
@@ -207,7 +207,7 @@ fn a_detached_one_stays_is_found_again_and_goes_down() {
 }
 
 #[test]
-fn a_component_that_refuses_to_start_is_an_error_with_its_reason() {
+fn component_that_does_not_start_gives_its_reason() {
     let options = Options {
         api_server_flags: vec!["--no-such-flag".into()],
         ..Options::default()

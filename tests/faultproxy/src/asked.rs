@@ -31,7 +31,7 @@ impl Verb {
     pub const WRITES: [Self; 4] = [Self::Create, Self::Update, Self::Patch, Self::Delete];
 }
 
-/// What a request asks for, or what an event of a watch tells of.
+/// What a request asks for, or the object of a watch event.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Asked {
     /// What is done.
@@ -98,7 +98,7 @@ impl Asked {
         }
     }
 
-    /// What an event of this watch tells of.
+    /// The object of an event of this watch.
     pub(crate) fn of_event(&self, event: &Value) -> Self {
         let object = &event["object"];
         Self {
@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn a_request_is_told_by_verb_group_resource_subresource_namespace_and_name() {
+    fn request_is_parsed_into_verb_resource_namespace_and_name() {
         for (method, uri, expected) in [
             ("GET", "/api/v1/namespaces", "list namespaces / []"),
             ("GET", "/api/v1/namespaces/a", "get namespaces /a []"),
@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn a_create_is_told_by_the_name_in_its_body() {
+    fn create_has_the_name_of_its_body() {
         let body = r#"{"metadata":{"name":"tenantry"}}"#;
         assert_eq!(
             read("POST", "/api/v1/namespaces/a/limitranges", body),

@@ -13,15 +13,15 @@ use crate::{
     answer::{Body, BoxError},
 };
 
-/// What is to be done to events.
+/// Decides what happens to watch events.
 pub(crate) trait Judge: Send + 'static {
-    /// Whether there is any rule for events: if not, they need not be read.
+    /// Whether any rule is for events: if not, the proxy does not parse them.
     fn is_needed(&self) -> bool;
-    /// What is to be done to this one.
+    /// What happens to this event.
     fn action(&self, event: &Asked) -> Option<Action>;
 }
 
-/// The body of a watch with each event as `judge` says.
+/// The body of a watch after `judge` decided on each event.
 pub(crate) fn judged(watch: Asked, mut body: kube::client::Body, judge: impl Judge) -> Body {
     let (sender, receiver) = mpsc::channel::<Result<Frame<Bytes>, BoxError>>(16);
     tokio::spawn(async move {
@@ -29,7 +29,7 @@ pub(crate) fn judged(watch: Asked, mut body: kube::client::Body, judge: impl Jud
         loop {
             let frame = tokio::select! {
                 frame = body.frame() => frame,
-                // Nobody watches any more; events may never come again.
+                // The watcher has gone; stop now, as no other event may ever come.
                 () = sender.closed() => return,
             };
             let data = match frame {

@@ -47,7 +47,7 @@ pub struct Mark(u64);
 struct Shared {
     client: Client,
     state: Mutex<State>,
-    /// Told of every change of the state.
+    /// Notifies waiters of every change of the state.
     changed: watch::Sender<()>,
 }
 
@@ -57,7 +57,7 @@ struct Shared {
 struct Reset;
 
 impl Proxy {
-    /// Listens on a port of its own and sends to the API server of a kubeconfig, as whoever asks.
+    /// Listens on a port of its own and sends to the API server of a kubeconfig, with the sender's credentials.
     pub async fn start(kubeconfig: &Path) -> Result<Self, Error> {
         let unusable = |why: String| Error::Kubeconfig {
             path: kubeconfig.to_owned(),
@@ -71,7 +71,7 @@ impl Proxy {
 
     /// As [`Proxy::start`], to the API server of a configuration.
     pub async fn to(mut config: Config) -> Result<Self, Error> {
-        // Who asks says who they are.
+        // Each request brings its own credentials.
         config.auth_info = kube::config::AuthInfo::default();
         config.default_retry = false;
         config.read_timeout = None;
@@ -98,17 +98,17 @@ impl Proxy {
         })
     }
 
-    /// What the operator takes for its API server.
+    /// The address that the operator uses as its API server.
     pub fn url(&self) -> &str {
         &self.url
     }
 
-    /// Puts these rules in the place of all before; their counts start anew.
+    /// Replaces all rules by these; their counts start at 0.
     pub fn set_rules(&self, rules: impl Into<RuleFile>) {
         self.shared.state().set_rules(rules.into());
     }
 
-    /// Every request so far, in order of arrival, and every event that a rule met.
+    /// Every request so far, in order of arrival, and every event that a rule matched.
     pub fn log(&self) -> Vec<Entry> {
         self.shared.state().log()
     }
@@ -125,7 +125,7 @@ impl Proxy {
         self.shared.state().held.values().flatten().cloned().collect()
     }
 
-    /// Waits until nothing is under way but watches: what a sender that is gone has sent has come to its end too.
+    /// Waits until no request but watches is in flight, those of senders that have exited included.
     pub async fn until_idle(&self) {
         self.shared.until(|state| state.under_way == 0).await;
     }
@@ -177,7 +177,7 @@ async fn serve(listener: TcpListener, shared: Arc<Shared>) {
 async fn converse(stream: TcpStream, shared: Arc<Shared>) {
     let service = service_fn(|request| shared.clone().answer(request));
     let connection = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service);
-    // It ends when either side wants it to, or when a rule says so.
+    // The connection ends when either side closes it, or when a rule resets it.
     if let Err(error) = connection.await {
         tracing::debug!(%error, "connection ended");
     }
@@ -191,7 +191,7 @@ impl Shared {
     async fn until(&self, holds: impl Fn(&State) -> bool) {
         let mut changes = self.changed.subscribe();
         while !holds(&self.state()) {
-            // The sender lives as long as we do.
+            // The state, and so the sender, lives as long as this task.
             let _ = changes.changed().await;
         }
     }
@@ -210,7 +210,7 @@ impl Shared {
             return Ok(self.carry(asked, place, rule, head, body).await?);
         }
         self.change(|state| state.under_way += 1);
-        // In a task of its own: what was sent goes its way, even if the sender does not live to see the answer.
+        // In a task of its own: the request reaches the API server even if its sender exits before the answer.
         let task = tokio::spawn(async move {
             let answer = self.clone().carry(asked, place, rule, head, body).await;
             self.change(|state| state.under_way -= 1);
@@ -247,7 +247,7 @@ impl Shared {
         Ok(instead.unwrap_or(answer))
     }
 
-    /// Does what a rule says; gives the answer that it puts in the place of the API server's.
+    /// Carries out a rule; returns the answer that replaces the API server's, if any.
     async fn meet(&self, rule: Option<Rule>) -> Result<Option<Answer>, Reset> {
         let Some(rule) = rule else { return Ok(None) };
         let text = text(&rule);
@@ -273,7 +273,7 @@ impl Shared {
         }
     }
 
-    /// Keeps a list for the next that asks for the same; a stale answer is the one that was kept before.
+    /// Keeps a list's answer for the next same request; a stale answer is the one kept before.
     async fn remember(&self, uri: String, answer: Answer, stale: bool) -> Answer {
         let (mut head, body) = answer.into_parts();
         let fresh = match body.collect().await {
@@ -317,8 +317,8 @@ impl Judge for Arc<Shared> {
     }
 }
 
-/// Whether a write can hit nothing but the version that its sender saw: by preconditions of a delete, by the
-/// resourceVersion of anything else. A create can, by its nature.
+/// Whether a write can change only the version that its sender saw: a delete with preconditions, another write with a
+/// resourceVersion, and every create.
 fn states_what_it_means(asked: &Asked, body: &[u8]) -> bool {
     let of = |pointer: &str| -> bool {
         let body: Value = serde_json::from_slice(body).unwrap_or_default();
@@ -331,7 +331,7 @@ fn states_what_it_means(asked: &Asked, body: &[u8]) -> bool {
     }
 }
 
-/// The API server cannot be reached, as a load balancer would say it.
+/// A load balancer's answer when the API server cannot be reached.
 fn lost(why: &str) -> Answer {
     let status = Status {
         code: 502,

@@ -22,17 +22,17 @@ pub struct Rule {
     /// Which requests; all if left out.
     #[serde(default, rename = "match")]
     pub matches: Match,
-    /// Which of those; all if left out.
+    /// Which of the matching requests; all if left out.
     #[serde(default)]
     pub when: When,
-    /// On which side of the API server. Means nothing for events of watches.
+    /// Before or after the API server handles the request. Ignored for watch events.
     #[serde(default)]
     pub at: Moment,
     /// What happens.
     pub action: Action,
 }
 
-/// Which requests; what is left out does not matter.
+/// Which requests match; a field that is left out matches everything.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Match {
@@ -73,7 +73,7 @@ pub enum When {
     Nth(u64),
     /// This one and all after it.
     From(u64),
-    /// Each so-manieth.
+    /// Every nth.
     Every(u64),
     /// Each with this probability, by the file's seed.
     Probability(f64),
@@ -83,10 +83,10 @@ pub enum When {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Moment {
-    /// The API server never sees it (of hang and slow: sees it late).
+    /// Before: the API server never sees the request (with hang and slow: sees it late).
     #[default]
     Before,
-    /// The API server has answered, and the sender does not get that answer (of hang and slow: gets it late).
+    /// After: the API server has answered, and the sender does not get that answer (with hang and slow: gets it late).
     After,
 }
 
@@ -98,7 +98,7 @@ pub enum Action {
     Reset,
     /// An error is answered.
     Status(Status),
-    /// Nothing happens until it is released. The sender may be gone by then: it goes on all the same.
+    /// The request waits until it is released, and then continues even if its sender has exited.
     Hang,
     /// It goes on after so many milliseconds.
     Slow(u64),
@@ -106,13 +106,13 @@ pub enum Action {
     Drop,
     /// The event comes twice.
     Duplicate,
-    /// ERROR 410 comes in its place, and the watch ends.
+    /// An ERROR 410 replaces the event, and the watch ends.
     Expire,
-    /// The watch ends without a word in its place.
+    /// The watch ends without the event and without an error.
     Cut,
     /// The event comes so many milliseconds late, and all that follow it in its watch after it. 0 only notes it in the log.
     Delay(u64),
-    /// A list is answered as the last one for the same was before.
+    /// A list gets the answer of the previous list with the same path and query.
     Stale,
 }
 
@@ -128,7 +128,7 @@ pub struct Status {
 }
 
 impl RuleFile {
-    /// Reads YAML or JSON. A file without rules is an error: nothing would be broken, and all would seem well.
+    /// Reads YAML or JSON. A file without rules is an error: it would break nothing, and every test would pass.
     pub fn parse(text: &str) -> Result<Self, Error> {
         let file: Self = serde_saphyr::from_str(text).map_err(|error| Error::Unreadable(error.to_string()))?;
         if file.rules.is_empty() {
@@ -178,7 +178,7 @@ impl Rule {
 }
 
 impl Action {
-    /// Whether it is done to an event of a watch and not to a request.
+    /// Whether the action is for watch events and not for requests.
     pub(crate) fn is_of_events(&self) -> bool {
         match self {
             Self::Drop | Self::Duplicate | Self::Expire | Self::Cut | Self::Delay(_) => true,
@@ -202,7 +202,7 @@ impl Match {
 }
 
 impl When {
-    /// Whether the request of this number is one.
+    /// Whether the request with this number fires the rule.
     pub(crate) fn holds(self, number: u64, rng: &mut fastrand::Rng) -> bool {
         match self {
             Self::Always => true,
@@ -247,7 +247,7 @@ rules:
     }
 
     #[test]
-    fn an_unknown_word_is_named() {
+    fn unknown_word_is_named_in_the_error() {
         for (text, word) in [
             ("rules: [{ action: explode }]", "explode"),
             ("rules: [{ action: reset, att: after }]", "att"),
@@ -265,7 +265,7 @@ rules:
     }
 
     #[test]
-    fn a_rule_that_cannot_be_followed_is_named_by_its_number() {
+    fn impossible_rule_is_named_by_its_number() {
         for (rule, why) in [
             ("{ action: reset, when: { nth: 0 } }", "counted from 1"),
             ("{ action: reset, when: { probability: 2 } }", "between 0 and 1"),
@@ -280,7 +280,7 @@ rules:
     }
 
     #[test]
-    fn a_probability_draws_the_same_from_the_same_seed() {
+    fn probability_is_repeatable_with_the_same_seed() {
         let draw = |seed| {
             let mut rng = fastrand::Rng::with_seed(seed);
             (0..64)

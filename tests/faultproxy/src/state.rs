@@ -1,4 +1,4 @@
-//! The rules, how often each matched, the log, and what is held.
+//! The rules, how often each matched, the log, and the requests that hang.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -11,13 +11,13 @@ use crate::{Asked, Rule, RuleFile};
 pub struct Entry {
     /// What was asked.
     pub asked: Asked,
-    /// How many requests for the very same came before it, and it; of an event, how many that a rule met.
+    /// The number of this request among those for the same thing, from 1; of an event, among those that a rule matched.
     pub nth: u64,
     /// What the API server answered; `None` if it was never asked, or has not answered yet.
     pub status: Option<u16>,
     /// The rule that fired, as JSON.
     pub rule: Option<String>,
-    /// Of a write: whether it says which version it means, and so can hit no other.
+    /// Of a write: whether it names the version that it changes, and so can change no other.
     pub guarded: bool,
 }
 
@@ -35,7 +35,7 @@ pub(crate) struct State {
     pub(crate) under_way: usize,
     /// Rises with every mark.
     pub(crate) turn: u64,
-    /// What came in an earlier turn hangs no longer.
+    /// Requests of earlier turns are released.
     pub(crate) released: u64,
 }
 
@@ -79,7 +79,7 @@ impl State {
         Some(fired)
     }
 
-    /// Keeps what a list is answered; gives what was kept before, if that is asked for.
+    /// Stores a list's answer; returns the one stored before if `stale` is asked for.
     pub(crate) fn remember(&mut self, uri: String, fresh: Bytes, stale: bool) -> Option<Bytes> {
         let before = self.lists.insert(uri, fresh);
         before.filter(|_| stale)

@@ -1,4 +1,4 @@
-//! The proxy in front of a server that notes what reaches it. Needs no control plane.
+//! The proxy in front of a server that records what reaches it. Needs no control plane.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -103,7 +103,7 @@ impl Bench {
 }
 
 #[tokio::test]
-async fn what_no_rule_meets_goes_through_with_the_senders_token_and_is_in_the_log() {
+async fn unmatched_request_passes_with_its_token_and_is_logged() {
     let bench = Bench::new("rules: [{ match: { verbs: [delete] }, action: reset }]").await;
     assert_eq!(bench.ask("PUT", QUOTA).await.unwrap().0, 200);
     assert_eq!(bench.ask("PUT", QUOTA).await.unwrap().0, 200);
@@ -114,7 +114,7 @@ async fn what_no_rule_meets_goes_through_with_the_senders_token_and_is_in_the_lo
 }
 
 #[tokio::test]
-async fn a_reset_before_is_never_seen_and_one_after_is_done_all_the_same() {
+async fn reset_before_sends_nothing_and_reset_after_takes_effect() {
     for (at, reached) in [("before", 0), ("after", 1)] {
         let bench = Bench::new(&format!("rules: [{{ at: {at}, action: reset }}]")).await;
         assert!(bench.ask("PUT", QUOTA).await.is_err());
@@ -137,7 +137,7 @@ async fn a_status_comes_with_its_retry_after_at_the_nth_request_only() {
 }
 
 #[tokio::test]
-async fn what_hangs_goes_on_when_it_is_released_though_its_sender_is_gone() {
+async fn hanging_request_is_sent_on_release_without_its_sender() {
     let bench = Bench::new("rules: [{ action: hang }]").await;
     tokio::select! {
         _ = bench.ask("PUT", QUOTA) => unreachable!("it hangs"),
@@ -187,7 +187,7 @@ async fn events_of_watches_are_dropped_doubled_delayed_and_expired() {
 }
 
 #[tokio::test]
-async fn a_stale_list_is_the_answer_that_came_before() {
+async fn stale_list_is_the_previous_answer() {
     let bench = Bench::new("rules: [{ match: { verbs: [list] }, when: { nth: 3 }, action: stale }]").await;
     let mut answers = Vec::new();
     for _ in 0..4 {
@@ -199,7 +199,7 @@ async fn a_stale_list_is_the_answer_that_came_before() {
 }
 
 #[tokio::test]
-async fn the_log_tells_which_writes_say_what_they_mean() {
+async fn log_marks_writes_that_name_their_version() {
     // A rule that nothing meets.
     let bench = Bench::new("rules: [{ match: { resource: pods }, action: reset }]").await;
     let sure = r#"{"preconditions":{"uid":"u","resourceVersion":"1"}}"#;
@@ -215,7 +215,7 @@ async fn the_log_tells_which_writes_say_what_they_mean() {
 }
 
 #[tokio::test]
-async fn without_a_control_plane_the_error_says_where_none_was() {
+async fn error_names_the_folder_without_a_control_plane() {
     let port = TcpListener::bind("127.0.0.1:0")
         .await
         .unwrap()

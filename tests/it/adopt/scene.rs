@@ -1,4 +1,4 @@
-//! What there is to adopt, and looks at it.
+//! A namespace to adopt, and helpers that read it.
 
 use std::{collections::BTreeMap, process::Output};
 
@@ -104,7 +104,7 @@ pub(super) async fn versions(admin: &Client, namespace: &str) -> BTreeMap<String
     versions
 }
 
-/// The scratch namespaces of a namespace that are not on their way out.
+/// The scratch namespaces of a namespace, without those under deletion.
 pub(super) async fn scratches(admin: &Client, namespace: &str) -> Vec<String> {
     let label = format!("tenantry.dev/adoption={namespace}");
     let found = Api::<Namespace>::all(admin.clone())
@@ -159,8 +159,8 @@ pub(super) async fn scene(admin: &Client, prefix: &str) -> (String, String) {
     (name, namespace)
 }
 
-/// Has the API server refuse PodTemplates in scratch namespaces of this namespace, and waits until it does in `scratch`. So the
-/// probe of the quota never gets its answer, and a run waits there.
+/// Makes the API server refuse PodTemplates in scratch namespaces of this namespace, and waits until it does so in
+/// `scratch`. A run then waits for the answer to its quota probe.
 pub(super) async fn hold(admin: &Client, name: &str, namespace: &str, scratch: &str) {
     let policy = json!({
         "matchConstraints": {
@@ -207,7 +207,7 @@ pub(super) async fn hold(admin: &Client, name: &str, namespace: &str, scratch: &
     .await;
 }
 
-/// What a run that was killed leaves behind.
+/// The scratch namespace that a killed run leaves behind.
 pub(super) async fn leftover(admin: &Client, name: &str, namespace: &str) -> String {
     let left = format!("{name}-adopt-left");
     let labels = json!({ "tenantry.dev/adoption": namespace });

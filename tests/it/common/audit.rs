@@ -1,4 +1,4 @@
-//! The API server's audit log: who did what, and when it was over.
+//! The API server's audit log: who sent what, and when it was answered.
 
 use std::{fs, path::Path, time::Duration};
 
@@ -12,7 +12,7 @@ use lab::{Lab, eventually};
 pub struct Mark(String);
 
 impl Mark {
-    /// This moment, by the clock that the API server has too, written as it writes times.
+    /// The current time, in the API server's format; both processes share a clock.
     pub fn now() -> Self {
         Self(format!("{:.6}", jiff::Timestamp::now()))
     }
@@ -23,7 +23,7 @@ impl Mark {
     }
 }
 
-/// Marks this moment, and waits until the log has come to it: everything that had ended before is in the log.
+/// Marks this moment and waits until the log has reached it: every request that ended before is in the log.
 pub async fn mark(lab: &Lab, admin: &Client) -> Mark {
     let name = format!("mark-{:016x}", fastrand::u64(..));
     let nothing: Api<ConfigMap> = Api::namespaced(admin.clone(), "default");

@@ -18,7 +18,7 @@ use lab::{Operator, OperatorOptions};
 use tenantry_api::v1alpha1::{Tenant, TenantTemplate};
 use tokio::sync::OnceCell;
 
-/// How long anything may take before a test fails: the machine is shared and slow, the limit is no measurement.
+/// How long anything may take before a test fails. Generous, as the machine is shared and slow: it is no measurement.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The repository.
@@ -62,12 +62,12 @@ pub fn install(lab: &Lab) {
         .expect("the chart upgrades");
 }
 
-/// A lab that nobody shares, with the chart installed, no operator and no templates.
+/// A lab of its own, with the chart installed, no operator and no templates.
 pub async fn own(audit: Audit) -> (Lab, Client) {
     furnished(Lab::own(root(), audit).expect("a control plane")).await
 }
 
-/// Kinds that nobody here uses: to delete a namespace the controller manager asks twice for each.
+/// Kinds that no test here uses: for each, the controller manager sends two requests when it deletes a namespace.
 const UNUSED: [&str; 5] = [
     "autoscaling/v1",
     "autoscaling/v2",
@@ -86,7 +86,7 @@ const CONTROLLERS: [&str; 6] = [
     "validatingadmissionpolicy-status-controller",
 ];
 
-/// As [`own`], where namespaces come and go by the hundred.
+/// As [`own`], for tests that create and delete hundreds of namespaces.
 pub async fn own_in_a_hurry(audit: Audit) -> (Lab, Client) {
     let unused: Vec<_> = UNUSED.iter().map(|version| format!("{version}=false")).collect();
     let options = controlplane::Options {
@@ -138,8 +138,9 @@ pub async fn create(client: &Client, tenant: &Tenant) -> Tenant {
         .unwrap_or_else(|error| panic!("create {}: {error}", tenant.name_any()))
 }
 
-/// Whether a policy could not be asked: for a moment after it comes, and after the API server starts, the kind of its
-/// parameters is not known there or not listed, and all that it looks at is refused (k8s.io/apiserver, admission/plugin/policy).
+/// Whether the API server could not evaluate a policy. Right after its start, and right after a policy is installed, it
+/// has not yet listed the kind of the policy's parameters. Until then it refuses every request that the policy matches
+/// (k8s.io/apiserver, admission/plugin/policy).
 fn knows_no_parameters(error: &kube::Error) -> bool {
     matches!(error, kube::Error::Api(status) if status.message.contains("denied request: failed to configure"))
 }
@@ -190,8 +191,8 @@ pub async fn ready(client: &Client, tenant: &str) -> Tenant {
     condition(client, tenant, "Ready", "True", None).await
 }
 
-/// Waits until every Tenant on the cluster is Ready at its current generation, and its home namespace, if it has one, open;
-/// gives them.
+/// Waits until every Tenant is Ready at its current generation with an open home namespace, if it has one; returns
+/// them.
 pub async fn all_ready(client: &Client) -> Vec<Tenant> {
     let api: Api<Tenant> = Api::all(client.clone());
     eventually("every Tenant to be Ready", 2 * PATIENCE, || async {

@@ -73,7 +73,7 @@ pub fn breaches_by_revision(steps: &[Step], grants: &dyn Fn(&str, u64) -> BTreeM
     judged.collect()
 }
 
-/// Judges one step after the other and keeps only what stands, so it can do so for hours.
+/// Judges one step after the other and keeps only the current objects, so it can run for hours.
 #[derive(Default)]
 pub struct Judge(State);
 
@@ -117,8 +117,9 @@ impl State {
         self.objects.get(&(kind, namespace.to_owned(), name.to_owned()))
     }
 
-    /// Rule 2: what a namespace lacks though somebody has a right there. An owner's own RoleBinding to a role of ours, for a
-    /// ServiceAccount say, is judged when it comes: later the namespace may end, in any order, when our own rights are gone.
+    /// Rule 2: the guards that a namespace lacks while a right exists in it. An owner may bind one of our roles, for
+    /// example to a ServiceAccount. Such a RoleBinding is judged only when it is created: once our own rights are gone,
+    /// the namespace may be deleted in any order.
     fn unguarded(&self, namespace: &str, new_right: Option<&str>) -> Vec<String> {
         let from = (Kind::RoleBinding, namespace.to_owned(), String::new());
         let bindings = self.objects.range(from..);
@@ -179,7 +180,7 @@ impl State {
             .collect()
     }
 
-    /// Rule 3: resources of which the tenant's namespaces hold more than it is granted.
+    /// Rule 3: resources whose sum over the tenant's namespaces exceeds the grant.
     fn above_grant(&self, tenant: &str, grants: &BTreeMap<String, Quantity>) -> Vec<String> {
         let namespaces = self
             .tenants
@@ -214,15 +215,15 @@ fn tenant(namespace: &Value) -> Option<String> {
         .map(str::to_owned)
 }
 
-/// Whether a namespace says whose it is, and has the name that this Tenant would give it. The label alone shows nothing: the
-/// operator may have put it where it does not belong.
+/// Whether a namespace has a tenant's label and the name that this Tenant would give it. The label alone proves
+/// nothing: the operator may have put it on a wrong namespace.
 fn is_named_for_its_tenant(name: &str, namespace: &Value) -> bool {
     tenant(namespace)
         .and_then(|tenant| name.strip_prefix(&tenant))
         .is_some_and(|rest| rest.starts_with('-'))
 }
 
-/// Writes of the operator to what belongs to no tenant.
+/// The operator's writes to objects that belong to no tenant.
 pub fn strays(events: &[Event], steps: &[Step]) -> Vec<String> {
     let namespaces = steps.iter().filter(|step| step.key.0 == Kind::Namespace);
     let of_tenants: BTreeSet<&str> = namespaces
@@ -248,8 +249,8 @@ pub fn strays(events: &[Event], steps: &[Step]) -> Vec<String> {
         .collect()
 }
 
-/// Whatever the operator sent for a tenant while there was nothing to do: also what changed nothing, which no watch tells. Not
-/// what was refused because it had seen an old state, as 409 says.
+/// All writes of the operator for a tenant at rest, even those that changed nothing and that no watch reports. Answers
+/// of 409 do not count: their request came from an older state.
 pub fn writes_at_rest<'a>(
     events: &'a [Event],
     tenant: &'a str,
@@ -272,8 +273,9 @@ pub fn writes_at_rest<'a>(
     })
 }
 
-/// Creates of what stood already: a sign that the operator writes before it looks. One is excused if an earlier create
-/// of the same object got no answer, as its sender was killed: that may land after its successor has looked.
+/// Creates of objects that existed: a sign that the operator writes before it reads. One is excused if an earlier
+/// create of the same object got no answer because its sender was killed: that create may arrive after the next process
+/// has listed.
 pub fn repeated_creates<'a>(events: impl IntoIterator<Item = &'a Event>) -> Vec<String> {
     let creates = events.into_iter().filter(|event| {
         event.user == OPERATOR && event.verb == "create" && !matches!(&*event.resource, "leases" | "events")
@@ -381,7 +383,7 @@ mod tests {
     }
 
     #[test]
-    fn a_right_of_the_owners_own_is_none_of_ours() {
+    fn owners_own_binding_is_not_judged() {
         let mut log = guards(Some(GUARDS[0]));
         log.write(Kind::RoleBinding, "their-own", right("their-own"));
         assert_eq!(log.breaches(), 0);
@@ -431,7 +433,7 @@ mod tests {
     }
 
     #[test]
-    fn more_than_the_grant_is_caught_even_if_only_one_side_of_the_quota_shows_it() {
+    fn excess_in_either_spec_or_status_of_a_quota_is_caught() {
         for quota in [quota("11", "10"), quota("0", "11")] {
             let mut log = complete();
             log.write(Kind::ResourceQuota, "tenantry", quota);
@@ -476,7 +478,7 @@ mod tests {
     }
 
     #[test]
-    fn a_write_while_there_is_nothing_to_do_is_caught_even_if_it_changes_nothing() {
+    fn write_at_rest_is_caught_even_if_it_changes_nothing() {
         let at = |namespace: &str, name: &str, code, second| Event {
             verb: "update".to_owned(),
             name: name.to_owned(),
@@ -499,7 +501,7 @@ mod tests {
     }
 
     #[test]
-    fn a_create_of_what_stands_is_caught_unless_an_earlier_one_got_no_answer() {
+    fn repeated_create_is_caught_unless_the_first_got_no_answer() {
         assert_eq!(repeated_creates(&[create("a", 201, 0), create("a", 409, 1)]).len(), 1);
         assert_eq!(repeated_creates(&[create("a", 409, 1), create("a", 504, 0)]), [""; 0]);
         assert_eq!(repeated_creates(&[create("a", 409, 0), create("a", 504, 1)]).len(), 1);

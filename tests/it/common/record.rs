@@ -1,7 +1,7 @@
-//! Every revision of every guard and right, as watches tell them.
+//! Every revision of every guard and right, as watches report them.
 //!
-//! The audit log tells who asked for what; it does not tell at which revision an object went, nor what became of a
-//! request whose sender died. Watches do, and exactly.
+//! The audit log records who asked for what. It has neither the revision of a deletion nor the result of a request
+//! whose sender was killed. Watches have both.
 
 use std::{
     collections::BTreeMap,
@@ -21,7 +21,7 @@ use tokio::task::JoinSet;
 
 use super::{PATIENCE, eventually};
 
-/// The kinds that guard, and rights.
+/// The kinds of guards and rights.
 pub const KINDS: [Kind; 6] = [
     Kind::Namespace,
     Kind::LimitRange,
@@ -31,7 +31,7 @@ pub const KINDS: [Kind; 6] = [
     Kind::RoleBinding,
 ];
 
-/// Between two tries to reach an API server that is away.
+/// Pause between two tries to reach an API server that is down.
 pub const BETWEEN_TRIES: Duration = Duration::from_millis(200);
 
 /// Which object: kind, namespace (empty for a Namespace) and name.
@@ -46,11 +46,11 @@ pub struct Step {
     pub object: Option<Value>,
 }
 
-/// What the watches have told.
+/// What the watches have reported.
 #[derive(Default)]
 struct Told {
     steps: Vec<Step>,
-    /// By kind, the revision up to which its watch has told all.
+    /// By kind, the revision up to which its watch has reported everything.
     up_to: BTreeMap<Kind, u64>,
 }
 
@@ -76,8 +76,9 @@ impl Record {
         }
     }
 
-    /// As [`Record::start`], where API server or etcd go away meanwhile. After that it goes on from a list: what happened in
-    /// the last moment before may be missing, and what is missing in the list counts as gone by the last revision known.
+    /// As [`Record::start`], for tests in which the API server or etcd goes down. The record then continues from a
+    /// list: changes just before the outage may be missing, and an object that is missing in the list counts as deleted
+    /// at the last known revision.
     pub fn start_over_gaps(admin: &Client) -> Self {
         let told = Arc::new(Mutex::new(Told::default()));
         let mut watches = JoinSet::new();
@@ -91,12 +92,12 @@ impl Record {
         }
     }
 
-    /// What the watches told by now, in order of revision.
+    /// The changes that the watches have reported so far, in order of revision.
     pub fn so_far(&self) -> Vec<Step> {
         self.sorted()
     }
 
-    /// All steps so far in order of revision, complete up to what stands when it is called.
+    /// All steps so far in order of revision, including every change made before this call.
     pub async fn steps(&self, admin: &Client) -> Vec<Step> {
         for kind in KINDS {
             let api: Api<DynamicObject> = Api::all_with(admin.clone(), &kind.api_resource());
@@ -124,8 +125,8 @@ impl Record {
         self.sorted()
     }
 
-    /// Takes out the steps up to the revision that every watch has come to, in order, so that a record can be kept for hours;
-    /// gives that revision too. The watch of a kind that nobody writes comes forward about once a minute.
+    /// Takes out the steps up to the revision that every watch has reached, in order, so that a record can run for
+    /// hours; returns that revision too. The watch of an idle kind advances about once a minute.
     #[allow(dead_code, reason = "only the soak runs for hours")]
     pub fn settled(&self) -> (u64, Vec<Step>) {
         let mut told = self.told.lock().unwrap();

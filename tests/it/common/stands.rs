@@ -1,4 +1,4 @@
-//! What stands on the cluster, compared with what `tenantry render` prints and with what stood before.
+//! The cluster's objects, compared with the output of `tenantry render` and with their earlier state.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -53,7 +53,7 @@ pub async fn versions(admin: &Client) -> BTreeMap<String, String> {
     versions
 }
 
-/// As [`versions`], of one template and one tenant, and of what its owners ask for.
+/// As [`versions`], for one template, one tenant and its claims.
 pub async fn versions_of(admin: &Client, template: &str, tenant: &str) -> BTreeMap<String, String> {
     let mut versions = versions_in(managed_of(admin, &[tenant]).await);
     let claims: Api<TenantNamespace> = Api::namespaced(admin.clone(), &format!("{tenant}-home"));
@@ -82,7 +82,7 @@ fn version(kind: &str, object: &impl ResourceExt) -> (String, String) {
     (key(kind, "", &object.name_any()), object.resource_version().unwrap())
 }
 
-/// What differs between two answers of [`versions`].
+/// The differences between two results of [`versions`].
 pub fn changes(before: &BTreeMap<String, String>, after: &BTreeMap<String, String>) -> Vec<String> {
     let keys: BTreeSet<_> = before.keys().chain(after.keys()).collect();
     let changed = keys.into_iter().filter(|key| before.get(*key) != after.get(*key));
@@ -103,7 +103,7 @@ pub async fn differences_of(admin: &Client, templates: &[TenantTemplate], tenant
     differences_from(&managed_of(admin, &names).await, templates, tenants)
 }
 
-/// As the operator under test is set.
+/// The settings of the operator under test.
 pub fn settings() -> Settings {
     Settings {
         accelerator_resources: vec!["nvidia.com/gpu".to_owned()],
@@ -173,7 +173,7 @@ fn is_as_rendered(live: &Value, desired: &Value) -> bool {
     labelled && (is_namespace || same(&content(live), &content(desired)))
 }
 
-/// Equal, where an amount may be written in several ways.
+/// Equality, where an amount may be written in several ways.
 fn same(left: &Value, right: &Value) -> bool {
     match (left, right) {
         (Value::Object(left), Value::Object(right)) => {

@@ -1,4 +1,4 @@
-//! Guards that cannot be written for a while, each refused in each way; and guards that cannot be put right again.
+//! Guards that the API server refuses for a while, with each error; and guards that the operator cannot repair.
 
 use std::collections::BTreeMap;
 
@@ -31,10 +31,10 @@ const GUARDS: [(&str, &str, &str); 5] = [
     ("tenantpolicies", "effective", "policy"),
 ];
 
-/// How each is refused.
+/// The errors with which each is refused.
 const CODES: [u16; 5] = [403, 404, 422, 500, 503];
 
-/// A tenant that has to do without one guard.
+/// A tenant that lacks one guard.
 struct Case {
     tenant: String,
     resource: &'static str,
@@ -61,7 +61,7 @@ impl Case {
         format!("{}-a", self.tenant)
     }
 
-    /// Refuses to write the guard; only by these verbs, if any are given.
+    /// Refuses writes of the guard; only with these verbs, if any are given.
     fn rule(&self, verbs: &[&str]) -> Value {
         let guard =
             json!({ "verbs": verbs, "resource": self.resource, "name": self.guard, "namespace": self.namespace() });
@@ -80,7 +80,7 @@ impl Case {
             .count()
     }
 
-    /// An admin changes what the guard says; it goes on standing.
+    /// An admin changes the guard's content; the object stays.
     async fn spoil(&self, admin: &Client) {
         let (kind, _) = oracle::GUARDS
             .into_iter()
@@ -116,7 +116,7 @@ impl Case {
         of_user.map(ResourceExt::name_any).collect()
     }
 
-    /// How often it was tried to write the guard.
+    /// How often the operator tried to write the guard.
     fn tries(&self, proxy: &Proxy) -> usize {
         let log = proxy.log().into_iter().map(|entry| entry.asked);
         log.filter(|asked| {
@@ -125,7 +125,7 @@ impl Case {
         .count()
     }
 
-    /// Waits until all that does not depend on the guard stands; gives the tries until then.
+    /// Waits until every object exists that does not depend on the guard; returns the number of tries until then.
     async fn stands_without(&self, admin: &Client, proxy: &Proxy) -> usize {
         let quotas: Api<ResourceQuota> = Api::namespaced(admin.clone(), &self.namespace());
         eventually("all other guards to stand", PATIENCE, || async {
@@ -165,7 +165,7 @@ impl Case {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn while_any_one_guard_cannot_be_written_nobody_has_rights_and_the_tenant_says_why() {
+async fn nobody_has_rights_while_any_guard_cannot_be_created() {
     let (lab, admin) = common::own(Audit::Metadata).await;
     let record = Record::start(&admin).await;
     let proxy = Proxy::start(lab.kubeconfig()).await.unwrap();
@@ -179,7 +179,7 @@ async fn while_any_one_guard_cannot_be_written_nobody_has_rights_and_the_tenant_
     for Case { tenant: name, .. } in &cases {
         common::create(&admin, &tenant(name, "guarded").owner("olga").namespace("a").build()).await;
     }
-    // Whose guards are all written is not held up by the others.
+    // A tenant whose guards are all written does not wait for the others.
     common::create(&admin, &tenant("whole", "guarded").owner("olga").namespace("a").build()).await;
     common::ready(&admin, "whole").await;
 
@@ -189,7 +189,7 @@ async fn while_any_one_guard_cannot_be_written_nobody_has_rights_and_the_tenant_
     }
     let mut blames = Vec::new();
     for (case, before) in cases.iter().zip(before) {
-        // Each is a look at a namespace where nothing else is missing.
+        // Each try follows a check of a namespace in which nothing else is missing.
         eventually("the operator to try again and again", PATIENCE, || async {
             let since = case.tries(&proxy) - before;
             if since >= 2 { Ok(()) } else { Err(since) }
@@ -208,12 +208,12 @@ async fn while_any_one_guard_cannot_be_written_nobody_has_rights_and_the_tenant_
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn while_any_one_guard_cannot_be_put_right_nobody_new_has_rights() {
+async fn nobody_gets_new_rights_while_any_guard_cannot_be_repaired() {
     let (lab, admin) = common::own(Audit::Metadata).await;
     let record = Record::start(&admin).await;
     let proxy = Proxy::start(lab.kubeconfig()).await.unwrap();
     let operator = lab.operator(alone(&proxy)).await.unwrap();
-    // So that the LimitRange says something.
+    // So that the LimitRange is not empty.
     let small = json!({ "cpu": "10m", "memory": "16Mi" });
     let spec = json!({ "tier": "Standard", "quotas": { "pods": 10 }, "containers": { "default": small } });
     let template = template("guarded", spec);
@@ -235,7 +235,7 @@ async fn while_any_one_guard_cannot_be_put_right_nobody_new_has_rights() {
     for case in &cases {
         case.spoil(&admin).await;
     }
-    // Whoever comes before the operator has heard of it comes in by right.
+    // A right that is given before the operator has seen the wrong guard is correct.
     for case in &cases {
         eventually("the operator to have seen the wrong guard", PATIENCE, || async {
             if case.refusals(&proxy) > 0 {
@@ -259,7 +259,7 @@ async fn while_any_one_guard_cannot_be_put_right_nobody_new_has_rights() {
     }
     let mut blames = Vec::new();
     for (case, before) in cases.iter().zip(refused_before) {
-        // It has done what it can for the new owner, and tried again.
+        // The operator has handled the new owner, and tried again.
         common::condition(&admin, &case.tenant, "Ready", "False", None).await;
         eventually("the operator to try again and again", PATIENCE, || async {
             let since = case.refusals(&proxy) - before;

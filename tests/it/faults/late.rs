@@ -1,4 +1,5 @@
-//! Watches that are late, each by as much as it likes: what an operator sees never was, and what it does must be right all the same.
+//! Watches that are late, each by a different time. The operator sees combinations of objects that never existed
+//! together, and must still act correctly.
 
 use controlplane::Audit;
 use faultproxy::{Proxy, RuleFile, Verb};
@@ -26,7 +27,7 @@ use crate::common::{
 const NAME: &str = "again";
 const PATIENT: u64 = 3000;
 
-/// A tenant with two namespaces, that stands.
+/// A tenant with two namespaces that is Ready.
 struct Stand {
     lab: Lab,
     admin: Client,
@@ -55,7 +56,7 @@ impl Stand {
         }
     }
 
-    /// From now on each event of these kinds comes late, and those after it by as much later.
+    /// From now on each event of these kinds is late, and each later event by the same time.
     fn delay(&self, plurals: &[&str]) {
         let rule = |plural: &&str| json!({ "match": { "verbs": ["watch"], "resource": plural }, "action": { "delay": PATIENT } });
         let rules: Vec<Value> = plurals.iter().map(rule).collect();
@@ -82,7 +83,7 @@ impl Stand {
             .count()
     }
 
-    /// In time again, all comes to rest; no rule was broken meanwhile.
+    /// Ends the delays and waits until the tenant is Ready; no rule was broken in between.
     async fn judge(&self) {
         self.proxy.set_rules(RuleFile::default());
         common::ready(&self.admin, NAME).await;
@@ -99,8 +100,7 @@ impl Stand {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_namespace_that_is_made_anew_is_open_when_its_own_guards_stand_however_late_those_before_are_told_to_be_gone()
-{
+async fn recreated_namespace_opens_despite_late_deletes_of_old_guards() {
     let stand = Stand::new().await;
     let guards = [
         "limitranges",
@@ -122,7 +122,7 @@ async fn a_namespace_that_is_made_anew_is_open_when_its_own_guards_stand_however
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_namespace_that_was_put_back_before_it_was_seen_to_be_taken_out_keeps_all_that_is_in_it() {
+async fn namespace_removed_and_listed_again_keeps_its_content() {
     let stand = Stand::new().await;
     let namespaces: Api<Namespace> = Api::all(stand.admin.clone());
     let before = namespaces.get("again-b").await.unwrap().uid();
@@ -133,7 +133,7 @@ async fn a_namespace_that_was_put_back_before_it_was_seen_to_be_taken_out_keeps_
     stand.delay(&["tenants"]);
     stand.lists(&["a"]).await;
     stand.lists(&["a", "b"]).await;
-    // The operator hears of the first, and of the second so much later.
+    // The operator sees both changes late.
     eventually("the operator to look at the Tenant again", PATIENCE, || async {
         let looks = stand.looks();
         if looks > looks_before { Ok(()) } else { Err(looks) }

@@ -53,7 +53,7 @@ impl Stand {
         }
     }
 
-    /// Grants twenty pods, and holds the raises to ten each that follow from it; then wants five and fifteen.
+    /// Grants twenty pods and holds the resulting raises to ten each; then asks for five and fifteen.
     async fn hold_raises(&self) {
         self.rules(json!([hold_quotas()]));
         let templates: Api<TenantTemplate> = Api::all(self.admin.clone());
@@ -80,7 +80,7 @@ impl Stand {
         self.proxy.set_rules(RuleFile::parse(&file).unwrap());
     }
 
-    /// Waits until both quotas have these limits, and the quota controller says so too.
+    /// Waits until both quotas have these limits in spec and in status.
     async fn has(&self, pods: [&str; 2]) {
         eventually(&format!("{pods:?} pods"), 2 * PATIENCE, || async {
             let seen = self.pods().await;
@@ -105,7 +105,7 @@ impl Stand {
         seen
     }
 
-    /// What the API server said to quota writes: with `None` for those that hang.
+    /// The API server's answers to quota writes: `None` for those that hang.
     fn quota_writes(&self) -> Vec<(String, Option<u16>)> {
         let log = self.proxy.log().into_iter();
         let writes = log.filter(|entry| entry.asked.resource == "resourcequotas" && entry.asked.is_write());
@@ -124,7 +124,7 @@ fn hold_quotas() -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn quota_writes_of_an_old_leader_that_come_after_the_new_one_moved_shares_are_refused() {
+async fn late_quota_writes_of_an_old_leader_are_refused() {
     let stand = Stand::new().await;
     let mut first = stand
         .lab
@@ -162,7 +162,7 @@ async fn quota_writes_of_an_old_leader_that_come_after_the_new_one_moved_shares_
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_quota_write_that_timed_out_is_counted_until_it_cannot_land_any_more() {
+async fn timed_out_quota_write_counts_while_it_may_still_arrive() {
     let stand = Stand::new().await;
     let alone = common::binary().arg("--leader-elect=false").arg("--request-timeout=2s");
     let operator = stand.lab.operator(through(&stand.proxy, alone)).await.unwrap();
@@ -170,7 +170,7 @@ async fn a_quota_write_that_timed_out_is_counted_until_it_cannot_land_any_more()
     common::ready(&stand.admin, NAME).await;
 
     stand.hold_raises().await;
-    // Nothing overtakes the raise of the first quota: it lands, however late.
+    // No later write overtakes the raise of the first quota: it arrives, however late.
     let first = json!({ "verbs": ["update"], "resource": "resourcequotas", "namespace": NAMESPACES[0] });
     stand.rules(json!([{ "match": first, "action": { "status": { "code": 500 } } }]));
     eventually("the other quota to be written", PATIENCE, || async {
@@ -199,7 +199,7 @@ async fn a_quota_write_that_timed_out_is_counted_until_it_cannot_land_any_more()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_quota_write_that_is_lost_for_good_holds_nothing_up() {
+async fn lost_quota_write_blocks_nothing() {
     let stand = Stand::new().await;
     let alone = common::binary().arg("--leader-elect=false").arg("--request-timeout=2s");
     let operator = stand.lab.operator(through(&stand.proxy, alone)).await.unwrap();

@@ -1,8 +1,9 @@
-//! What stays true when a request fails, is lost, comes late or is the last thing the operator did. A proxy between
-//! operator and API server breaks requests by rule; the API server's audit log and watches judge.
+//! The rules hold when a request fails, is lost, arrives late or is the last one before the operator ends. A proxy
+//! between operator and API server breaks requests by rule; the API server's audit log and watches are the evidence.
 //!
-//! `TENANTRY_FAULTS=all` runs every fault at every place (`make faults`), the name of a group only that, `pairs:<number>:<seed>` two faults at
-//! once, a path the rules of that file. Without it a fixed sample runs. Faults that do not strike fail the test too: they show nothing.
+//! `TENANTRY_FAULTS=all` runs every fault at every place (`make faults`), a group's name only that group,
+//! `pairs:<number>:<seed>` two faults at once, and a path the rules of that file. Without it a fixed sample runs.
+//! Faults that do not strike fail the test too.
 
 #![allow(
     clippy::print_stdout,
@@ -29,7 +30,7 @@ use self::{
 };
 
 #[tokio::test(flavor = "multi_thread")]
-async fn after_any_single_fault_no_rule_is_broken_and_the_end_is_the_same() {
+async fn after_any_single_fault_rules_hold_and_state_converges() {
     let choice = Choice::from_env();
     println!("faults: {choice}");
     note_start(&choice);
@@ -55,10 +56,11 @@ async fn after_any_single_fault_no_rule_is_broken_and_the_end_is_the_same() {
     }
 }
 
-/// How long a storm lasts. Some objects may make no step until it is over: whose every second write fails, fails for ever.
+/// How long a storm lasts. During it some objects may make no progress: if every second write fails, an object with two
+/// writes never completes.
 const STORM: Duration = Duration::from_secs(60);
 
-/// Three scenarios at once under rules that strike all of them, and then the calm.
+/// Three scenarios at once under rules that strike all of them, and then without rules.
 async fn storm(what: &str, rules: Vec<Rule>) {
     storm_on(what, rules, &[]).await;
 }
@@ -126,7 +128,7 @@ async fn a_storm_of_conflicts_breaks_no_rule() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn watches_that_expire_and_repeat_themselves_break_no_rule() {
+async fn expired_and_repeated_watch_events_break_no_rule() {
     let rules = vec![
         of_all(Verb::Watch, When::Probability(0.02), Action::Expire),
         of_all(Verb::Watch, When::Probability(0.2), Action::Duplicate),
@@ -135,10 +137,10 @@ async fn watches_that_expire_and_repeat_themselves_break_no_rule() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_operator_that_sees_an_old_state_destroys_nothing() {
+async fn operator_with_stale_lists_destroys_nothing() {
     let mut lists = of_all(Verb::List, When::Every(2), Action::Stale);
     lists.matches.resource = Some("tenants".to_owned());
-    // Not those of one Tenant, which come before a namespace goes.
+    // Not the watch events of one Tenant, which precede the deletion of a namespace.
     lists.matches.name = Some(String::new());
     let rules = vec![lists, of_all(Verb::Watch, When::Probability(0.1), Action::Delay(2000))];
     storm_on(
@@ -175,7 +177,7 @@ fn an_unknown_choice_of_faults_is_named() {
 }
 
 #[test]
-fn faults_that_do_not_strike_are_told() {
+fn faults_that_do_not_strike_are_reported() {
     let plans = |row: &'static str, struck: usize, of: usize| (0..of).map(move |number| (row, number < struck));
     assert_eq!(idle(plans("reset", 6, 8)), [""; 0]);
     assert_eq!(idle(plans("reset", 5, 8)), ["only 5 of 8 plans struck"]);

@@ -1,4 +1,4 @@
-//! Which faults are tried: every write of the reference run, each with every fault; or a sample of these.
+//! The faults to try: every write of the reference run, each with every fault; or a sample of these.
 
 use std::{fmt, io::Write as _};
 
@@ -9,11 +9,11 @@ use super::scenario::Cast;
 /// One fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Fault {
-    /// SIGKILL when the write is done and its answer is not there.
+    /// SIGKILL when the write is done and the operator has no answer yet.
     Killed,
     /// SIGKILL when the write was sent; it arrives when the next operator is at work.
     KilledLate,
-    /// SIGTERM when the write is done and its answer is not there.
+    /// SIGTERM when the write is done and the operator has no answer yet.
     Terminated,
     ResetBefore,
     ResetAfter,
@@ -28,31 +28,31 @@ pub enum Fault {
     Unavailable,
     TimeoutBefore,
     TimeoutAfter,
-    /// It arrives when its sender has given up.
+    /// The request arrives after its sender has given up.
     LateBefore,
-    /// Its answer comes when its sender has given up.
+    /// The answer arrives after its sender has given up.
     LateAfter,
-    /// The event never comes.
+    /// The event never arrives.
     Dropped,
-    /// 410 comes in the event's place.
+    /// A 410 replaces the event.
     Expired,
-    /// The watch ends where the event should come.
+    /// The watch ends in place of the event.
     Cut,
-    /// The event and all after it in its watch come late.
+    /// The event and all later ones of its watch are late.
     Delayed,
 }
 
 /// `--request-timeout` of an operator that gives up before a late answer comes.
 pub const IMPATIENT: &str = "--request-timeout=5s";
 
-/// Longer than that, in milliseconds.
+/// Longer than that timeout, in milliseconds.
 const LATE: u64 = 6000;
 
-/// How late an event comes, in milliseconds.
+/// How late an event is, in milliseconds.
 const BEHIND: u64 = 3000;
 
 impl Fault {
-    /// Answers to requests: neighbours notice nothing.
+    /// Faults of answers: other tenants notice nothing.
     pub const ANSWERS: [Self; 13] = [
         Self::ResetBefore,
         Self::ResetAfter,
@@ -80,7 +80,7 @@ impl Fault {
             })
         };
         match self {
-            // Whoever runs the plan ends the operator when something hangs.
+            // The runner of the plan ends the operator when a request hangs.
             Self::Killed | Self::Terminated => (Moment::After, Action::Hang),
             Self::KilledLate => (Moment::Before, Action::Hang),
             Self::ResetBefore => (Moment::Before, Action::Reset),
@@ -105,12 +105,13 @@ impl Fault {
         }
     }
 
-    /// Whether it takes an impatient operator.
+    /// Whether the fault needs an operator with a short timeout.
     pub fn is_late(self) -> bool {
         matches!(self, Self::LateBefore | Self::LateAfter)
     }
 
-    /// Whether its sender cannot know what stands after a request of these verbs was struck, so that a write may come a second time.
+    /// Whether the sender cannot know the result of its request after this fault, for these verbs. It may then send the
+    /// write a second time.
     fn hides_what_stands(self, verbs: &[Verb]) -> bool {
         match self {
             Self::KilledLate
@@ -118,9 +119,9 @@ impl Fault {
             | Self::TimeoutAfter
             | Self::LateBefore
             | Self::LateAfter => true,
-            // Nothing is there, it says: what is to be there is made.
+            // The stale list lacks objects that exist, so the operator creates them again.
             Self::NotFound => verbs.contains(&Verb::Delete),
-            // One that starts anew looks first.
+            // A new process lists first.
             Self::Killed
             | Self::Terminated
             | Self::ResetBefore
@@ -133,7 +134,7 @@ impl Fault {
             | Self::InternalError
             | Self::Unavailable
             | Self::TimeoutBefore
-            // Of what an event told.
+            // Of the object of the event.
             | Self::Dropped
             | Self::Expired
             | Self::Cut
@@ -175,7 +176,7 @@ impl fmt::Display for Fault {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Write {
     pub asked: Asked,
-    /// How many for the very same there were, this one included.
+    /// How many equal writes there were, this one included.
     pub nth: u64,
 }
 
@@ -210,7 +211,7 @@ pub fn events(log: &[Entry], cast: &Cast) -> Vec<Write> {
         .collect()
 }
 
-/// Strikes whatever is asked by this verb.
+/// Strikes every request with this verb.
 pub fn of_all(verb: Verb, when: When, action: Action) -> Rule {
     Rule {
         matches: Match {
@@ -223,7 +224,7 @@ pub fn of_all(verb: Verb, when: When, action: Action) -> Rule {
     }
 }
 
-/// Events (the objects) are told of and kept by nobody, so nothing depends on them.
+/// Nothing depends on Event objects: nobody reads them back.
 fn is_of(asked: &Asked, cast: &Cast) -> bool {
     (asked.name.contains(&cast.id) || asked.namespace.contains(&cast.id)) && asked.resource != "events"
 }
@@ -232,7 +233,7 @@ fn is_of(asked: &Asked, cast: &Cast) -> bool {
 #[derive(Clone, Debug)]
 pub struct Plan {
     pub cast: Cast,
-    /// Its row in the table: plans of one row are counted together.
+    /// Its row in the table: plans of the same row are counted together.
     pub row: String,
     pub what: String,
     pub fault: Option<Fault>,
@@ -270,27 +271,27 @@ impl Plan {
         }
     }
 
-    /// Whether a write of this object may come again: it was struck, or the operator is impatient.
+    /// Whether a write of this object may be repeated: it was struck, or the operator has a short timeout.
     pub fn excuses(&self, resource: &str, namespace: &str, name: &str) -> bool {
         if self.fault.is_some_and(Fault::is_late) {
             return true;
         }
         self.rules.iter().any(|rule| {
-            // Of a rule file it is not known.
+            // A rule file does not say which writes it strikes.
             self.fault
                 .is_none_or(|fault| fault.hides_what_stands(&rule.matches.verbs))
                 && rule_is_about(rule, resource, namespace, name)
         })
     }
 
-    /// Whether a request for this object may come so late that all else is at rest.
+    /// Whether a request for this object may arrive after everything else is at rest.
     pub fn holds_back(&self, resource: &str, namespace: &str, name: &str) -> bool {
         self.rules.iter().any(|rule| {
             matches!(rule.action, Action::Hang | Action::Slow(_)) && rule_is_about(rule, resource, namespace, name)
         }) || self.fault.is_some_and(Fault::is_late)
     }
 
-    /// Its rules as the proxy's log has them.
+    /// Its rules in the form in which the proxy logs them.
     pub fn rule_texts(&self) -> Vec<String> {
         let rules = self.rules.iter();
         rules.map(|rule| serde_json::to_string(rule).unwrap()).collect()
@@ -308,7 +309,7 @@ fn rule_is_about(rule: &Rule, resource: &str, namespace: &str, name: &str) -> bo
     is(&rule.matches.resource, resource) && is(&rule.matches.namespace, namespace) && is(&rule.matches.name, name)
 }
 
-/// Faults with a word for `TENANTRY_FAULTS`.
+/// Faults with a name for `TENANTRY_FAULTS`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Group {
     pub name: &'static str,
@@ -318,14 +319,14 @@ pub struct Group {
     pub beside: Beside,
 }
 
-/// What is tried beside each other, under one operator.
+/// Which plans share one operator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Beside {
-    /// Plans of which no other plan notices anything.
+    /// Plans that affect no other plan.
     Lives,
-    /// Those that need an impatient operator: on a busy machine it gives up more than the late answers.
+    /// Plans that need an operator with a short timeout: on a busy machine it gives up on more than the late answers.
     Impatient,
-    /// Those that end it.
+    /// Plans that end the operator.
     Ends,
 }
 
@@ -373,18 +374,18 @@ pub const GROUPS: [Group; 6] = [
     },
 ];
 
-/// Which plans are run.
+/// Which plans to run.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Choice {
-    /// The same few of each group each time.
+    /// A fixed sample of each group.
     Sample,
-    /// All of each group; of so many parts this one, from 1.
+    /// All of each group, or one part of several, counted from 1.
     All { part: usize, of: usize },
-    /// All of this group.
+    /// All of one group.
     Only(&'static str),
-    /// So many pairs of faults, drawn by this seed.
+    /// So many pairs of faults, drawn with this seed.
     Pairs { number: usize, seed: u64 },
-    /// Those of a rule file.
+    /// The rules of a file.
     Replay(RuleFile),
 }
 
@@ -402,11 +403,12 @@ impl fmt::Display for Choice {
 }
 
 impl Choice {
-    /// What `TENANTRY_FAULTS` says. One that says nothing of the kind ends the process, by one line.
+    /// The choice in `TENANTRY_FAULTS`. An unknown value ends the process with a one-line message.
     pub fn from_env() -> Self {
         let word = std::env::var("TENANTRY_FAULTS").unwrap_or_default();
         Self::read(word.trim()).unwrap_or_else(|error| {
-            // Not by eprintln: what a test prints goes with the process. Control planes are cleared away by their janitors.
+            // Not by eprintln: the test harness captures it, and the process ends. The janitors remove the control
+            // planes.
             let _ = writeln!(std::io::stderr(), "faults: {error}");
             std::process::exit(2)
         })
@@ -456,12 +458,12 @@ impl Choice {
         }
     }
 
-    /// Whether everything is asked for, what takes long too.
+    /// Whether everything is asked for, long tests included.
     pub fn is_all(&self) -> bool {
         matches!(self, Self::All { .. })
     }
 
-    /// Whether its plans come from a reference run of this very scenario, so that nearly all must strike.
+    /// Whether its plans come from a reference run of the same scenario, so that nearly all must strike.
     pub fn must_strike(&self) -> bool {
         matches!(self, Self::Sample | Self::All { .. } | Self::Only(_))
     }
@@ -475,7 +477,7 @@ impl Choice {
                 self.of_group(group, places)
             })
             .collect();
-        // A run that is cut short has tried some of each; the seed is no choice, only fixed.
+        // Shuffled, so that an interrupted run has tried some of each; the seed is fixed and has no meaning.
         fastrand::Rng::with_seed(7).shuffle(&mut chosen);
         if let Self::All { part, of } = self {
             chosen = chosen.into_iter().skip(part - 1).step_by(*of).collect();
@@ -495,14 +497,14 @@ impl Choice {
             Self::All { .. } => all,
             Self::Only(name) if *name == group.name => all,
             Self::Only(_) | Self::Pairs { .. } | Self::Replay(_) => Vec::new(),
-            // Evenly: each fault and each phase has its part.
+            // Evenly spaced, so that every fault and every phase is included.
             Self::Sample => (0..group.sample)
                 .map(|n| all[(2 * n + 1) * all.len() / (2 * group.sample)])
                 .collect(),
         }
     }
 
-    /// The pairs that were asked for: two faults of answers, each at a write of its own.
+    /// The requested pairs: two faults of answers, each at a different write.
     pub fn pairs(&self, reference: &Cast, writes: &[Write]) -> Vec<Plan> {
         let Self::Pairs { number, seed } = *self else {
             return Vec::new();

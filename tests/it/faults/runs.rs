@@ -29,16 +29,16 @@ use crate::common::{
 /// Scenarios at once: most of their time is waiting.
 const TOGETHER: usize = 48;
 
-/// What became of a plan.
+/// The result of a plan.
 #[derive(Debug)]
 pub struct Verdict {
     pub plan: Plan,
-    /// Whether its fault struck. A write that depends on how things happen to fall may not come every time.
+    /// Whether its fault struck. A write that depends on timing may not happen in every run.
     pub fired: bool,
     /// Its rules that never struck.
     pub missed: Vec<String>,
     pub violations: Vec<String>,
-    /// Why it did not come to the fault-free end.
+    /// Why it did not reach the state of a fault-free run.
     pub stuck: Option<String>,
 }
 
@@ -48,14 +48,14 @@ impl Verdict {
     }
 }
 
-/// A control plane for one batch after the other.
+/// A control plane for a sequence of batches.
 pub struct Stage {
     lab: Lab,
     admin: Client,
     olga: Client,
 }
 
-/// Adds lines of JSON to a file, so that a run that is cut short is not lost.
+/// Appends lines of JSON to a file, so that an interrupted run keeps its results.
 fn append(lines: impl IntoIterator<Item = Value>) {
     let path = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("faults.jsonl");
     let mut file = std::fs::File::options().create(true).append(true).open(path).unwrap();
@@ -64,7 +64,7 @@ fn append(lines: impl IntoIterator<Item = Value>) {
     }
 }
 
-/// The line from which on the file is about this run.
+/// The line after which the file is about this run.
 pub fn note_start(choice: &Choice) {
     let git = std::process::Command::new("git")
         .args(["describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"])
@@ -85,7 +85,7 @@ fn note(verdicts: &[Verdict]) {
     }));
 }
 
-/// Who may talk to the proxy, and how it is started.
+/// Which operator uses the proxy, and its flags.
 pub fn through(proxy: &Proxy, options: OperatorOptions) -> OperatorOptions {
     OperatorOptions {
         server: Some(proxy.url().to_owned()),
@@ -93,12 +93,12 @@ pub fn through(proxy: &Proxy, options: OperatorOptions) -> OperatorOptions {
     }
 }
 
-/// One operator that leads at once: what comes of elections is tested by themselves.
+/// An operator that leads at once: elections have tests of their own.
 pub fn alone(proxy: &Proxy) -> OperatorOptions {
     through(proxy, common::binary().arg("--leader-elect=false"))
 }
 
-/// What the operator of a batch needs to meet its faults.
+/// The flags that the operator of a batch needs for its faults.
 fn prepared(proxy: &Proxy, plans: &[Plan]) -> OperatorOptions {
     let mut faults = plans.iter().filter_map(|plan| plan.fault);
     let mut options = alone(proxy);
@@ -118,7 +118,7 @@ impl Stage {
         Self { lab, admin, olga }
     }
 
-    /// The log of a run without any fault, which must be without blame.
+    /// The log of a run without any fault, which must have no failure.
     pub async fn reference(&self, cast: Cast, rules: Vec<Rule>) -> Vec<Entry> {
         let plan = Plan {
             cast,
@@ -134,7 +134,7 @@ impl Stage {
         log
     }
 
-    /// Runs each plan by its own rules, and tells of every failure at once, with how to replay it.
+    /// Runs each plan under its own rules, and reports all failures together, with how to replay each.
     pub async fn run(&self, plans: Vec<Plan>, reference: &Cast) -> Vec<Verdict> {
         let mut verdicts = Vec::new();
         let total = plans.len();
@@ -162,7 +162,7 @@ impl Stage {
         verdicts
     }
 
-    /// Runs the rules of a file on the scenario whose names it has; fails if one of them never struck.
+    /// Runs the rules of a file on the scenario with its names; fails if one of them never struck.
     pub async fn replay(&self, file: RuleFile, reference: &Cast) {
         let row = "of a rule file".to_owned();
         let plan = Plan {
@@ -184,7 +184,8 @@ impl Stage {
         );
     }
 
-    /// Runs plans at once, under these rules until `calm`, under an operator with these flags; gives the proxy's log too.
+    /// Runs plans at once under one operator with these flags. The rules are in force until `calm`. Returns the proxy's
+    /// log too.
     pub async fn batch(
         &self,
         plans: Vec<Plan>,
@@ -262,7 +263,7 @@ impl Stage {
                             blames.extend(blame);
                             break;
                         }
-                        // Of another plan: it too is done before it is told of.
+                        // This write belongs to another plan: it too is done before the event is delivered.
                         () = proxy.until_held(1) => {}
                     }
                 }
@@ -281,7 +282,7 @@ impl Stage {
                     proxy.release();
                     tokio::select! {
                         () = proxy.until_idle() => break,
-                        // Of another plan: it too was done, and its sender was killed.
+                        // This write belongs to another plan: it too was done, and its sender was killed.
                         () = proxy.until_held(1) => {}
                     }
                 }
@@ -298,7 +299,7 @@ fn held(proxy: &Proxy, plans: &[Plan]) -> Option<Fault> {
     plan.fault
 }
 
-/// Asks the operator to end; gives what is to blame in how it did.
+/// Asks the operator to end; returns failures of its shutdown.
 async fn end(operator: Operator) -> Option<String> {
     let log = operator.log().to_owned();
     let status = operator.stop().await.unwrap();
@@ -327,7 +328,7 @@ fn judge(plan: Plan, end: Result<Story, String>, steps: &[Step], events: &[Event
         let in_time = writes.filter(|event| !plan.holds_back(&event.resource, &event.namespace, &event.name));
         violations.extend(in_time.map(|event| format!("written though {tenant} was at rest: {event}")));
     }
-    // Of the whole batch: whose fault it was does not matter.
+    // Failures of the whole batch: the plan that caused them does not matter.
     violations.extend(strays(events, steps));
     let mine = events.iter().filter(|event| {
         (event.namespace.contains(id) || event.name.contains(id))
@@ -362,11 +363,11 @@ fn by_row(verdicts: &[Verdict]) -> BTreeMap<(Option<Fault>, &str), Vec<&Verdict>
     by_row
 }
 
-/// Of fewer plans of one fault it may be chance that none struck; of fewer in all, that a quarter did not.
+/// With fewer plans of one fault, it may be chance that none struck; with fewer in all, that a quarter did not.
 const FEW: usize = 3;
 const FEW_IN_ALL: usize = 8;
 
-/// What shows that plans and scenario no longer fit together: a fault that does not strike is never survived.
+/// Signs that the plans no longer match the scenario: a fault that does not strike tests nothing.
 pub fn idle<'a>(plans: impl IntoIterator<Item = (&'a str, bool)>) -> Vec<String> {
     let mut by_row: BTreeMap<&str, Vec<bool>> = BTreeMap::new();
     for (row, struck) in plans {
@@ -385,7 +386,7 @@ pub fn idle<'a>(plans: impl IntoIterator<Item = (&'a str, bool)>) -> Vec<String>
     idle
 }
 
-/// Fails if faults struck too seldom to show anything.
+/// Fails if too few faults struck.
 pub fn assert_struck(verdicts: &[Verdict]) {
     let idle = idle(verdicts.iter().map(|verdict| (&*verdict.plan.row, verdict.fired)));
     assert!(

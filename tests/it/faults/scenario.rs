@@ -1,4 +1,4 @@
-//! What is lived through while faults strike: three tenants, from their creation to their end.
+//! The scenario that runs under faults: three tenants, from creation to deletion.
 
 use std::{collections::BTreeMap, fmt::Display, future::Future, ops::Range, time::Duration};
 
@@ -25,20 +25,21 @@ use crate::common::{
     stands,
 };
 
-/// Pods that the template grants, and what it grants for a while.
+/// Pods that the template grants, and the lower grant for a while.
 const GRANT: i64 = 15;
 const LOW: i64 = 6;
-/// Pods that one namespace comes to use, which is more than its share.
+/// Pods that one namespace uses at its peak, which is more than its share.
 const CROWD: usize = 6;
 
-/// A tenant of its own template, and what it lives through.
+/// A tenant with its own template, and its story.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Part {
-    /// Three namespaces, of which one comes to need more than its share; less is granted and more again; one is exchanged.
+    /// Three namespaces: one needs more than its share, the grant falls and rises again, and one namespace is replaced.
     Wide,
-    /// One namespace and a home namespace, where its owner asks for one more and gives it back.
+    /// One namespace and a home namespace, in which its owner claims one more and deletes the claim.
     Single,
-    /// Frozen and not any more, handed to another owner, deleted with its namespace kept, which one of the same name takes over.
+    /// Frozen and thawed, handed to another owner, and deleted with its namespace retained; a new Tenant of the same
+    /// name takes that over.
     Kept,
 }
 
@@ -54,20 +55,20 @@ impl Part {
     }
 }
 
-/// Who takes part: names that nobody else has, so that many scenarios can be lived through on one cluster.
+/// The names in a run. They are unique, so that many scenarios run on one cluster.
 #[derive(Clone, Debug)]
 pub struct Cast {
-    /// Part of every name. No uid holds an x.
+    /// Part of every name. It has an x, which no uid has.
     pub id: String,
     parts: Vec<Part>,
 }
 
-/// What the oracle must know of a scenario that came to its end, by tenant.
+/// What the oracle needs to know about a completed scenario, by tenant.
 #[derive(Debug, Default)]
 pub struct Story {
-    /// The revisions from which and until when (exclusive) the lower grant must hold.
+    /// The revisions from which and until which (exclusive) the lower grant applies.
     low: BTreeMap<String, (u64, u64)>,
-    /// When nothing was left to do: from the start of the quiet that counted until the deletion.
+    /// The time at rest: from the start of the quiet phase until the deletion.
     pub rests: BTreeMap<String, Range<Mark>>,
 }
 
@@ -79,7 +80,7 @@ impl Cast {
         }
     }
 
-    /// Only the part in which this name comes up.
+    /// Only the part to which this name belongs.
     pub fn with_part_of(mut self, name: &str) -> Self {
         self.parts.retain(|part| name.contains(part.word()));
         assert_eq!(self.parts.len(), 1, "{name} belongs to one part");
@@ -106,7 +107,7 @@ impl Cast {
         template(&self.name(part), spec)
     }
 
-    /// Its names, for whoever writes rules for it.
+    /// Its names, to write rules for it.
     pub fn told(&self) -> String {
         let [wide, single, kept] = Part::ALL.map(|part| self.name(part));
         format!(
@@ -121,7 +122,7 @@ impl Cast {
     }
 }
 
-/// What a tenant is granted at a revision. What comes while it changes is bound by the larger grant.
+/// A tenant's grant at a revision. While it changes, the larger grant is the limit.
 pub fn grants(story: Option<&Story>, tenant: &str, revision: u64) -> BTreeMap<String, Quantity> {
     let low = story.and_then(|story| story.low.get(tenant));
     let low = low.is_some_and(|low| (low.0..low.1).contains(&revision));
@@ -129,7 +130,7 @@ pub fn grants(story: Option<&Story>, tenant: &str, revision: u64) -> BTreeMap<St
     four_cores_and(&pods)
 }
 
-/// As [`eventually`], with patience for a storm, and asking ever more seldom, so that dozens may wait at once.
+/// As [`eventually`], with a longer limit for a storm. The pause between probes grows, so that dozens can wait at once.
 async fn settles<T, E, F>(what: &str, mut probe: impl FnMut() -> F) -> T
 where
     F: Future<Output = Result<T, E>>,
@@ -150,7 +151,7 @@ where
     .await
 }
 
-/// One that lives through it.
+/// Plays the scenario.
 pub struct Player {
     pub cast: Cast,
     pub admin: Client,
@@ -179,7 +180,7 @@ impl Player {
         story
     }
 
-    /// Gives the revisions between which the lower grant held.
+    /// Returns the revisions between which the lower grant applied.
     async fn wide(&self) -> (u64, u64) {
         let name = self.cast.name(Part::Wide);
         let three = ["a", "b", "c"];
@@ -308,7 +309,7 @@ impl Player {
         .await;
     }
 
-    /// Waits until each namespace may have so many pods, and the quota controller says so too.
+    /// Waits until each namespace may have so many pods and the quota controller has counted them.
     async fn shares(&self, tenant: &str, names: &[&str], each: i64) {
         let each = json!(each.to_string());
         settles("the spread to come to rest", || async {
@@ -340,7 +341,7 @@ impl Player {
         }
     }
 
-    /// The owner asks for a namespace, gets it, and deletes the request.
+    /// The owner claims a namespace, gets it, and deletes the claim.
     async fn asks_and_gives_back(&self, tenant: &str, name: &str) {
         let home = format!("{tenant}-home");
         let claims: Api<TenantNamespace> = Api::namespaced(self.olga.clone(), &home);
@@ -371,7 +372,7 @@ impl Player {
         pods.delete_collection(&now, &ListParams::default()).await.unwrap();
     }
 
-    /// Changes what a template grants; gives the revision.
+    /// Changes a template's grant; returns the revision.
     async fn grant(&self, template: &str, pods: i64) -> u64 {
         let templates: Api<TenantTemplate> = Api::all(self.admin.clone());
         let change = Patch::Merge(json!({ "spec": { "quotas": { "pods": pods } } }));
@@ -385,7 +386,7 @@ impl Player {
         list.metadata.resource_version.unwrap().parse().unwrap()
     }
 
-    /// Waits until there stands what `tenantry render` prints, no more and no less.
+    /// Waits until the objects are exactly those that `tenantry render` prints.
     async fn as_rendered(&self, part: Part) {
         let tenants: Api<Tenant> = Api::all(self.admin.clone());
         let tenant = tenants.get(&self.cast.name(part)).await.unwrap();
@@ -401,12 +402,12 @@ impl Player {
         .await;
     }
 
-    /// Waits until nothing changes any more for four times as long as a status may wait; gives when that began. A write that
-    /// changes nothing moves no version: it is judged by the audit log.
+    /// Waits until no version changes for four times the status interval; returns the start of that time. Writes that
+    /// change nothing leave versions alone: the audit log shows those.
     async fn rests(&self, name: &str) -> Mark {
         settles("nothing to be written any more", || async {
             let before = stands::versions_of(&self.admin, name, name).await;
-            // Not earlier: what was written while the versions were read is among them or among the changes.
+            // Not earlier: a write during the first reading is either in it or among the changes.
             let since = Mark::now();
             tokio::time::sleep(Duration::from_secs(4)).await;
             let changes = stands::changes(&before, &stands::versions_of(&self.admin, name, name).await);

@@ -1,4 +1,4 @@
-//! Lines of the API server's audit log: who did what, with which answer.
+//! Lines of the API server's audit log: who sent what, and the answer.
 
 use std::fmt;
 
@@ -12,7 +12,7 @@ pub const OPERATOR: &str = "system:serviceaccount:tenantry-system:tenantry";
 pub struct Event {
     /// In the words of RBAC; server-side apply is `patch`.
     pub verb: String,
-    /// Who asked.
+    /// The user who sent the request.
     pub user: String,
     /// Which of the user's tokens; every operator process has its own.
     pub credential: String,
@@ -20,7 +20,7 @@ pub struct Event {
     pub resource: String,
     /// Such as `status`; empty for the object itself.
     pub subresource: String,
-    /// Empty for what is in none.
+    /// Empty for cluster-scoped objects.
     pub namespace: String,
     /// Empty for lists and generated names.
     pub name: String,
@@ -77,7 +77,7 @@ impl Event {
         )
     }
 
-    /// Whether the API server did what was asked.
+    /// Whether the API server accepted the request.
     pub fn succeeded(&self) -> bool {
         (200..300).contains(&self.code)
     }
@@ -113,7 +113,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_line_of_the_last_stage_is_an_event_and_no_other() {
+    fn only_a_line_of_the_last_stage_is_an_event() {
         let line = |stage| {
             format!(
                 r#"{{"stage":"{stage}","verb":"update","user":{{"username":"u"}},"responseStatus":{{"code":409}},"objectRef":{{"resource":"tenants","subresource":"status","name":"acme"}}}}"#

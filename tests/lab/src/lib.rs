@@ -1,5 +1,5 @@
-//! A real control plane with the chart installed and the operator running outside it, as its shipped ServiceAccount, with
-//! the very arguments and environment that the rendered Deployment holds.
+//! A real control plane with the chart installed. The operator runs outside it, as its shipped ServiceAccount, with
+//! exactly the arguments and environment of the rendered Deployment.
 //!
 //! Integration tests, benchmarks and `make run` share it. Nothing here knows what a Tenant is.
 
@@ -27,7 +27,7 @@ pub use operator::{Operator, OperatorOptions, cpu_seconds_of};
 pub use users::impersonate;
 pub use wait::{eventually, never};
 
-/// A kind of objects in namespaces that can be read and written.
+/// A namespaced kind that can be read and written.
 pub trait Writable:
     Resource<Scope = NamespaceResourceScope, DynamicType = ()> + Clone + Debug + DeserializeOwned + Serialize
 {
@@ -52,7 +52,7 @@ pub struct Lab {
 enum Plane {
     Own(Box<ControlPlane>),
     Shared(&'static ControlPlane),
-    /// Somebody else's, known by its kubeconfig.
+    /// An existing cluster, given by its kubeconfig.
     Foreign {
         kubeconfig: PathBuf,
         dir: PathBuf,
@@ -60,7 +60,7 @@ enum Plane {
 }
 
 impl Lab {
-    /// A control plane of its own, for tests that kill things and for benchmarks. `root` is the repository.
+    /// A control plane of its own, for tests that kill processes and for benchmarks. `root` is the repository.
     pub fn own(root: &Path, audit: Audit) -> anyhow::Result<Self> {
         Self::own_with(
             root,
@@ -97,7 +97,7 @@ impl Lab {
         }
     }
 
-    /// A cluster that stands already; files go under `dir`.
+    /// An existing cluster; files are written below `dir`.
     pub fn attach(root: &Path, kubeconfig: &Path, dir: &Path) -> Self {
         let plane = Plane::Foreign {
             kubeconfig: kubeconfig.to_owned(),
@@ -109,7 +109,7 @@ impl Lab {
         }
     }
 
-    /// The control plane; none if the cluster is somebody else's.
+    /// The control plane; none for an existing cluster.
     pub fn plane(&self) -> Option<&ControlPlane> {
         match &self.plane {
             Plane::Own(plane) => Some(plane),
@@ -132,7 +132,7 @@ impl Lab {
         &self.root
     }
 
-    /// Where files of this lab go.
+    /// The folder for files of this lab.
     pub fn dir(&self) -> &Path {
         match &self.plane {
             Plane::Own(plane) => plane.dir(),
@@ -181,7 +181,7 @@ impl Lab {
         Ok(command)
     }
 
-    /// Installs or upgrades the chart with helm; gives what helm printed. Waits until the CRDs are served.
+    /// Installs or upgrades the chart with helm; returns helm's output. Waits until the CRDs are served.
     pub fn install(&self, values: &[&str]) -> anyhow::Result<String> {
         let mut helm = self.helm()?;
         helm.args(["upgrade", "--install", RELEASE])
@@ -215,7 +215,7 @@ pub async fn config(kubeconfig: &Path) -> anyhow::Result<Config> {
     Ok(config)
 }
 
-/// Runs a command to its end; gives its output, or an error with all that it said.
+/// Runs a command to its end; returns its output, or an error with all its output.
 pub fn run(command: &mut Command) -> anyhow::Result<String> {
     let output = command
         .output()

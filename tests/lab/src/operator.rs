@@ -20,23 +20,23 @@ use kube::{Api, Client, api::PostParams};
 
 use crate::{Lab, NAMESPACE, RELEASE, eventually};
 
-/// How the operator is started.
+/// How to start the operator.
 #[derive(Clone, Debug)]
 pub struct OperatorOptions {
     /// The binary.
     pub binary: PathBuf,
-    /// Arguments after those of the Deployment; the later wins.
+    /// Arguments after those of the Deployment; the last one wins.
     pub args: Vec<String>,
-    /// Name of the pod that it pretends to be.
+    /// The pod name that it uses.
     pub pod: String,
     /// API server to talk to instead of the kubeconfig's, for a proxy in between.
     pub server: Option<String>,
-    /// Return at once, without waiting for /readyz.
+    /// Return without waiting for /readyz.
     pub no_wait: bool,
 }
 
 impl OperatorOptions {
-    /// The given binary, as the Deployment has it.
+    /// The given binary, with the Deployment's settings.
     pub fn new(binary: impl Into<PathBuf>) -> Self {
         Self {
             binary: binary.into(),
@@ -129,7 +129,7 @@ impl Operator {
         bail!("the operator did not become ready: {}", self.log_text());
     }
 
-    /// Whether it has not ended.
+    /// Whether it is still running.
     pub fn runs(&mut self) -> anyhow::Result<bool> {
         match &mut self.child {
             Some(child) => Ok(child.try_wait()?.is_none()),
@@ -158,7 +158,7 @@ impl Operator {
         cpu_seconds_of(self.pid()?)
     }
 
-    /// What it logged so far.
+    /// Its log so far.
     pub fn log_text(&self) -> String {
         std::fs::read_to_string(&self.log).unwrap_or_default()
     }
@@ -183,7 +183,7 @@ impl Operator {
         self.end();
     }
 
-    /// SIGTERM; gives the exit status.
+    /// SIGTERM; returns the exit status.
     pub async fn stop(mut self) -> anyhow::Result<std::process::ExitStatus> {
         self.signal("TERM")?;
         let mut child = self.child.take().context("the operator is gone already")?;
@@ -202,7 +202,7 @@ impl Operator {
         crate::run(Command::new("kill").arg(format!("-{name}")).arg(pid.to_string())).map(drop)
     }
 
-    /// Waits until it ended by itself.
+    /// Waits until it exits by itself.
     pub async fn ended(&mut self, limit: Duration) -> std::process::ExitStatus {
         let child = &mut self.child;
         eventually("the operator to end", limit, || {
@@ -212,14 +212,14 @@ impl Operator {
         .await
     }
 
-    /// Leaves it running after this process; gives its id.
+    /// Leaves it running after this process; returns its process id.
     pub fn detach(mut self) -> Option<u32> {
         self.child.take().map(|child| child.id())
     }
 
     fn end(&mut self) {
         if let Some(mut child) = self.child.take() {
-            // It may have ended by itself.
+            // It may have exited already.
             let _ = child.kill();
             let _ = child.wait();
         }
@@ -281,7 +281,7 @@ async fn write_kubeconfig(lab: &Lab, admin: &Client, path: &Path, server: Option
         .iter()
         .map(|named| serde_json::json!({ "name": named.name, "user": { "token": token } }));
     value["users"] = users.collect();
-    // JSON is YAML. It holds a token: for its owner's eyes only.
+    // JSON is YAML. It has a token, so only its owner may read it.
     let mut file = File::options().create_new(true).write(true).mode(0o600).open(path)?;
     file.write_all(value.to_string().as_bytes())?;
     Ok(())

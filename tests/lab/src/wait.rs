@@ -6,10 +6,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Asks again and again until `probe` gives a value; panics with the last reason it gave after `limit`.
+/// Polls until `probe` returns a value; panics with its last error after `limit`.
 ///
 /// # Panics
-/// When the limit is over.
+/// If the time limit has passed.
 pub async fn eventually<T, E, F>(what: &str, limit: Duration, mut probe: impl FnMut() -> F) -> T
 where
     F: Future<Output = Result<T, E>>,
@@ -26,10 +26,10 @@ where
     }
 }
 
-/// Asks again and again for as long as `limit`; panics as soon as `probe` gives a reason why it is not so.
+/// Polls for as long as `limit`; panics as soon as `probe` returns an error.
 ///
 /// # Panics
-/// When the probe fails.
+/// If the probe fails.
 #[expect(clippy::panic, reason = "this is how a test fails")]
 pub async fn never<E, F>(what: &str, limit: Duration, mut probe: impl FnMut() -> F)
 where

@@ -126,7 +126,7 @@ fn text_of(output: &Output) -> String {
 }
 
 #[test]
-fn what_is_printed_to_try_works_and_what_is_said_to_be_refused_is() {
+fn printed_commands_work_or_are_refused_as_printed() {
     let tenantry = Path::new(env!("CARGO_BIN_EXE_lab")).with_file_name("tenantry");
     assert!(
         tenantry.exists(),

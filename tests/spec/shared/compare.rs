@@ -1,4 +1,4 @@
-//! How two states of a cluster differ, in few words.
+//! The differences between two states of a cluster, in short.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,4 +1,4 @@
-//! Random edits of a spec, one field at a time, that the schema and its rules admit as a rule.
+//! Random edits of a spec, one field at a time. The schema and its rules admit most of them.
 
 use serde_json::{Value, json};
 
@@ -11,11 +11,11 @@ pub enum Document {
     Template,
 }
 
-/// One edit: the whole spec as it is then.
+/// One edit: the whole spec after it.
 #[derive(Clone, Debug)]
 pub struct Edit {
     pub document: Document,
-    /// Path and what was done.
+    /// Path and change.
     pub what: String,
     pub spec: Value,
 }
@@ -154,7 +154,7 @@ impl Editor {
     }
 }
 
-/// Brings fields into line that rules of the CRD tie to each other.
+/// Adjusts fields that rules of the CRD tie to each other.
 fn mend(value: &mut Value) {
     if let Some(items) = value.as_array_mut() {
         return items.iter_mut().for_each(mend);
@@ -179,7 +179,7 @@ fn mend(value: &mut Value) {
     }
 }
 
-/// Whether no list that is a map by keys has a key twice.
+/// Whether no list-map has a key twice.
 fn keys_are_unique(value: &Value, schema: &Value) -> bool {
     if let Some(items) = value.as_array() {
         let keys: Vec<&str> = schema["x-kubernetes-list-map-keys"]

@@ -1,27 +1,27 @@
-//! Every field of both specs, from the CRDs, and what `fields.txt` says of it.
+//! Every field of both specs, from the CRDs, with its row of `fields.txt`.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 use tenantry_api as api;
 
-/// A field that holds a value and no further fields of ours.
+/// A field with a value and no further fields of ours.
 #[derive(Clone, Debug)]
 pub struct Field {
-    /// As `Tenant.spec.owners[].role`.
+    /// For example `Tenant.spec.owners[].role`.
     pub path: String,
     /// Its part of the structural schema.
     pub schema: Value,
 }
 
-/// What the table says of a field.
+/// The table's row for a field.
 #[derive(Clone, Debug, Default)]
 pub struct Row {
     /// Kinds of objects, `controls`, `refused`, `admission`.
     pub changes: BTreeSet<String>,
-    /// Values that it may have, where the schema does not tell them.
+    /// Its possible values, if the schema does not list them.
     pub values: Vec<Value>,
-    /// What is laid over the start before it is changed, that the change shows.
+    /// Fields that are merged into the start first, so that the change has an effect.
     pub given: Value,
 }
 
@@ -32,7 +32,7 @@ pub fn spec_schema(kind: &str) -> Value {
     crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"].clone()
 }
 
-/// Every field of a kind's spec, in the order of the alphabet.
+/// Every field of a kind's spec, in alphabetical order.
 pub fn fields_of(kind: &str) -> Vec<Field> {
     let mut fields = Vec::new();
     collect(&format!("{kind}.spec"), &spec_schema(kind), &mut fields);
@@ -54,7 +54,7 @@ fn collect(path: &str, schema: &Value, fields: &mut Vec<Field>) {
     }
 }
 
-/// The table: `field | changes | values | given`, values parted by `;`, each of them YAML.
+/// The table: `field | changes | values | given`, values separated by `;`, each of them YAML.
 pub fn table() -> BTreeMap<String, Row> {
     let lines = include_str!("../fields.txt").lines();
     let rows = lines
@@ -90,7 +90,7 @@ fn yaml(path: &str, text: &str) -> Value {
     serde_saphyr::from_str(text).unwrap_or_else(|error| panic!("fields.txt: {path}: {text}: {error}"))
 }
 
-/// Values that a field may have: those of the table, or else those that the schema names.
+/// The possible values of a field: those of the table, else those of the schema.
 pub fn values(field: &Field, row: &Row) -> Vec<Value> {
     if !row.values.is_empty() {
         return row.values.clone();

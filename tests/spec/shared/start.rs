@@ -1,5 +1,5 @@
-//! What a walk starts from, and what single fields are changed in: a template and a tenant that say something in every field
-//! whose saying so lets owners in.
+//! The start of a walk, in which single fields are changed: a template and a tenant with a value in every field that
+//! lets owners in.
 
 use serde_json::{Value, json};
 
@@ -126,7 +126,7 @@ pub fn template() -> Value {
     read(TEMPLATE_SPEC)
 }
 
-/// The spec of the other template, which leaves most to the defaults.
+/// The spec of the other template, which has defaults in most fields.
 pub fn other_template() -> Value {
     json!({ "tier": "Standard", "quotas": { "cpu": "4", "pods": 30, "namespaces": 12 } })
 }
@@ -136,7 +136,7 @@ pub fn tenant() -> Value {
     read(TENANT_SPEC)
 }
 
-/// The tenant's spec, with something in every field.
+/// The tenant's spec, with a value in every field.
 pub fn overriding_tenant() -> Value {
     let mut spec = tenant();
     spec["overrides"] = read(OVERRIDES);

@@ -1,4 +1,4 @@
-//! A Tenant that goes and comes again under its name, in every way in which it can.
+//! A Tenant that is deleted and created again with the same name, in every way in which that can happen.
 
 use std::collections::BTreeMap;
 
@@ -17,13 +17,13 @@ use crate::common::{
     stands,
 };
 
-/// How the first of a name goes.
+/// How the first Tenant of a name is deleted.
 #[derive(Clone, Copy, Debug)]
 enum Way {
     Background,
     Foreground,
     Orphan,
-    /// Somebody takes the finalizer off, and it is gone at once while all it had stands.
+    /// Somebody removes the finalizer: the Tenant is gone at once and all its objects still exist.
     Torn,
     /// As `Torn`, while no operator runs.
     TornUnseen,
@@ -52,7 +52,7 @@ impl Way {
 }
 
 impl Stand {
-    /// Deletes a Tenant and creates it as soon as its name is free; gives the uid of the new one.
+    /// Deletes a Tenant and creates it as soon as its name is free; returns the uid of the new one.
     async fn again(&self, way: Way, name: &str) -> String {
         let tenants: Api<Tenant> = Api::all(self.admin.clone());
         let old = tenants.get(name).await.unwrap().uid();
@@ -73,7 +73,7 @@ impl Stand {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_tenant_that_is_created_again_under_its_name_gets_its_own_objects_and_none_of_the_old() {
+async fn recreated_tenant_gets_new_objects_only() {
     let stand = Stand::new().await;
     let operator = stand.lab.operator(common::binary()).await.unwrap();
     for (_, name) in WAYS {
@@ -114,7 +114,8 @@ async fn a_tenant_that_is_created_again_under_its_name_gets_its_own_objects_and_
         }
     }
     let (events, steps) = stand.seen().await;
-    // The garbage collector takes guards and rights of a torn one in any order, each namespace going as a whole.
+    // After a finalizer was removed, the garbage collector deletes guards and rights in any order, and each namespace
+    // whole.
     let terminating = |breach: &&String| {
         WAYS.iter()
             .any(|(way, name)| way.is_torn() && breach.contains(&format!("{name}-")))

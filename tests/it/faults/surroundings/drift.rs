@@ -1,4 +1,4 @@
-//! Everything of a tenant deleted at once.
+//! All objects of a tenant deleted at once.
 
 use futures::future::join_all;
 use kube::{
@@ -23,11 +23,11 @@ async fn delete(admin: &Client, (kind, namespace, name): &Place) {
     api.delete(name, &DeleteParams::default()).await.unwrap();
 }
 
-/// How long the news that a guard was deleted may take to reach the operator. A right that it gives meanwhile it gives in good
-/// faith: each kind is heard of by a watch of its own, and nothing orders them.
+/// How long a guard's deletion may take to reach the operator. A right that it gives in this time is no fault: each
+/// kind has its own watch, and nothing orders them.
 const NEWS: jiff::SignedDuration = jiff::SignedDuration::from_secs(2);
 
-/// Whether the guard that a right lacks was deleted by somebody else right before the right was given.
+/// Whether somebody else deleted the guard right before the operator gave the right.
 fn is_on_its_way(breach: &str, events: &[Event]) -> bool {
     let words: Vec<&str> = breach.split_whitespace().collect();
     // revision 1: NAMESPACE has RIGHT but lacks KIND NAME
@@ -55,7 +55,7 @@ fn is_on_its_way(breach: &str, events: &[Event]) -> bool {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn all_objects_of_two_tenants_deleted_at_once_come_back_by_one_create_each_and_rights_come_last() {
+async fn deleted_objects_are_each_recreated_once_and_rights_last() {
     let stand = Stand::new().await;
     let operator = stand.lab.operator(common::binary()).await.unwrap();
     for name in ["one", "two", "calm"] {

@@ -1,4 +1,4 @@
-//! An operator that is asked to end amid its work.
+//! An operator that gets SIGTERM while it works.
 
 use std::time::{Duration, Instant};
 
@@ -8,13 +8,13 @@ use crate::{
     resilience::{elected, leads},
 };
 
-/// What a pod is given to end; --shutdown-grace is shorter.
+/// The time that Kubernetes gives a pod to end; --shutdown-grace is shorter.
 const GRACE: Duration = Duration::from_secs(30);
 const ROUNDS: usize = 5;
 const TENANTS: usize = 20;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_operator_that_is_asked_to_end_amid_work_ends_in_order_and_its_successor_finishes() {
+async fn operator_terminated_at_work_exits_cleanly() {
     let stand = Stand::new().await;
     let mut slowest = Duration::ZERO;
     let mut unfinished = 0;
@@ -22,7 +22,7 @@ async fn an_operator_that_is_asked_to_end_amid_work_ends_in_order_and_its_succes
         let operator = stand.lab.operator(elected(&format!("tenantry-{round}"))).await.unwrap();
         leads(&operator).await;
         stand.create_numbered(round * TENANTS..(round + 1) * TENANTS).await;
-        // Amid the first, then a bit later each time.
+        // During the first writes, then a bit later in each round.
         stand.namespaces_appear(round * 2 * TENANTS + 1 + round * 8).await;
         let asked = Instant::now();
         let status = operator.stop().await.unwrap();
@@ -37,7 +37,7 @@ async fn an_operator_that_is_asked_to_end_amid_work_ends_in_order_and_its_succes
     assert_eq!(tenants.len(), ROUNDS * TENANTS);
     stand.judge().await;
     assert!(unfinished > ROUNDS / 2, "most ends came after the work was done");
-    // In order means that every write was waited for: none was cut off.
+    // In order means that the operator awaited every write: none was cut off.
     let cut: Vec<_> = audit::read(&stand.lab)
         .into_iter()
         .filter(|event| event.user == audit::OPERATOR && event.is_write() && event.code == 0)
@@ -47,9 +47,9 @@ async fn an_operator_that_is_asked_to_end_amid_work_ends_in_order_and_its_succes
     assert!(operator.stop().await.unwrap().success());
 }
 
-/// kube's controllers wait for ever for a first list if they are asked to end before it came.
+/// If they are asked to end before their first list is complete, kube's controllers wait without limit.
 #[tokio::test(flavor = "multi_thread")]
-async fn an_operator_that_is_asked_to_end_before_it_could_list_its_objects_ends_in_order() {
+async fn operator_terminated_before_its_first_list_exits_cleanly() {
     let stand = Stand::new().await;
     let roles = Roles::installed(&stand.admin).await;
     for resource in ["tenants", "tenanttemplates"] {

@@ -1,4 +1,4 @@
-//! etcd that stands still, etcd and the API server that are killed, revisions that are compacted away.
+//! etcd paused, etcd and the API server killed, and revisions compacted.
 
 use std::{
     io::{Read as _, Write as _},
@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use super::{Choice, Kept, Stand, is_left_out, plain};
 use crate::{common, resilience::elected};
 
-/// How long each is away: longer than a lease of 8 s.
+/// How long each is down: longer than a lease of 8 s.
 fn away() -> Duration {
     let is_long = Choice::from_env().is_all();
     Duration::from_secs(if is_long { 30 } else { 12 })
@@ -22,7 +22,7 @@ fn away() -> Duration {
 
 const TENANTS: usize = 40;
 
-/// What becomes of one component, and how it comes back.
+/// Stops or restarts one component.
 type Blow = fn(&ControlPlane);
 
 struct Trouble {
@@ -38,7 +38,7 @@ const ETCD_DIES: Trouble = Trouble {
     strike: |plane| plane.kill(Component::Etcd).unwrap(),
     relieve: |plane| plane.start_component(Component::Etcd).unwrap(),
 };
-/// What its watches were at is compacted away meanwhile, so each goes on with a 410 and a list.
+/// While it is down, the revisions of its watches are compacted, so each continues with a 410 and a list.
 const API_SERVER_DIES: Trouble = Trouble {
     strike: |plane| plane.kill(Component::ApiServer).unwrap(),
     relieve: |plane| {
@@ -47,11 +47,11 @@ const API_SERVER_DIES: Trouble = Trouble {
     },
 };
 
-/// Forgets every revision of etcd but the last.
+/// Compacts every revision of etcd but the last.
 fn compact(plane: &ControlPlane) {
     let address = plane.etcd_url().expect("an etcd of our own");
     let address = address.trim_start_matches("http://");
-    // As etcdctl does, over the gateway that speaks JSON.
+    // As etcdctl does, through the JSON gateway.
     let post = |path: &str, body: &str| {
         let mut stream = TcpStream::connect(address).unwrap();
         let length = body.len();
@@ -63,7 +63,7 @@ fn compact(plane: &ControlPlane) {
         let (_, body) = answer.split_once("\r\n\r\n").unwrap();
         serde_json::from_str::<Value>(body).unwrap()
     };
-    // base64 of a key that nobody has: only the revision is asked for.
+    // base64 of a key that does not exist: we need the revision only.
     let answer = post("/v3/kv/range", r#"{"key":"L3g="}"#);
     let revision = &answer["header"]["revision"];
     post(
@@ -72,7 +72,7 @@ fn compact(plane: &ControlPlane) {
     );
 }
 
-/// `trouble` amid the creation of tenants; all comes to the rendered end, and nothing is said or done that is not so.
+/// Strikes while the operator creates tenants. The objects end as rendered, and no write or status was wrong.
 async fn survives(what: &str, trouble: Trouble) {
     let stand = Stand::new().await;
     let mut kept = Kept::new(elected("tenantry-0"));
@@ -83,7 +83,7 @@ async fn survives(what: &str, trouble: Trouble) {
         (trouble.strike)(plane);
         let ready = stand.witness.ready();
         assert!(ready < TENANTS, "it came too late: all were Ready");
-        // Not a wait: this is how long it is away.
+        // Not a wait: the length of the outage.
         tokio::time::sleep(away()).await;
         tokio::task::block_in_place(|| {
             (trouble.relieve)(plane);
@@ -102,12 +102,12 @@ async fn survives(what: &str, trouble: Trouble) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn etcd_that_stands_still_amid_work_costs_time_and_nothing_else() {
+async fn paused_etcd_only_costs_time() {
     survives("etcd stood still", ETCD_STANDS_STILL).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn etcd_that_is_killed_amid_work_costs_time_and_nothing_else() {
+async fn killed_etcd_only_costs_time() {
     if is_left_out() {
         return;
     }
@@ -115,13 +115,13 @@ async fn etcd_that_is_killed_amid_work_costs_time_and_nothing_else() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_api_server_that_is_killed_amid_work_and_forgets_all_revisions_costs_time_and_nothing_else() {
+async fn killed_api_server_with_compacted_revisions_only_costs_time() {
     survives("the API server was killed", API_SERVER_DIES).await;
 }
 
-/// Away for less than the lease, the leader goes on: it is no reason to start anew.
+/// An outage that is shorter than the lease must not end the leader.
 #[tokio::test(flavor = "multi_thread")]
-async fn an_api_server_that_is_away_for_a_moment_does_not_end_the_operator() {
+async fn short_api_server_outage_does_not_end_the_operator() {
     let stand = Stand::new().await;
     // Longer than the API server takes to start, however busy the machine is.
     let options = common::binary()
@@ -133,6 +133,7 @@ async fn an_api_server_that_is_away_for_a_moment_does_not_end_the_operator() {
     let plane = stand.lab.plane().unwrap();
     tokio::task::block_in_place(|| plane.kill(Component::ApiServer).unwrap());
     let gone = std::time::Instant::now();
+    assert!(stand.witness.ready() < TENANTS, "the kill came after the work was done");
     tokio::task::block_in_place(|| plane.start_component(Component::ApiServer).unwrap());
     let away = gone.elapsed();
     stand.as_rendered(&[plain()]).await;
@@ -142,7 +143,7 @@ async fn an_api_server_that_is_away_for_a_moment_does_not_end_the_operator() {
         "away for {away:?}, and it ended: {}",
         operator.log_text()
     );
-    // A watch that broke was started again: what changes from now on is seen.
+    // Watches continue after the outage: the operator sees later changes.
     let only_a = json!({ "spec": { "namespaces": [{ "name": "a" }] } });
     stand.change_tenant("t0", &only_a).await;
     common::gone(&Api::<Namespace>::all(stand.admin.clone()), "t0-b").await;

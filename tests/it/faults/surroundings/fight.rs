@@ -1,4 +1,4 @@
-//! Another controller that undoes what the operator writes, again and again.
+//! Another controller that keeps undoing the operator's writes.
 
 use std::time::{Duration, Instant};
 
@@ -13,7 +13,7 @@ use tenantry_core::object::Kind;
 use super::{Choice, Stand, plain, plain_tenant, unguarded_rights};
 use crate::common::{self, audit, oracle::strays};
 
-/// How often the other one writes.
+/// How often the other controller writes.
 const EVERY: Duration = Duration::from_millis(200);
 
 fn lasts() -> Duration {
@@ -21,7 +21,7 @@ fn lasts() -> Duration {
     Duration::from_secs(if is_long { 60 } else { 15 })
 }
 
-/// Writes `change` for as long as the fight lasts; gives how often.
+/// Writes `change` for as long as the fight lasts; returns how often.
 async fn insist(admin: Client, kind: Kind, name: &str, change: Value) -> usize {
     let api: Api<DynamicObject> = Api::namespaced_with(admin, "fought-a", &kind.api_resource());
     let change = Patch::Merge(change);
@@ -30,13 +30,13 @@ async fn insist(admin: Client, kind: Kind, name: &str, change: Value) -> usize {
     let mut writes = 0;
     while started.elapsed() < lasts() {
         pace.tick().await;
-        // What it fights over may be gone for a moment.
+        // The object may be missing for a moment.
         writes += usize::from(api.patch(name, &PatchParams::default(), &change).await.is_ok());
     }
     writes
 }
 
-/// Kinds of what Events call contested. The shares of a quota move by themselves, so it is never called so.
+/// Kinds that Events report as contested. Quotas are never reported, as their shares change by themselves.
 async fn contested(admin: &Client) -> Vec<String> {
     let events: Api<Event> = Api::namespaced(admin.clone(), "default");
     let reason = ListParams::default().fields("reason=Contested");
@@ -52,7 +52,7 @@ async fn contested(admin: &Client) -> Vec<String> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_controller_that_undoes_our_writes_costs_two_for_each_of_its_own_and_no_neighbour_anything() {
+async fn controller_that_undoes_writes_costs_two_writes_for_each() {
     let stand = Stand::new().await;
     let operator = stand.lab.operator(common::binary()).await.unwrap();
     for name in ["fought", "calm"] {
@@ -112,7 +112,7 @@ async fn a_controller_that_undoes_our_writes_costs_two_for_each_of_its_own_and_n
             refused.len()
         );
         assert!(*theirs > 20, "there was no fight over {kind:?}: {theirs}");
-        // A RoleBinding without anybody who may be in it is deleted and created.
+        // A RoleBinding without allowed subjects is deleted and created.
         assert!(done.len() <= 2 * theirs + 2, "{} writes against {theirs}", done.len());
     }
     let statuses = ours

@@ -1,4 +1,4 @@
-//! Kinds of our own that are taken out of the cluster and put back. Those of others, such as ServiceMonitor, are in
+//! Our own definitions, deleted and installed again. Those of others, such as ServiceMonitor, are in
 //! tests/it/integrations.rs.
 
 use k8s_openapi::{
@@ -28,7 +28,7 @@ impl Stand {
         Api::all(self.admin.clone())
     }
 
-    /// Takes a kind out, with all objects of it; gives what puts it back.
+    /// Deletes a definition with all its objects; returns what is needed to install it again.
     async fn remove(&self, name: &str) -> CustomResourceDefinition {
         let mut definition = self.definitions().get(name).await.unwrap();
         self.definitions().delete(name, &DeleteParams::default()).await.unwrap();
@@ -41,7 +41,7 @@ impl Stand {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn without_the_kind_of_its_rules_a_tenant_is_closed_and_opens_again_when_the_kind_is_back() {
+async fn tenant_is_closed_while_the_policy_definition_is_missing() {
     let stand = Stand::new().await;
     let mut operator = stand.lab.operator(common::binary()).await.unwrap();
     common::create(&stand.admin, &plain_tenant("acme", &["a", "b"]).build()).await;
@@ -78,7 +78,7 @@ async fn without_the_kind_of_its_rules_a_tenant_is_closed_and_opens_again_when_t
     configs.get("kept").await.expect("nothing of the tenant's own is lost");
     assert_eq!(namespaces.get("acme-a").await.unwrap().uid(), before);
     assert!(operator.runs().unwrap(), "{}", operator.log_text());
-    // The rules' kind is watched again: what is deleted comes back.
+    // The operator watches TenantPolicies again: it recreates a deleted one.
     let policies = stand
         .lab
         .kubectl()
@@ -96,7 +96,7 @@ async fn without_the_kind_of_its_rules_a_tenant_is_closed_and_opens_again_when_t
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn without_the_kind_of_claims_listed_namespaces_stay_and_claims_are_heard_again_when_it_is_back() {
+async fn claims_are_handled_again_when_their_definition_returns() {
     if is_left_out() {
         return;
     }

@@ -1,7 +1,7 @@
-//! What stays true when not a request but a process or a piece of the cluster fails: etcd, the API server, the operator
-//! itself, its rights, the kinds it needs, and people who undo what it does. Each test has a control plane of its own.
+//! The rules hold when a process or a part of the cluster fails: etcd, the API server, the operator itself, its rights,
+//! the kinds it needs; or when people undo its work. Each test has a control plane of its own.
 //!
-//! Judged as everything in this folder: by the audit log and by watches, never by the operator's word.
+//! The evidence is the audit log and watches, never the operator's own report.
 
 mod again;
 mod drift;
@@ -49,7 +49,7 @@ use crate::common::{
 
 const TEMPLATE: &str = "plain";
 
-/// Whether this test is left to `TENANTRY_FAULTS=all`, as it takes long and finds seldom.
+/// Whether only `TENANTRY_FAULTS=all` runs this test, as it takes long and rarely finds anything.
 fn is_left_out() -> bool {
     let left_out = !Choice::from_env().is_all();
     if left_out {
@@ -58,8 +58,8 @@ fn is_left_out() -> bool {
     left_out
 }
 
-/// What all tenants here are made of. Without self-service: on a new cluster it is half a minute before TenantNamespaces are
-/// counted, and nothing here is about them.
+/// The template of all tenants here. Without self-service: a new cluster takes half a minute to count TenantNamespaces,
+/// which no test here needs.
 fn plain() -> TenantTemplate {
     let small = json!({ "cpu": "100m", "memory": "64Mi" });
     let spec = json!({
@@ -71,7 +71,7 @@ fn plain() -> TenantTemplate {
     template(TEMPLATE, spec)
 }
 
-/// What [`plain`] grants.
+/// The grant of [`plain`].
 fn grants(_: &str) -> BTreeMap<String, Quantity> {
     four_cores_and("9")
 }
@@ -82,7 +82,7 @@ fn plain_tenant(name: &str, namespaces: &[&str]) -> TenantBuilder {
     namespaces.iter().fold(owned, |tenant, name| tenant.namespace(name))
 }
 
-/// A control plane of its own, where all that happens is written down.
+/// A control plane of its own, with a record of all changes.
 struct Stand {
     lab: Lab,
     admin: Client,
@@ -129,7 +129,7 @@ impl Stand {
         templates.patch(name, &PatchParams::default(), &change).await.unwrap();
     }
 
-    /// Waits until so many namespaces of tenants were ever created: the operator is amid its work.
+    /// Waits until so many namespaces of tenants were ever created: the operator is at work.
     async fn namespaces_appear(&self, least: usize) {
         eventually("the operator to be amid its work", PATIENCE, || async {
             let seen = self.record.so_far();
@@ -151,7 +151,7 @@ impl Stand {
         .await;
     }
 
-    /// Waits until all are Ready and there stands what `tenantry render` prints for `templates`, no more and no less.
+    /// Waits until all are Ready and the objects are exactly those that `tenantry render` prints for `templates`.
     async fn as_rendered(&self, templates: &[TenantTemplate]) -> Vec<Tenant> {
         let tenants = common::all_ready(&self.admin).await;
         eventually("the end state to be as rendered", PATIENCE, || async {
@@ -166,7 +166,7 @@ impl Stand {
         tenants
     }
 
-    /// Everything that the API server and the watches know by now.
+    /// Everything that the API server and the watches have recorded by now.
     async fn seen(&self) -> (Vec<Event>, Vec<Step>) {
         audit::mark(&self.lab, &self.admin).await;
         (audit::read(&self.lab), self.record.steps(&self.admin).await)
@@ -188,8 +188,8 @@ impl Stand {
     }
 }
 
-/// Creates of what stood already. A create is excused if the log holds none that was answered as done: then it was done by a
-/// request that ended with the process that sent or served it, and nobody could know.
+/// Creates of objects that existed. One is excused if the log has no successful create of the object: then the first
+/// create succeeded after its sender or the API server had been killed, and nobody saw the answer.
 fn creates_of_what_stood(events: &[Event]) -> Vec<String> {
     let key = |event: &Event| (event.resource.clone(), event.namespace.clone(), event.name.clone());
     let creates = events.iter().filter(|event| event.verb == "create");
@@ -197,7 +197,7 @@ fn creates_of_what_stood(events: &[Event]) -> Vec<String> {
     repeated_creates(events.iter().filter(|event| answered.contains(&key(event))))
 }
 
-/// Breaches at the very moment at which a right is given: what others took away before is theirs to answer for.
+/// Breaches at the revision at which a right is given. A guard that somebody deletes later is not the operator's fault.
 fn unguarded_rights(steps: &[Step]) -> Vec<String> {
     let mut standing = BTreeSet::new();
     let mut given = BTreeSet::new();
@@ -215,13 +215,13 @@ fn unguarded_rights(steps: &[Step]) -> Vec<String> {
         .collect()
 }
 
-/// An operator that is started again whenever it ends by itself, as a kubelet does.
+/// An operator that is restarted whenever it exits, as a kubelet does.
 struct Kept {
     options: OperatorOptions,
     running: Option<Operator>,
     /// How often it was started again.
     restarts: usize,
-    /// What those said that ended.
+    /// Logs of the processes that ended.
     logs: String,
 }
 
@@ -264,7 +264,7 @@ impl Kept {
         }
     }
 
-    /// Ends it in order; it must not have panicked, ever.
+    /// Ends it with SIGTERM; no process may have panicked.
     async fn end(self) -> usize {
         let last = self.running.expect("it runs");
         let logs = self.logs + &last.log_text();

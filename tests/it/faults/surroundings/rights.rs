@@ -1,5 +1,5 @@
-//! Every single right of the operator: taken out, it is missed by name, and work goes on when it is back. What nobody misses
-//! is not to be granted.
+//! Every single right of the operator. When it is removed, the operator reports it by name, and work continues when it
+//! is back. A right that no step needs must not be granted.
 
 use std::{collections::BTreeSet, time::Instant};
 
@@ -25,7 +25,7 @@ use crate::common::{
     eventually,
 };
 
-/// Rights by which a run may make no request, and what they are for.
+/// Rights for which a run may make no request, and their purpose.
 const NOT_ASKED_FOR: [(&str, &str); 2] = [
     (
         "delete tenantpolicies",
@@ -37,7 +37,7 @@ const NOT_ASKED_FOR: [(&str, &str); 2] = [
     ),
 ];
 const MONITORS: [&str; 3] = ["podmonitors", "servicemonitors", "prometheusrules"];
-/// Kinds that are written in a namespace of a tenant, but rights.
+/// Kinds that are written in a namespace of a tenant, without RoleBindings.
 const CONTENT: [Kind; 8] = [
     Kind::LimitRange,
     Kind::ResourceQuota,
@@ -49,7 +49,7 @@ const CONTENT: [Kind; 8] = [
     Kind::PrometheusRule,
 ];
 
-/// Parts of the walk, in their order.
+/// Parts of the walk, in order.
 impl Walk {
     async fn creates(&mut self) {
         let gone = self
@@ -116,9 +116,9 @@ impl Walk {
         self.restore().await;
     }
 
-    /// Finalizers, and a second Event about the same.
+    /// Finalizers, and a second Event about the same object.
     async fn patches(&mut self) {
-        // The one place is taken by what was asked for.
+        // The claim uses the only place.
         let templates: Api<TenantTemplate> = Api::all(self.admin.clone());
         let one = Patch::Merge(json!({ "spec": { "quotas": { "namespaces": 1 } } }));
         templates.patch("direct", &PatchParams::default(), &one).await.unwrap();
@@ -171,8 +171,8 @@ impl Walk {
         let owners = json!([{ "kind": "User", "name": "olga", "role": "Owner" }, { "kind": "User", "name": "ed", "role": "Editor" }]);
         self.change_tenant("bound", json!({ "spec": { "owners": owners } }))
             .await;
-        // Its name is fixed and it always stands, but where owner references are guarded, only who may delete an object may
-        // take its owner off; and so for a Tenant that leaves its namespaces behind.
+        // Its name is fixed and it always exists. But where owner references are protected, only a user who may delete
+        // an object may remove its owner; the same applies to a Tenant that leaves its namespaces behind.
         let keeper = tenant("keeper", "newer")
             .owner("olga")
             .namespace("a")
@@ -183,7 +183,7 @@ impl Walk {
         tenants.delete("keeper", &DeleteParams::default()).await.unwrap();
         self.is_missed(gone.iter().filter(|right| right.resource != "tenantpolicies").cloned())
             .await;
-        // A namespace goes when nobody has a right in it any more.
+        // A namespace is deleted after the last right in it.
         let gone = self
             .without(|right| right.is("delete", &["namespaces", "tenantpolicies"]))
             .await;
@@ -192,7 +192,7 @@ impl Walk {
         self.restore_all_but_policies().await;
     }
 
-    /// Rights go before anything else, so the TenantPolicy's turn comes when its namespace's bindings are gone.
+    /// Rights are deleted first, so the TenantPolicy is deleted after its namespace's bindings.
     async fn restore_all_but_policies(&mut self) {
         let gone = self.without(|right| right.is("delete", &["tenantpolicies"])).await;
         let refusal = "cannot set an ownerRef on a resource you can't delete";
@@ -219,7 +219,7 @@ impl Walk {
         ] {
             let bindings = self.api(Kind::RoleBinding, namespace);
             for role in roles {
-                // The viewer of the one was taken away before.
+                // The viewer of that namespace was removed before.
                 let deleted = bindings
                     .delete(&format!("tenantry-{role}"), &DeleteParams::default())
                     .await;
@@ -233,7 +233,7 @@ impl Walk {
         self.restore().await;
     }
 
-    /// An object that lost its label is in the way of its successor, and has to be looked at.
+    /// An object that lost its label blocks the create of its successor, so the operator has to read it.
     async fn gets(&mut self) {
         let gone = self
             .without(|right| right.verb == "get" && managed(right) && right.resource != "namespaces")
@@ -250,7 +250,7 @@ impl Walk {
         self.restore().await;
     }
 
-    /// Kinds are listed one group after the other as the operator starts.
+    /// The operator lists kinds one group after the other when it starts.
     async fn lists(&mut self) {
         self.stop().await;
         let of_late = |right: &Right| {
@@ -278,7 +278,7 @@ impl Walk {
         let gone = self.without(|right| right.verb == "watch").await;
         self.start().await;
         self.is_missed(gone).await;
-        // A namespace that the operator cannot have heard of is in the way of a create, and has to be looked at.
+        // A namespace that the operator cannot have seen blocks a create, so the operator has to read it.
         let gone = self
             .without(|right| right.resource == "namespaces" && matches!(&*right.verb, "get" | "watch"))
             .await;
@@ -324,11 +324,11 @@ fn owner_of(tenant: &Tenant) -> k8s_openapi::apimachinery::pkg::apis::meta::v1::
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_right_of_the_operator_is_missed_by_name_when_it_is_taken_out_and_none_is_granted_in_vain() {
+async fn operator_reports_each_missing_right_and_needs_every_right() {
     let mut walk = Walk::new().await;
     common::all_ready(&walk.admin).await;
 
-    // So far nothing was taken away.
+    // No right has been removed yet.
     audit::mark(&walk.lab, &walk.admin).await;
     let events = audit::read(&walk.lab);
     let refused = events
@@ -362,7 +362,7 @@ async fn every_right_of_the_operator_is_missed_by_name_when_it_is_taken_out_and_
         .collect();
     assert_eq!(in_vain, [""; 0], "nobody misses these");
 
-    // The audit log says the same: each was used, and nothing else.
+    // The audit log agrees: each right was used, and no other.
     audit::mark(&walk.lab, &walk.admin).await;
     let used = used(&audit::read(&walk.lab));
     let asked = walk.roles.all.iter().filter(|right| right.verb != "bind");

@@ -1,4 +1,4 @@
-//! The operator's installed rights, one by one, to be taken out and put back.
+//! The operator's installed rights, to be removed and restored one by one.
 
 use std::{collections::BTreeSet, fmt};
 
@@ -23,9 +23,9 @@ pub struct Right {
     /// Plural, with its subresource.
     pub resource: String,
     pub verb: String,
-    /// The one object that it is about.
+    /// The only object to which it applies.
     pub name: Option<String>,
-    /// In the operator's own namespace only.
+    /// Applies in the operator's own namespace only.
     namespaced: bool,
 }
 
@@ -44,7 +44,7 @@ impl Right {
         self.verb == verb && resources.contains(&&*self.resource)
     }
 
-    /// What the API server answers to whoever lacks it.
+    /// The API server's answer to a user who lacks it.
     pub fn refusal(&self) -> String {
         let Self {
             group, resource, verb, ..
@@ -115,7 +115,7 @@ impl Roles {
         }
     }
 
-    /// Takes these out and puts all others back; gives those that are out now.
+    /// Removes these and restores all others; returns the removed ones.
     pub async fn without(&self, out: impl Fn(&Right) -> bool) -> BTreeSet<Right> {
         let (gone, left): (BTreeSet<Right>, BTreeSet<Right>) = self.all.iter().cloned().partition(|right| out(right));
         let rules = |namespaced| -> Vec<Value> {

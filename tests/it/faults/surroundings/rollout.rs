@@ -1,4 +1,4 @@
-//! A template that changes, and is deleted, while the operator dies on its way through sixty tenants.
+//! A template that changes, and is deleted, while the operator is killed half-way through sixty tenants.
 
 use k8s_openapi::api::core::v1::ResourceQuota;
 use kube::{
@@ -26,7 +26,7 @@ impl Stand {
         listed.iter().filter(admits).count()
     }
 
-    /// Changes what each of two namespaces may have and waits until the operator is amid it; gives how far it is.
+    /// Changes each namespace's share and waits until the operator has begun; returns how many quotas it has changed.
     async fn roll(&self, pods: i64) -> usize {
         self.change_template(TEMPLATE, &json!({ "spec": { "quotas": { "pods": pods } } }))
             .await;
@@ -40,7 +40,7 @@ impl Stand {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_template_that_changes_and_goes_while_the_operator_dies_reaches_every_tenant() {
+async fn template_change_and_delete_survive_operator_kills() {
     let stand = Stand::new().await;
     let single = || common::binary().arg("--leader-elect=false");
     let operator = stand.lab.operator(single()).await.unwrap();
@@ -74,7 +74,7 @@ async fn a_template_that_changes_and_goes_while_the_operator_dies_reaches_every_
     assert_eq!(stand.quotas_of("2").await, 2 * TENANTS, "none is skipped");
     stand.judge().await;
 
-    // Nothing was done twice: each quota was written at most once for each of two changes.
+    // No quota was written twice: each at most once for each of two changes.
     let mut writes = std::collections::BTreeMap::new();
     for event in audit::read(&stand.lab) {
         if event.user == audit::OPERATOR

@@ -1,4 +1,4 @@
-//! A ServiceAccount token that is no longer good, and one that replaces it in its file, as a kubelet does it.
+//! A ServiceAccount token that expires, and a new one in the same file, as a kubelet writes it.
 
 use std::{fs, path::Path, time::Duration};
 
@@ -16,11 +16,11 @@ use serde_json::json;
 use super::{Stand, eventually, is_left_out, plain};
 use crate::common;
 
-/// kube reads a token file anew after a minute.
+/// kube reads a token file again after a minute.
 const REREAD: Duration = Duration::from_secs(90);
 
 impl Stand {
-    /// A token of the operator's that is good for as long as a Secret of this name stands.
+    /// A token of the operator's that is valid while a Secret of this name exists.
     async fn token(&self, name: &str) -> String {
         let secrets: Api<Secret> = Api::namespaced(self.admin.clone(), lab::NAMESPACE);
         let secret: Secret = serde_json::from_value(json!({ "metadata": { "name": name } })).unwrap();
@@ -45,7 +45,7 @@ impl Stand {
         answer.status.unwrap().token.unwrap()
     }
 
-    /// A kubeconfig that names a token's file: in a pod kube reads that of the ServiceAccount in the same way.
+    /// A kubeconfig with a token file: in a pod, kube reads the ServiceAccount's token file in the same way.
     fn kubeconfig(&self, token: &Path) -> std::path::PathBuf {
         let file = Kubeconfig::read_from(self.lab.kubeconfig()).unwrap();
         let mut value = serde_json::to_value(&file).unwrap();
@@ -59,14 +59,15 @@ impl Stand {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_token_that_is_no_longer_good_is_replaced_from_its_file_without_a_restart() {
+async fn expired_token_is_reread_from_its_file_without_restart() {
     if is_left_out() {
         return;
     }
     let stand = Stand::new().await;
     let path = stand.lab.dir().join("token");
     fs::write(&path, stand.token("first").await).unwrap();
-    // Without an election: a leader that cannot renew its lease ends, and its successor reads the file anew anyway.
+    // Without leader election: a leader that cannot renew its lease exits, and the next process reads the file when it
+    // starts.
     let options = common::binary()
         .arg(format!("--kubeconfig={}", stand.kubeconfig(&path).display()))
         .arg("--leader-elect=false");
@@ -80,7 +81,8 @@ async fn a_token_that_is_no_longer_good_is_replaced_from_its_file_without_a_rest
     let configs: Api<ConfigMap> = Api::namespaced(stand.admin.clone(), "t0-a");
     let spoilt = std::time::Instant::now();
     eventually("the token to be refused", REREAD, || async {
-        // Something to put back; no guard, so nobody is in danger. It may be gone from the last time.
+        // An object that the operator must restore. It is no guard, so no rule is broken. It may be missing since the
+        // last time.
         let _ = configs.delete("tenant-limits", &DeleteParams::default()).await;
         let log = operator.log_text();
         if log.contains("Unauthorized") {

@@ -1,4 +1,4 @@
-//! Where rights are taken out and put back: tenants that need them all, and an operator that must miss them by name.
+//! Tenants that need every right, and an operator that must report by name each right that is removed.
 
 use std::{
     collections::BTreeSet,
@@ -31,13 +31,14 @@ pub struct Walk {
     pub admin: Client,
     pub roles: Roles,
     pub operator: Option<Operator>,
-    /// Length of the log when something was last taken out.
+    /// Length of the log when a right was last removed.
     since: usize,
     pub noticed: BTreeSet<Right>,
     pub slowest: Duration,
 }
 
-/// Whether a Tenant tells of it: a write that failed, or a look that it needed. What cannot be watched is no tenant's trouble.
+/// Whether a Tenant reports the missing right: a failed write or a failed read. A failed watch concerns no single
+/// tenant.
 fn is_told(right: &Right) -> bool {
     right.verb == "bind" || managed(right) && !matches!(&*right.verb, "list" | "watch")
 }
@@ -52,7 +53,7 @@ impl Walk {
         let options = Options {
             audit: Audit::Metadata,
             controller_manager_qps: Some(3000),
-            // Off in most clusters; where it is on, the operator needs more rights.
+            // Disabled in most clusters; if it is enabled, the operator needs more rights.
             api_server_flags: vec!["--enable-admission-plugins=OwnerReferencesPermissionEnforcement".to_owned()],
             ..Options::default()
         };
@@ -108,19 +109,19 @@ impl Walk {
         self.operator.as_ref().unwrap().log_text()
     }
 
-    /// What it logged since something was last taken out.
+    /// The operator's log since a right was last removed.
     pub fn news(&self) -> String {
         self.log()[self.since..].replace('\\', "")
     }
 
-    /// Takes these rights out and puts all others back; gives those that are out.
+    /// Removes these rights and restores all others; returns the removed ones.
     pub async fn without(&mut self, out: impl Fn(&Right) -> bool) -> BTreeSet<Right> {
         let gone = self.roles.without(out).await;
         self.since = self.operator.as_ref().map_or(0, |operator| operator.log_text().len());
         gone
     }
 
-    /// Waits until each of these is missed by name: if it is about managed objects in the condition of a Tenant, else in the
+    /// Waits until the operator reports each of these by name: in a Tenant's condition for managed objects, else in the
     /// log.
     pub async fn is_missed(&mut self, rights: impl IntoIterator<Item = Right>) {
         let waiting: Vec<Right> = rights.into_iter().collect();
@@ -164,7 +165,7 @@ impl Walk {
         self.operator = Some(operator);
     }
 
-    /// Gives all rights back and waits until all is well again, without a restart.
+    /// Restores all rights and waits until everything works again, without a restart.
     pub async fn restore(&mut self) {
         self.without(|_| false).await;
         let back = Instant::now();
@@ -201,9 +202,9 @@ impl Walk {
     }
 }
 
-/// Namespaces that an owner makes by themselves.
+/// Namespaces that an owner creates directly.
 impl Walk {
-    /// A namespace beyond the grant goes and comes again.
+    /// A namespace beyond the grant is deleted and created again.
     pub async fn closes_again(&self, name: &str) {
         let namespaces: Api<Namespace> = Api::all(self.admin.clone());
         namespaces.delete(name, &DeleteParams::default()).await.unwrap();
@@ -226,7 +227,7 @@ impl Walk {
         namespaces.create(&PostParams::default(), &namespace).await.unwrap();
     }
 
-    /// A namespace beyond the grant, of which an Event tells by name.
+    /// A namespace beyond the grant, which an Event names.
     pub async fn asks(&self, name: &str) {
         self.creates_directly(name).await;
         let events: Api<CoreEvent> = Api::namespaced(self.admin.clone(), "homely-home");

@@ -1,4 +1,4 @@
-//! What Tenants said of themselves at every revision, held against what stood at that revision.
+//! Every status that claims Ready, compared with the objects at the same revision.
 
 use std::{
     collections::BTreeMap,
@@ -22,7 +22,7 @@ use crate::common::{
     record::{BETWEEN_TRIES, Key, Step},
 };
 
-/// Hears every Tenant until it is dropped.
+/// Watches every Tenant until it is dropped.
 pub struct Witness {
     heard: Arc<Mutex<BTreeMap<u64, Tenant>>>,
     _watch: JoinSet<()>,
@@ -36,7 +36,7 @@ impl Witness {
         Self { heard, _watch: watch }
     }
 
-    /// How many Tenants say by now that they are Ready.
+    /// How many Tenants are Ready by now, as their status says.
     pub fn ready(&self) -> usize {
         let heard = self.heard.lock().unwrap();
         let latest: BTreeMap<String, bool> = heard
@@ -46,7 +46,7 @@ impl Witness {
         latest.into_values().filter(|ready| *ready).count()
     }
 
-    /// Every revision at which a Tenant said that it is Ready, at the generation it then had, and something was missing.
+    /// Every revision at which a Tenant was Ready at its generation and an object was missing.
     pub async fn false_ready(&self, admin: &Client, steps: &[Step]) -> Vec<String> {
         let tenants: Api<Tenant> = Api::all(admin.clone());
         let listed = tenants.list(&ListParams::default()).await.unwrap();

@@ -1,11 +1,11 @@
-//! What to try, printed when all stands. `tests/try_out.rs` runs every command of it in this order and checks that
-//! those are refused that say so.
+//! Commands to try, printed when the lab is up. `tests/try_out.rs` runs each of them in this order and checks that
+//! those marked `# refused` are refused.
 
 use std::path::Path;
 
 use crate::say;
 
-/// Four spaces make a command; what follows ` # ` says what comes of it.
+/// A line with four leading spaces is a command; its comment after ` # ` says what happens.
 const COMMANDS: &str = "  Look:
     kubectl get tenants
     kubectl describe tenant acme

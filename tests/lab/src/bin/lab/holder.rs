@@ -1,7 +1,7 @@
-//! The operator that stays: a process of its own holds it as a kubelet would, and ends it when told, or when the control
-//! plane is gone. The operator is the holder's child, so what is signalled is never somebody else's process.
+//! An operator that outlives `lab up`. A holder process runs it as a kubelet would, and ends it on `stop` or when the
+//! control plane has ended. The operator is the holder's child, so a signal never reaches another process.
 //!
-//! Files in the lab's folder: `operator.lock` (held as long as the holder lives), `operator.ready` (what [`State`] says),
+//! Files in the lab's folder: `operator.lock` (locked while the holder lives), `operator.ready` (its [`State`]),
 //! `operator.stop` (written to end it), `holder.log`, and the folder `operator` with its log and credentials.
 
 use std::{
@@ -18,7 +18,7 @@ use controlplane::detached;
 use lab::{Lab, OperatorOptions};
 
 const PAUSE: Duration = Duration::from_millis(50);
-/// Until it is ready; and until it has ended, which may take its --shutdown-grace.
+/// For the start, and for the end, which may take --shutdown-grace.
 const LIMIT: Duration = Duration::from_secs(60);
 
 /// An operator that is ready.
@@ -30,7 +30,7 @@ pub struct State {
     pub log: PathBuf,
     /// Address of /metrics, /livez and /readyz.
     pub listen: String,
-    /// What it was started from: [`fingerprint`].
+    /// The binary and settings that it was started with: [`fingerprint`].
     pub fingerprint: String,
 }
 
@@ -56,7 +56,7 @@ impl State {
     }
 }
 
-/// What runs in `dir`, if it is ready.
+/// The operator in `dir`, if it is ready.
 pub fn status(dir: &Path) -> anyhow::Result<Option<State>> {
     if try_lock(dir)?.is_some() {
         return Ok(None);
@@ -66,7 +66,7 @@ pub fn status(dir: &Path) -> anyhow::Result<Option<State>> {
         .and_then(|text| State::from_text(&text)))
 }
 
-/// Tells one build of the operator from another.
+/// Distinguishes one build of the operator from another.
 pub fn fingerprint(binary: &Path) -> anyhow::Result<String> {
     let about = fs::metadata(binary).with_context(|| format!("failed to look at {}", binary.display()))?;
     Ok(format!("{} {:?}", about.len(), about.modified()?))
@@ -110,7 +110,7 @@ pub fn start(dir: &Path, binary: &Path) -> anyhow::Result<State> {
     }
 }
 
-/// Ends the one in `dir` and waits until it has ended. True if there was one.
+/// Ends the operator in `dir` and waits until it has exited. True if there was one.
 pub fn end(dir: &Path) -> anyhow::Result<bool> {
     if !dir.join("operator.lock").exists() || try_lock(dir)?.is_some() {
         return Ok(false);
@@ -130,7 +130,7 @@ pub fn end(dir: &Path) -> anyhow::Result<bool> {
     Ok(true)
 }
 
-/// Holds an operator until it is told to stop or the control plane in `dir` is gone. Restarts it when it ends.
+/// Runs an operator until `stop` is written or the control plane in `dir` has ended. Restarts it when it exits.
 pub async fn hold(dir: &Path, binary: &Path) -> anyhow::Result<()> {
     let _lock = patient_lock(dir)?;
     let files = dir.join("operator");
@@ -159,14 +159,14 @@ pub async fn hold(dir: &Path, binary: &Path) -> anyhow::Result<()> {
         if runs {
             operator.stop().await?;
         } else {
-            // As a kubelet does; the log of each start is kept.
+            // As a kubelet does; each start keeps its own log.
             tokio::time::sleep(Duration::from_secs(1)).await;
         }
     }
     Ok(())
 }
 
-/// Waits for the moment that `status` of another process takes.
+/// Takes the lock, waiting for as long as another process's `status` may hold it.
 fn patient_lock(dir: &Path) -> anyhow::Result<File> {
     let started = Instant::now();
     loop {
@@ -217,7 +217,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_state_survives_its_file() {
+    fn state_is_read_back_from_its_file() {
         let state = State {
             pid: 7,
             log: "/a b/log".into(),

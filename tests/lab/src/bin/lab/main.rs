@@ -51,7 +51,7 @@ async fn dispatch(flags: Flags) -> anyhow::Result<ExitCode> {
         "up" => up::up(&flags).await.map(|()| ExitCode::SUCCESS),
         "status" => status(&flags).await,
         "down" => down(&flags),
-        // The two that `up` leaves behind.
+        // The two supervisors that `up` starts.
         "supervise" => {
             detached::supervise(&flags.dir, flags.settings)?;
             Ok(ExitCode::SUCCESS)
@@ -106,8 +106,8 @@ fn down(flags: &Flags) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Removes what is about the control plane that is gone: credentials, the `env` file that names them, and what kubectl learnt
-/// of its kinds. Absent where nothing was up.
+/// Removes files about the control plane that has ended: credentials, the `env` file that names them, and kubectl's
+/// cache of its kinds. They are absent if nothing was up.
 fn clear(dir: &Path) {
     let operator = dir.join("operator");
     let _ = std::fs::remove_file(dir.join("env"));
@@ -122,7 +122,7 @@ fn clear(dir: &Path) {
     }
 }
 
-/// One line to standard output. A reader that has gone wants no more lines.
+/// One line to standard output. Ignores errors, as the reader may have closed it.
 fn say(line: &str) {
     let _ = writeln!(std::io::stdout(), "{line}");
 }
@@ -137,7 +137,7 @@ fn left(ends_at: u64) -> String {
     format!("{} h {:02} min", minutes / 60, minutes % 60)
 }
 
-/// What was typed.
+/// The parsed command line.
 struct Flags {
     command: String,
     dir: PathBuf,
@@ -159,7 +159,7 @@ impl Flags {
             root: PathBuf::from("."),
             binary: None,
             settings: detached::Settings {
-                // As fast as the API server takes it: at the default of 20 requests a second quotas are counted late.
+                // At kube-controller-manager's default of 20 requests a second, quotas are counted late.
                 controller_manager_qps: Some(300),
                 ..detached::Settings::default()
             },
@@ -227,12 +227,12 @@ mod tests {
     }
 
     #[test]
-    fn what_a_detached_control_plane_is_started_with_is_understood() {
+    fn supervise_arguments_are_parsed() {
         assert!(parse("supervise --dir /a --audit off --ttl 60 --qps 300").is_some());
     }
 
     #[test]
-    fn what_is_not_understood_is_refused() {
+    fn unknown_arguments_are_refused() {
         for line in ["", "fly", "up --ttl soon", "up --dir", "up stray", "up --verbose 1"] {
             assert!(parse(line).is_none(), "{line}");
         }

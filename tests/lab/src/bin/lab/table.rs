@@ -1,4 +1,4 @@
-//! Tenants as a small table that grows true.
+//! Tenants as a small table that follows their status.
 
 use std::{
     io::{IsTerminal as _, Write as _},
@@ -22,9 +22,9 @@ const HEADER: [&str; 5] = ["TENANT", "TIER", "NAMESPACES", "READY", "WHY"];
 pub struct Row {
     /// In the order of [`HEADER`].
     cells: [String; 5],
-    /// Ready for the generation that is there now.
+    /// Ready for the current generation.
     pub ready: bool,
-    /// What somebody must do first, for the generation that is there now.
+    /// What a person must do first, for the current generation.
     pub stalled: Option<String>,
 }
 
@@ -34,7 +34,7 @@ impl Row {
         &self.cells[0]
     }
 
-    /// Whether waiting changes nothing: it is Ready, or waits for somebody.
+    /// Whether waiting is useless: it is Ready, or waits for a person.
     pub fn is_settled(&self) -> bool {
         self.ready || self.stalled.is_some()
     }
@@ -79,8 +79,8 @@ fn row(tenant: &DynamicObject) -> Row {
     }
 }
 
-/// Shows the table until every tenant is Ready or waits for somebody, or `limit` is over; gives what it was then. On a
-/// terminal lines change in place; elsewhere a line is printed whenever it says something new.
+/// Shows the table until every tenant is Ready or waits for a person, or `limit` has passed; returns the last rows. On
+/// a terminal lines change in place; elsewhere each change prints a line.
 pub async fn watch(client: &Client, limit: Duration) -> anyhow::Result<Vec<Row>> {
     let started = Instant::now();
     let terminal = std::io::stdout().is_terminal();
@@ -90,7 +90,7 @@ pub async fn watch(client: &Client, limit: Duration) -> anyhow::Result<Vec<Row>>
         if rows != shown {
             if terminal {
                 if !shown.is_empty() {
-                    // Up by as many lines as were printed, and clear from there.
+                    // Move up by as many lines as were printed, and clear from there.
                     let _ = write!(std::io::stdout(), "\x1b[{}A\x1b[J", shown.len() + 1);
                 }
                 print(&rows);
@@ -111,7 +111,7 @@ pub async fn watch(client: &Client, limit: Duration) -> anyhow::Result<Vec<Row>>
     }
 }
 
-/// The table as it is.
+/// The current table.
 pub fn print(rows: &[Row]) {
     say(&line(&HEADER.map(str::to_owned)));
     for row in rows {
@@ -136,14 +136,14 @@ mod tests {
     }
 
     #[test]
-    fn a_tenant_without_status_is_a_line_of_dashes() {
+    fn tenant_without_status_is_a_row_of_dashes() {
         let row = row(&tenant(&Value::Null));
         assert!(!row.ready);
         assert_eq!(row.cells, ["acme", "-", "-", "-", "-"]);
     }
 
     #[test]
-    fn a_stalled_tenant_says_what_it_waits_for() {
+    fn stalled_tenant_shows_its_reason() {
         let status = serde_json::json!({
             "observedGeneration": 2,
             "conditions": [{ "type": "Stalled", "status": "True", "reason": "ConflictingOwner", "message": "hand it over" }],
@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn ready_counts_only_for_the_generation_that_is_there() {
+    fn ready_counts_only_for_the_current_generation() {
         let status = |generation: i64| {
             serde_json::json!({
                 "observedGeneration": generation, "tier": "Free", "namespacesReady": "1/1",

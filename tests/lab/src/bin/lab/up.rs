@@ -1,4 +1,4 @@
-//! `lab up`: five steps, each said before it is done, with what it came to.
+//! `lab up`: five steps, each printed before it starts, with its result.
 
 use std::{
     fs,
@@ -16,7 +16,7 @@ use crate::{Flags, exists, guide, holder, left, say, table};
 /// Long enough for a slow machine; tenants take about a second.
 const TENANTS_LIMIT: Duration = Duration::from_secs(120);
 
-/// Brings everything up, or up to date.
+/// Starts everything, or updates it.
 pub async fn up(flags: &Flags) -> anyhow::Result<()> {
     let root = flags.root.canonicalize().context("failed to find the repository")?;
     exists(
@@ -100,7 +100,7 @@ fn done(started: Instant, what: &str) {
     say(&format!("      {what} ({:.1} s)", started.elapsed().as_secs_f64()));
 }
 
-/// Creates the example tenants; those that are there already are left as they are, with whatever was changed in them.
+/// Creates the example tenants. Tenants that exist stay unchanged, so a user's edits survive.
 fn examples(lab: &Lab, root: &Path) -> anyhow::Result<&'static str> {
     let output = lab
         .kubectl()?
@@ -120,13 +120,13 @@ fn examples(lab: &Lab, root: &Path) -> anyhow::Result<&'static str> {
     })
 }
 
-/// Whether the CRDs are there.
+/// Whether the CRDs exist.
 async fn served(client: &Client) -> anyhow::Result<bool> {
     let groups = client.list_api_groups().await?;
     Ok(groups.groups.iter().any(|group| group.name == "tenantry.dev"))
 }
 
-/// Starts the operator; leaves the one that runs alone if it is the same.
+/// Starts the operator; if the same build runs already, leaves it alone.
 fn operator(dir: &Path, binary: &Path) -> anyhow::Result<String> {
     let running = holder::status(dir)?;
     if let Some(state) = &running
