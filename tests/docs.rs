@@ -62,6 +62,7 @@ fn every_reason_of_a_condition_has_its_line_in_the_table_of_operations() {
         "SelfServiceReady",
         "Frozen",
         "DeletionBlocked",
+        "NamespacesKept",
         "AllFieldsEffective",
         // Values and kinds, no reasons.
         "True",
@@ -73,6 +74,7 @@ fn every_reason_of_a_condition_has_its_line_in_the_table_of_operations() {
     let reasons: BTreeSet<String> = [
         "src/tenant/status.rs",
         "src/tenant/status/claims.rs",
+        "src/tenant/status/kept.rs",
         "src/tenant/validate/claims.rs",
         "src/tenant/validate/mod.rs",
         "src/template/mod.rs",

@@ -1,6 +1,6 @@
 //! Wiring: what wakes a Tenant. The only file of this folder that knows about watches.
 
-use std::{collections::BTreeSet, future::Future, sync::Arc};
+use std::{collections::BTreeSet, future::Future, sync::Arc, time::Duration};
 
 use futures::{Stream, StreamExt as _, stream};
 use kube::{
@@ -17,7 +17,7 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use tokio_stream::wrappers::UnboundedReceiverStream;
 
 use super::{
-    CONTROLLER, Context, Error, reconcile,
+    CONTROLLER, Context, Error, claim_finalizers, reconcile,
     uses::{News, Uses},
 };
 use crate::cluster::custom;
@@ -72,10 +72,8 @@ pub async fn run<S, T>(
         .reconcile_all_on(served)
         .graceful_shutdown_on(shutdown)
         .run(reconcile, error_policy, context.clone())
-        .for_each(|result| {
-            log(result, &context);
-            std::future::ready(())
-        })
+        // One whose Tenant is gone may wait for an answer, and no other waits for it.
+        .for_each_concurrent(None, |result| finished(result, &context))
         .await;
 }
 
@@ -105,7 +103,10 @@ fn error_policy(tenant: Arc<DeserializeGuard<Tenant>>, error: &Error, context: A
 
 type Outcome = Result<(ObjectRef<DeserializeGuard<Tenant>>, Action), ControllerError<Error, watcher::Error>>;
 
-fn log(result: Outcome, context: &Context) {
+/// How often the finalizers on TenantNamespaces of a Tenant that is gone are tried, a second apart and more.
+const TRIES: u32 = 5;
+
+async fn finished(result: Outcome, context: &Context) {
     match result {
         Ok(_) => context.metrics.set_backing_off(CONTROLLER, context.backoff.len()),
         // Logged by the error policy.
@@ -113,6 +114,7 @@ fn log(result: Outcome, context: &Context) {
         // Something of a Tenant changed after the Tenant went.
         Err(ControllerError::ObjectNotFound(tenant)) => {
             tracing::debug!(controller = CONTROLLER, tenant = %tenant.name, "woken for a Tenant that is gone");
+            release_orphans(&tenant.name, context).await;
         }
         Err(ControllerError::QueueError(error)) => {
             context.metrics.watch_failed("Tenant");
@@ -121,6 +123,16 @@ fn log(result: Outcome, context: &Context) {
         Err(ControllerError::RunnerError(error)) => {
             tracing::error!(controller = CONTROLLER, %error, "the controller's runner failed");
         }
+    }
+}
+
+async fn release_orphans(tenant: &str, context: &Context) {
+    for number in 0..TRIES {
+        let Err(error) = claim_finalizers::release_orphans(tenant, context).await else {
+            return;
+        };
+        tracing::warn!(controller = CONTROLLER, %tenant, %error, "failed to release a TenantNamespace whose Tenant is gone");
+        tokio::time::sleep(Duration::from_secs(1 << number)).await;
     }
 }
 

@@ -9,9 +9,11 @@
 pub mod activity;
 pub mod apply;
 pub mod build;
+pub mod claim_finalizers;
 pub mod claims;
 pub mod cleanup;
 pub mod controller;
+pub mod deletions;
 pub mod dereference;
 pub mod error;
 #[cfg(test)]
@@ -29,7 +31,7 @@ pub mod validate;
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use kube::{
-    ResourceExt as _,
+    Resource as _, ResourceExt as _,
     core::DeserializeGuard,
     runtime::{
         controller::Action,
@@ -43,13 +45,15 @@ pub use self::error::Error;
 use self::{
     activity::Activity,
     apply::Applied,
+    claim_finalizers::is_deleted,
     claims::{Claim, Claims},
+    deletions::Deletions,
     dereference::{Facts, Served, Template, dereference},
     memory::Memory,
     pending::PendingQuotas,
     refusals::Refusals,
     report::{event, publish, reason, write_claim, write_claims, write_status},
-    validate::{Verdict, validate},
+    validate::{ValidTenant, Verdict, validate},
 };
 use crate::{
     cluster::{
@@ -179,6 +183,7 @@ async fn reconcile_guarded(
                 )
                 .await;
             }
+            claim_finalizers::release_cascaded(name, context).await?;
             Ok((metrics::Outcome::Waiting, Action::await_change()))
         }
     }
@@ -199,11 +204,23 @@ async fn run(tenant: &Tenant, name: &str, context: &Context) -> Result<(metrics:
 
     // dereference: caches only. A namespace that is not ours is waited for before it is looked at, so that no change of
     // it is missed.
-    let claims = context.claims.within(&names::home(name));
+    let home = names::home(name);
+    // Before the namespace of any of them is created.
+    let held = claim_finalizers::hold(&home, context).await;
+    let claims = context.claims.within(&home);
     for namespace in dereference::names_of(tenant, name, &claims) {
         context.inventory.wait_for_namespace(&namespace, name);
     }
-    let facts = facts(tenant, name, claims, context);
+    let is_ending = claims.iter().any(|claim| is_deleted(claim.meta()));
+    let mut facts = facts(tenant, name, claims, context);
+    // The one question to the cluster: caches may not know yet why a TenantNamespace is being deleted.
+    let mut unanswered = None;
+    if is_ending {
+        match deletions::of_claims(&context.writer, &home).await {
+            Ok(deletions) => facts.deletions = deletions,
+            Err(error) => unanswered = Some(error),
+        }
+    }
 
     // validate: pure
     let valid = match validate(tenant, &facts, &context.settings) {
@@ -228,16 +245,27 @@ async fn run(tenant: &Tenant, name: &str, context: &Context) -> Result<(metrics:
             for claim in facts.claims.iter().filter_map(|claim| claim.0.as_ref().ok()) {
                 write_claim(claim, &status::of_claim_of_invalid(claim, &invalid, now), context).await?;
             }
+            applied.failures.extend(unanswered);
             Error::from_failures(applied.failures)?;
+            if facts.deletions == Deletions::Cascaded {
+                claim_finalizers::release(&home, context, is_deleted).await?;
+            }
+            held?;
             return Ok((metrics::Outcome::Waiting, Action::await_change()));
         }
     };
 
     // build: pure, cannot fail
-    let objects = build::build(&valid);
+    let mut objects = build::build(&valid);
+    // No namespace comes before its TenantNamespace has the finalizer.
+    let unheld = unheld(&valid, &facts);
+    objects.retain(|objects| !unheld.contains(&*objects.namespace.key.name));
 
     // apply: writes what differs
     let mut applied = apply::apply(&context.writer, &context.pending, &valid, &facts, &objects).await;
+
+    applied.failures.extend(unanswered);
+    let finalizers = held.and(claim_finalizers::release_done(&valid, context).await);
 
     let written = std::mem::take(&mut applied.written);
     for key in context.memory.written(name, written, context.clock.monotonic()) {
@@ -259,6 +287,7 @@ async fn run(tenant: &Tenant, name: &str, context: &Context) -> Result<(metrics:
         // Who is refused waits for nobody.
         let is_refused = |verdict: &Verdict| matches!(verdict, Verdict::Refused { .. });
         write_claims(&valid, &applied, now, is_refused, context).await?;
+        finalizers?;
         let wait = valid.quota.look_again.map_or(quiet, |again| quiet.min(again));
         return Ok((metrics::Outcome::Changed, Action::requeue(wait)));
     }
@@ -282,6 +311,7 @@ async fn run(tenant: &Tenant, name: &str, context: &Context) -> Result<(metrics:
         }
     }
     Error::from_failures(failures)?;
+    finalizers?;
     let outcome = match (changed, reason(&status)) {
         (true, _) => metrics::Outcome::Changed,
         (false, "Reconciled") => metrics::Outcome::Unchanged,
@@ -296,13 +326,42 @@ async fn run(tenant: &Tenant, name: &str, context: &Context) -> Result<(metrics:
     Ok((outcome, wait.map_or_else(Action::await_change, Action::requeue)))
 }
 
+/// Namespaces that do not exist and whose TenantNamespaces lack the finalizer.
+fn unheld(valid: &ValidTenant, facts: &Facts) -> BTreeSet<String> {
+    let lacking = valid
+        .claims
+        .iter()
+        .filter(|claim| !claim_finalizers::is_held(claim.seen.meta()));
+    lacking
+        .filter_map(|claim| match &claim.verdict {
+            Verdict::Granted(namespace) if !facts.namespaces.contains_key(namespace) => Some(namespace.clone()),
+            Verdict::Granted(_) | Verdict::Refused { .. } | Verdict::Withdrawn { .. } => None,
+        })
+        .collect()
+}
+
 /// The end of a Tenant.
 async fn finish(tenant: &Tenant, name: &str, context: &Context) -> Result<(metrics::Outcome, Action), Error> {
     if !is_held(tenant) {
         return Ok((metrics::Outcome::Unchanged, Action::await_change()));
     }
     let facts = facts(tenant, name, Vec::new(), context);
+    // Its own finalizer says enough, and nobody would take these off later.
+    let released = claim_finalizers::release(&names::home(name), context, |_| true).await;
     let remaining = cleanup::cleanup(&context.writer, tenant, &facts).await;
+    if let Some(kept) = &remaining.kept {
+        let (reason, message) = (kept.why.reason(), status::kept_message(kept));
+        tracing::warn!(reason, message, "the tenant goes and its namespaces stay");
+        let note = event(EventType::Warning, reason, message);
+        publish(context, &ObjectRef::from_obj(tenant).into(), note).await;
+    }
+    released?;
+    // What was kept is said before the Tenant goes, and is no longer its own at the next look.
+    if remaining.is_nothing() && remaining.kept.is_some() {
+        let status = status::of_deleting(tenant, &remaining, context.clock.now());
+        write_status(tenant, name, &status, context).await?;
+        return Ok((metrics::Outcome::Changed, Action::requeue(Duration::ZERO)));
+    }
     if remaining.is_nothing() {
         context.custom.finalizer(tenant, names::CLEANUP, false).await?;
         context.forget(name);

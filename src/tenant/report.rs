@@ -95,7 +95,13 @@ pub(super) async fn write_claims(
     is_meant: impl Fn(&Verdict) -> bool,
     context: &Context,
 ) -> Result<(), Error> {
-    for ValidClaim { seen, verdict } in valid.claims.iter().filter(|claim| is_meant(&claim.verdict)) {
+    let stays = |claim: &&ValidClaim| !matches!(claim.verdict, Verdict::Withdrawn { .. });
+    let meant = valid
+        .claims
+        .iter()
+        .filter(stays)
+        .filter(|claim| is_meant(&claim.verdict));
+    for ValidClaim { seen, verdict } in meant {
         if let Ok(claim) = &seen.0 {
             let status = status::of_claim(claim, verdict, valid, applied, now);
             write_claim(claim, &status, context).await?;

@@ -13,7 +13,7 @@ use crate::{
     object::{Key, Kind, Live},
     tenant::facts::{Claim, OwnWrites, Pending},
 };
-use tenantry::cluster::Inventory;
+use tenantry::{cluster::Inventory, tenant::deletions::Deletions};
 use tenantry_api::{
     names,
     v1alpha1::{Tenant, TenantTemplateSpec},
@@ -28,6 +28,8 @@ pub struct Facts {
     pub live: BTreeMap<Key, Arc<Live>>,
     /// What its owners asked for, by name.
     pub claims: Vec<Claim>,
+    /// What it means that some of them are being deleted.
+    pub deletions: Deletions,
     /// Namespaces that its owners made, each under its key, and that are nobody's yet.
     pub asking: BTreeMap<Key, Arc<Live>>,
     /// The live namespace behind each name of [`names_of`], whoever it belongs to, and those of `asking`.
