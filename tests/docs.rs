@@ -125,6 +125,7 @@ fn operations_page_lists_every_reason_of_a_condition() {
         "SelfServiceReady",
         "Frozen",
         "DeletionBlocked",
+        "NamespacesKept",
         "AllFieldsEffective",
         // Values and kinds, no reasons.
         "True",
@@ -136,6 +137,7 @@ fn operations_page_lists_every_reason_of_a_condition() {
     let reasons: BTreeSet<String> = [
         "crates/core/src/tenant/status.rs",
         "crates/core/src/tenant/status/claims.rs",
+        "crates/core/src/tenant/status/kept.rs",
         "crates/core/src/tenant/validate/claims.rs",
         "crates/core/src/tenant/validate/mod.rs",
         "crates/core/src/template/status.rs",

@@ -8,6 +8,7 @@ use kube::{
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::json;
 
+use tenantry_api::{names, v1alpha1::TenantNamespace};
 use tenantry_core::error_class::ErrorClass;
 use tenantry_process::{controller::Classified, error_class::class_of, leader::LeaderHandle};
 
@@ -157,6 +158,29 @@ impl CustomWriter {
             field_manager: Some(self.manager.to_owned()),
             ..PatchParams::default()
         }
+    }
+
+    /// Adds or removes our finalizer of the TenantNamespace that was seen live with this metadata; gives its metadata since then.
+    pub async fn claim_finalizer(&self, seen: &ObjectMeta, held: bool) -> Result<ObjectMeta, Error> {
+        let others = seen.finalizers.iter().flatten().map(String::as_str);
+        let finalizers: Vec<_> = others
+            .filter(|other| *other != names::CLAIM)
+            .chain(held.then_some(names::CLAIM))
+            .collect();
+        let patch = json!({ "metadata": {
+            "uid": seen.uid, "resourceVersion": seen.resource_version, "finalizers": finalizers,
+        } });
+        let params = PatchParams {
+            field_manager: Some(self.manager.to_owned()),
+            ..PatchParams::default()
+        };
+        let namespace = seen.namespace.as_deref().unwrap_or_default();
+        let api: Api<TenantNamespace> = Api::namespaced(self.client.clone(), namespace);
+        self.check_leading()?;
+        let name = seen.name.as_deref().unwrap_or_default();
+        let answer = api.patch_metadata(name, &params, &Patch::Merge(patch)).await;
+        let kind = || TenantNamespace::kind(&()).into_owned();
+        Ok(answer.map_err(|source| failed("finalizers", kind(), source))?.metadata)
     }
 
     fn check_leading(&self) -> Result<(), Error> {

@@ -121,6 +121,16 @@ impl Error {
         }
     }
 
+    /// Whether the API server has nothing of that name, or does not serve the kind.
+    pub fn is_not_found(&self) -> bool {
+        match self {
+            Self::Api { source, .. } | Self::Unknown { source, .. } => {
+                matches!(&**source, kube::Error::Api(status) if status.is_not_found())
+            }
+            Self::Outdated { .. } | Self::Malformed { .. } | Self::NotLeading { .. } | Self::Foreign { .. } => false,
+        }
+    }
+
     /// Whether a new look at the cluster is all that is needed.
     pub fn is_outdated(&self) -> bool {
         self.class() == ErrorClass::Conflict

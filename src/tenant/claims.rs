@@ -8,6 +8,7 @@ use std::{
 use futures::StreamExt as _;
 use kube::{
     Api, Resource as _, ResourceExt as _,
+    api::ObjectMeta,
     core::DeserializeGuard,
     runtime::{WatchStreamExt as _, watcher},
 };
@@ -65,6 +66,23 @@ impl Claims {
             upsert(&mut state.written, written.clone());
         }
         upsert(&mut state.standing, written);
+    }
+
+    /// A claim's finalizers were written; `written` is the claim's metadata since then.
+    pub fn finalized(&self, written: &ObjectMeta) {
+        let mut state = self.lock();
+        let namespace = written.namespace.as_deref().unwrap_or_default();
+        let within = state.standing.get(namespace);
+        let held = within.and_then(|claims| claims.get(written.name.as_deref().unwrap_or_default()));
+        let Some(held) = held.filter(|held| held.uid() == written.uid) else {
+            return;
+        };
+        let mut claim = (**held).clone();
+        let metadata = claim.meta_mut();
+        metadata.resource_version.clone_from(&written.resource_version);
+        metadata.finalizers.clone_from(&written.finalizers);
+        slim(&mut claim);
+        upsert(&mut state.standing, claim);
     }
 
     /// Takes an event over; gives the namespaces in which something changed.
@@ -128,7 +146,10 @@ fn upsert(claims: &mut ByNamespace, claim: DeserializeGuard<TenantNamespace>) ->
 fn slim(claim: &mut DeserializeGuard<TenantNamespace>) {
     let metadata = claim.meta_mut();
     (metadata.managed_fields, metadata.annotations, metadata.labels) = (None, None, None);
-    (metadata.finalizers, metadata.owner_references) = (None, None);
+    metadata.owner_references = None;
+    if let Some(finalizers) = &mut metadata.finalizers {
+        finalizers.retain(|finalizer| finalizer == names::CLAIM);
+    }
 }
 
 /// Watches TenantNamespaces into `claims` and wakes the tenants that they concern.
@@ -206,11 +227,16 @@ mod tests {
         let mut large = claim("a", 1);
         large.meta_mut().annotations = Some([("note".to_owned(), "x".repeat(1 << 18))].into());
         large.meta_mut().labels = Some([("app".to_owned(), "x".to_owned())].into());
+        large.meta_mut().finalizers = Some(vec![
+            "example.com/".to_owned() + &"x".repeat(300),
+            names::CLAIM.to_owned(),
+        ]);
         slim(&mut large);
         let DeserializeGuard(Ok(large)) = large else {
             panic!("it can be read")
         };
         assert!(serde_json::to_string(&large).unwrap().len() < 300);
+        assert_eq!(large.finalizers(), [names::CLAIM]);
     }
 
     #[test]
@@ -260,6 +286,21 @@ mod tests {
             let held = claims.within("acme-home")[0].resource_version();
             assert_eq!(held, Some(version.to_string()));
         }
+    }
+
+    #[test]
+    fn a_finalizer_that_was_written_is_known_before_its_echo() {
+        let claims = Claims::default();
+        claims.take(Event::Apply(claim("a", 1)));
+        let mut written = claim("a", 4).meta().clone();
+        written.finalizers = Some(vec![names::CLAIM.to_owned()]);
+        claims.finalized(&written);
+        assert_eq!(claims.within("acme-home")[0].finalizers(), [names::CLAIM]);
+        assert!(claims.take(Event::Apply(claim("a", 4))).is_empty());
+        written.uid = Some("another".to_owned());
+        written.finalizers = None;
+        claims.finalized(&written);
+        assert_eq!(claims.within("acme-home")[0].finalizers(), [names::CLAIM]);
     }
 
     #[test]

@@ -1,12 +1,16 @@
 //! The end of a Tenant: rights first, then its namespaces, then the finalizer.
 //!
 //! With `deletionPolicy: Retain` the namespaces stay, with every guard, without owners and without an owner reference, so
-//! that the garbage collector leaves them.
+//! that the garbage collector leaves them. So do they, and the home namespace too, where the Tenant is protected or goes with its
+//! definition: nobody asked for their end then.
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use super::apply;
-use crate::cluster::{together::together, writer::Writer};
+use super::{apply, deletions};
+use crate::cluster::{
+    together::together,
+    writer::{Error, Writer},
+};
 use tenantry_api::{
     names,
     v1alpha1::{DeletionPolicy, SelfService, Tenant},
@@ -15,7 +19,7 @@ use tenantry_core::object::{Key, Kind, Live};
 use tenantry_core::tenant::{
     facts::{Facts, Template},
     held::Going,
-    outcome::{Applied, Remaining},
+    outcome::{Applied, Kept, Remaining, Why},
     validate::may_be_made_for,
 };
 
@@ -26,50 +30,46 @@ pub async fn cleanup(writer: &Writer, tenant: &Tenant, facts: &Facts) -> Remaini
     apply::withdraw_rights(writer, uid, facts, &BTreeMap::new(), &mut applied).await;
     let mut remaining = Remaining {
         namespaces: Vec::new(),
+        kept: None,
         applied,
     };
     if !remaining.applied.failures.is_empty() {
         return remaining;
     }
-    let ours = |live: &Live| live.is_owned_by(uid);
-    let home = names::home(tenant.metadata.name.as_deref().unwrap_or_default());
-    match tenant.spec.deletion_policy {
-        DeletionPolicy::Delete => {
+    let ours: Vec<_> = facts.live.iter().filter(|(_, live)| live.is_owned_by(uid)).collect();
+    let namespaces = || ours.iter().filter(|(key, _)| key.kind == Kind::Namespace);
+    let is_left = !facts.asking.is_empty() || namespaces().any(|(_, live)| !live.deleting);
+    let why = if is_left {
+        why_to_keep(writer, tenant).await
+    } else {
+        Ok(None)
+    };
+    let home = Key::namespace(&names::home(tenant.metadata.name.as_deref().unwrap_or_default()));
+    match (why, tenant.spec.deletion_policy) {
+        // Nobody knows what may go.
+        (Err(error), _) => remaining.applied.failures.push(error.into()),
+        (Ok(Some(why)), _) => {
+            keep(&mut remaining, writer, &ours, |key| key.kind != Kind::RoleBinding).await;
+            let kept = namespaces().filter(|(_, live)| !live.deleting);
+            let kept: Vec<_> = kept.map(|(key, _)| key.name.to_string()).collect();
+            remaining.kept = (!kept.is_empty()).then_some(Kept { why, namespaces: kept });
+        }
+        (Ok(None), DeletionPolicy::Delete) => {
             // Nobody ever had a right in what was made for this tenant and not given to it. Where owners may not create
             // namespaces, somebody else set the label, and it is not ours to delete.
             let made = facts
                 .asking
                 .iter()
                 .filter(|(key, live)| is_direct(facts) && may_be_made_for(tenant, key, live));
-            let owned = facts
-                .live
-                .iter()
-                .filter(|(key, live)| key.kind == Kind::Namespace && ours(live));
-            let namespaces: Vec<_> = made.chain(owned).collect();
+            let namespaces: Vec<_> = made.chain(namespaces().copied()).collect();
             delete(&mut remaining, writer, &namespaces).await;
         }
-        DeletionPolicy::Retain => {
+        (Ok(None), DeletionPolicy::Retain) => {
             // Nothing is in the home namespace that anybody would want to keep.
-            let home_key = Key::namespace(&home);
-            let home_namespace = facts.live.get_key_value(&home_key).filter(|(_, live)| ours(live));
-            let home_namespace: Vec<_> = home_namespace.into_iter().collect();
-            delete(&mut remaining, writer, &home_namespace).await;
-            let orphans: Vec<_> = facts
-                .live
-                .iter()
-                .filter(|(key, live)| key.kind != Kind::RoleBinding && key.home() != home && ours(live))
-                .map(async |(key, live)| {
-                    if key.kind == Kind::Namespace {
-                        writer.withdraw_roles(&key.name).await?;
-                    }
-                    writer.orphan(key, live).await
-                })
-                .collect();
-            let results = together(orphans).await;
-            remaining
-                .applied
-                .failures
-                .extend(results.into_iter().filter_map(Result::err).map(Into::into));
+            let homes: Vec<_> = namespaces().filter(|(key, _)| **key == home).copied().collect();
+            delete(&mut remaining, writer, &homes).await;
+            let stays = |key: &Key| key.kind != Kind::RoleBinding && key.home() != &*home.name;
+            keep(&mut remaining, writer, &ours, stays).await;
         }
     }
     remaining
@@ -80,7 +80,25 @@ async fn delete(remaining: &mut Remaining, writer: &Writer, namespaces: &[(&Key,
     remaining.namespaces.extend(going);
     let standing = namespaces.iter().filter(|(_, live)| !live.deleting);
     let deletes = standing.map(|(key, live)| writer.delete_namespace(key, live)).collect();
-    let results = together(deletes).await;
+    note(remaining, together(deletes).await);
+}
+
+/// Has those of `ours` for which `stays` holds outlive the Tenant, with nobody's rights in them.
+async fn keep(remaining: &mut Remaining, writer: &Writer, ours: &[(&Key, &Arc<Live>)], stays: impl Fn(&Key) -> bool) {
+    let orphans: Vec<_> = ours
+        .iter()
+        .filter(|(key, _)| stays(key))
+        .map(async |(key, live)| {
+            if key.kind == Kind::Namespace {
+                writer.withdraw_roles(&key.name).await?;
+            }
+            writer.orphan(key, live).await
+        })
+        .collect();
+    note(remaining, together(orphans).await);
+}
+
+fn note(remaining: &mut Remaining, results: Vec<Result<(), Error>>) {
     let failures = results.into_iter().filter_map(Result::err).map(Into::into);
     remaining.applied.failures.extend(failures);
 }
@@ -88,4 +106,14 @@ async fn delete(remaining: &mut Remaining, writer: &Writer, namespaces: &[(&Key,
 /// Whether owners may create namespaces themselves.
 fn is_direct(facts: &Facts) -> bool {
     matches!(&facts.template, Template::Found(template) if template.self_service == SelfService::Direct)
+}
+
+/// Why nothing may be deleted, if so. The definition is read after the Tenant's deletion was seen: one that is not being deleted now
+/// did not delete the Tenant.
+async fn why_to_keep(writer: &Writer, tenant: &Tenant) -> Result<Option<Why>, Error> {
+    if tenant.spec.deletion_protection {
+        return Ok(Some(Why::Protected));
+    }
+    let defined = deletions::is_defined::<Tenant>(writer).await?;
+    Ok((!defined).then_some(Why::Undefined))
 }

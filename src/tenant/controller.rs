@@ -1,6 +1,6 @@
 //! Wiring: what wakes a Tenant. The only file of this folder that knows about watches.
 
-use std::{collections::BTreeSet, future::Future, sync::Arc};
+use std::{collections::BTreeSet, future::Future, sync::Arc, time::Duration};
 
 use futures::{Stream, StreamExt as _, stream};
 use kube::{
@@ -8,7 +8,7 @@ use kube::{
     core::DeserializeGuard,
     runtime::{
         Controller, WatchStreamExt as _,
-        controller::{Action, Config},
+        controller::{Action, Config, Error as ControllerError},
         reflector::{ObjectRef, Store},
         watcher,
     },
@@ -17,7 +17,7 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use tokio_stream::wrappers::UnboundedReceiverStream;
 
 use super::{
-    CONTROLLER, Context, Error, reconcile,
+    CONTROLLER, Context, Error, claim_finalizers, reconcile,
     uses::{News, Uses},
 };
 use tenantry_api::v1alpha1::Tenant;
@@ -71,10 +71,8 @@ pub async fn run<S, T>(
         .reconcile_all_on(served)
         .graceful_shutdown_on(shutdown)
         .run(reconcile, error_policy, context.clone())
-        .for_each(|result| {
-            context.harness.observe(&result);
-            std::future::ready(())
-        })
+        // One whose Tenant is gone may wait for an answer, and no other waits for it.
+        .for_each_concurrent(None, |result| finished(result, &context))
         .await;
 }
 
@@ -90,6 +88,29 @@ fn users_of(tenants: &Store<DeserializeGuard<Tenant>>, template: &str) -> Vec<Ob
 
 fn error_policy(tenant: Arc<DeserializeGuard<Tenant>>, _: &Error, context: Arc<Context>) -> Action {
     context.harness.retry(&*tenant)
+}
+
+type Outcome = Result<(ObjectRef<DeserializeGuard<Tenant>>, Action), ControllerError<Error, watcher::Error>>;
+
+/// How often the finalizers on TenantNamespaces of a Tenant that is gone are tried, a second apart and more.
+const TRIES: u32 = 5;
+
+async fn finished(result: Outcome, context: &Context) {
+    context.harness.observe(&result);
+    // Something of a Tenant changed after the Tenant went.
+    if let Err(ControllerError::ObjectNotFound(tenant)) = result {
+        release_orphans(&tenant.name, context).await;
+    }
+}
+
+async fn release_orphans(tenant: &str, context: &Context) {
+    for number in 0..TRIES {
+        let Err(error) = claim_finalizers::release_orphans(tenant, context).await else {
+            return;
+        };
+        tracing::warn!(controller = CONTROLLER, %tenant, %error, "failed to release a TenantNamespace whose Tenant is gone");
+        tokio::time::sleep(Duration::from_secs(1 << number)).await;
+    }
 }
 
 /// Watches Tenants into `writer`; tells what came of it when the store holds it.

@@ -8,9 +8,11 @@
 
 pub mod activity;
 pub mod apply;
+pub mod claim_finalizers;
 pub mod claims;
 pub mod cleanup;
 pub mod controller;
+pub mod deletions;
 pub mod error;
 pub mod events;
 #[cfg(test)]
@@ -22,14 +24,15 @@ mod report;
 pub mod template_changes;
 pub mod uses;
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use kube::{
-    ResourceExt as _,
+    Resource as _, ResourceExt as _,
     api::ObjectMeta,
     core::{DeserializeGuard, error_boundary::InvalidObject},
     runtime::{
         controller::Action,
+        events::EventType,
         reflector::{ObjectRef, Store},
     },
 };
@@ -37,12 +40,13 @@ use kube::{
 pub use self::error::Error;
 use self::{
     activity::Activity,
+    claim_finalizers::is_deleted,
     claims::Claims,
     events::Events,
     memory::Memory,
     pending::PendingQuotas,
     refusals::Refusals,
-    report::{reason, settle, write_claims, write_claims_of_invalid, write_status},
+    report::{event, reason, settle, write_claims, write_claims_of_invalid, write_status},
 };
 use crate::{
     cluster::{Inventory, custom::CustomWriter, writer::Writer},
@@ -57,10 +61,10 @@ use tenantry_core::{
     settings::Settings,
     tenant::{
         build,
-        facts::{self, Claim, Facts, Served, Template, dereference},
+        facts::{self, Claim, Deletions, Facts, Served, Template, dereference},
         outcome::{Applied, Failure, Progress},
         status,
-        validate::{self, Verdict, validate},
+        validate::{self, ValidTenant, Verdict, validate},
     },
 };
 use tenantry_process::{clock::Clock, controller::Harness};
@@ -157,6 +161,7 @@ async fn reconcile_guarded(
             if context.memory.is_news(name, "Undecodable") {
                 report::unreadable(name, invalid, "apply it again in its current form", context);
             }
+            claim_finalizers::release_cascaded(name, context).await?;
             Ok((metrics::Outcome::Waiting, Action::await_change()))
         }
     }
@@ -177,11 +182,23 @@ async fn run(tenant: &Tenant, name: &str, context: &Context) -> Result<(metrics:
 
     // dereference: caches only. A namespace that is not ours is waited for before it is looked at, so that no change of
     // it is missed.
-    let claims = context.claims.within(&names::home(name));
+    let home = names::home(name);
+    // Before the namespace of any of them is created.
+    let held = claim_finalizers::hold(&home, context).await;
+    let claims = context.claims.within(&home);
     let named = facts::names_of(tenant, name, &claims);
     let named = named.iter().map(String::as_str);
     context.inventory.wait_for_namespaces(name, named);
-    let facts = facts(tenant, name, claims, context);
+    let is_ending = claims.iter().any(|claim| is_deleted(claim.meta()));
+    let mut facts = facts(tenant, name, claims, context);
+    // The one question to the cluster: caches may not know yet why a TenantNamespace is being deleted.
+    let mut unanswered = None;
+    if is_ending {
+        match deletions::of_claims(&context.writer, &home).await {
+            Ok(deletions) => facts.deletions = deletions,
+            Err(error) => unanswered = Some(Failure::from(error)),
+        }
+    }
 
     // validate: pure
     let valid = match validate(tenant, &facts, &context.settings) {
@@ -206,16 +223,27 @@ async fn run(tenant: &Tenant, name: &str, context: &Context) -> Result<(metrics:
                 Ok(_) => write_claims_of_invalid(&facts, &invalid, now, context).await,
                 Err(error) => Err(error),
             };
+            applied.failures.extend(unanswered);
             settle(applied.failures, written)?;
+            if facts.deletions == Deletions::Cascaded {
+                claim_finalizers::release(&home, context, is_deleted).await?;
+            }
+            held?;
             return Ok((metrics::Outcome::Waiting, Action::await_change()));
         }
     };
 
     // build: pure, cannot fail
-    let objects = build::build(&valid);
+    let mut objects = build::build(&valid);
+    // No namespace comes before its TenantNamespace has the finalizer.
+    let unheld = unheld(&valid, &facts);
+    objects.retain(|objects| !unheld.contains(&*objects.namespace.key.name));
 
     // apply: writes what differs
     let mut applied = apply::apply(&context.writer, &context.pending, &valid, &facts, &objects).await;
+
+    applied.failures.extend(unanswered);
+    let finalizers = held.and(claim_finalizers::release_done(&valid, context).await);
 
     let written = std::mem::take(&mut applied.written);
     for key in context.memory.written(name, written, context.clock.monotonic()) {
@@ -237,6 +265,7 @@ async fn run(tenant: &Tenant, name: &str, context: &Context) -> Result<(metrics:
         // Who is refused waits for nobody.
         let is_refused = |verdict: &Verdict| matches!(verdict, Verdict::Refused { .. });
         write_claims(&valid, &applied, now, is_refused, context).await?;
+        finalizers?;
         let wait = valid.quota.look_again.map_or(quiet, |again| quiet.min(again));
         return Ok((metrics::Outcome::Changed, Action::requeue(wait)));
     }
@@ -264,6 +293,7 @@ async fn run(tenant: &Tenant, name: &str, context: &Context) -> Result<(metrics:
         }
     }
     let wait = settle(failures, written)?;
+    finalizers?;
     let outcome = match (changed, reason(&status)) {
         (true, _) => metrics::Outcome::Changed,
         (false, "Reconciled") => metrics::Outcome::Unchanged,
@@ -278,13 +308,42 @@ async fn run(tenant: &Tenant, name: &str, context: &Context) -> Result<(metrics:
     Ok((outcome, wait.map_or_else(Action::await_change, Action::requeue)))
 }
 
+/// Namespaces that do not exist and whose TenantNamespaces lack the finalizer.
+fn unheld(valid: &ValidTenant, facts: &Facts) -> BTreeSet<String> {
+    let lacking = valid
+        .claims
+        .iter()
+        .filter(|claim| !claim_finalizers::is_held(claim.seen.meta()));
+    lacking
+        .filter_map(|claim| match &claim.verdict {
+            Verdict::Granted(namespace) if !facts.namespaces.contains_key(namespace) => Some(namespace.clone()),
+            Verdict::Granted(_) | Verdict::Refused { .. } | Verdict::Withdrawn { .. } => None,
+        })
+        .collect()
+}
+
 /// The end of a Tenant.
 async fn finish(tenant: &Tenant, name: &str, context: &Context) -> Result<(metrics::Outcome, Action), Error> {
     if !is_held(tenant) {
         return Ok((metrics::Outcome::Unchanged, Action::await_change()));
     }
     let facts = facts(tenant, name, Vec::new(), context);
+    // Its own finalizer says enough, and nobody would take these off later.
+    let released = claim_finalizers::release(&names::home(name), context, |_| true).await;
     let remaining = cleanup::cleanup(&context.writer, tenant, &facts).await;
+    if let Some(kept) = &remaining.kept {
+        let (reason, message) = (kept.why.reason(), status::kept_message(kept));
+        tracing::warn!(reason, message, "the tenant goes and its namespaces stay");
+        let note = event(EventType::Warning, reason, message);
+        context.events.publish(ObjectRef::from_obj(tenant).into(), note);
+    }
+    released?;
+    // What was kept is said before the Tenant goes, and is no longer its own at the next look.
+    if remaining.is_nothing() && remaining.kept.is_some() {
+        let status = status::of_deleting(tenant, &remaining, context.clock.now());
+        write_status(tenant, name, &status, context).await?;
+        return Ok((metrics::Outcome::Changed, Action::requeue(Duration::ZERO)));
+    }
     if remaining.is_nothing() {
         context.custom.finalizer(tenant, names::CLEANUP, false).await?;
         context.forget(name);
@@ -314,7 +373,9 @@ async fn finish_unreadable(
         report::unreadable(name, invalid, consequence, context);
     }
     let facts = facts(&tenant, name, Vec::new(), context);
+    let released = claim_finalizers::release(&names::home(name), context, |_| true).await;
     let remaining = cleanup::cleanup(&context.writer, &tenant, &facts).await;
+    released?;
     if remaining.is_nothing() {
         let custom = &context.custom;
         custom

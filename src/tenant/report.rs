@@ -88,7 +88,12 @@ pub(super) async fn write_claims(
     is_meant: impl Fn(&Verdict) -> bool,
     context: &Context,
 ) -> Result<(), Error> {
-    let meant = valid.claims.iter().filter(|claim| is_meant(&claim.verdict));
+    let stays = |claim: &&ValidClaim| !matches!(claim.verdict, Verdict::Withdrawn { .. });
+    let meant = valid
+        .claims
+        .iter()
+        .filter(stays)
+        .filter(|claim| is_meant(&claim.verdict));
     let statuses = meant.filter_map(|ValidClaim { seen, verdict }| {
         let claim = seen.0.as_ref().ok()?;
         Some((claim, status::of_claim(claim, verdict, valid, applied, now)))

@@ -316,13 +316,15 @@ async fn a_deleted_tenant_loses_its_rights_then_its_namespaces_then_its_finalize
     stage.run().await.unwrap();
     let expected = [
         "delete rolebindings acme-dev/tenantry-owner",
+        // Whether the Tenant goes with its definition.
+        "list customresourcedefinitions ",
         // The list of bindings that owners made; the server in memory knows none.
         "list namespaces acme-dev/rolebindings",
         "delete namespaces acme-dev",
         "replace tenants acme/status",
     ];
     let whats = stage.server.whats();
-    assert_eq!(whats[..4], expected, "{whats:?}");
+    assert_eq!(whats[..5], expected, "{whats:?}");
     let status = stage.server.tenant().status.unwrap();
     assert_eq!(status.namespaces[0].state, NamespaceState::Terminating);
     assert!(stage.server.tenant().finalizers().contains(&names::CLEANUP.to_owned()));
@@ -642,4 +644,58 @@ async fn an_event_without_an_answer_holds_up_no_reconcile() {
     let ended = tokio::time::timeout(Duration::from_secs(5), stage.run()).await;
     ended.expect("the reconcile waits for an Event").unwrap();
     assert_eq!(stage.ready_because(), "TemplateNotFound");
+}
+
+/// Deletes the Tenant with `prepare` done before; gives the namespaces' ownerReferences.
+async fn owners_after_deletion(spec: &Value, prepare: impl FnOnce(&Server)) -> (Stage, Option<Value>) {
+    let stage = Stage::ready(spec).await;
+    stage.delete_tenant();
+    prepare(&stage.server);
+    let _ = stage.run().await;
+    let namespace = stage.server.get(&Key::namespace("acme-dev"));
+    let owners = namespace.map(|namespace| namespace["metadata"]["ownerReferences"].clone());
+    (stage, owners)
+}
+
+#[tokio::test]
+async fn a_protected_tenant_that_is_deleted_leaves_its_namespaces() {
+    let (stage, owners) = owners_after_deletion(&json!({ "deletionProtection": true }), |_| ()).await;
+    assert_eq!(
+        owners,
+        Some(Value::Null),
+        "it stays, and the garbage collector leaves it"
+    );
+    let status = stage.server.tenant().status.unwrap();
+    let kept = status
+        .conditions
+        .iter()
+        .find(|condition| condition.type_ == "NamespacesKept");
+    let kept = kept.unwrap();
+    assert_eq!((&*kept.status, &*kept.reason), ("True", "DeletionProtection"));
+    assert!(kept.message.contains("acme-dev"), "{}", kept.message);
+    stage.run().await.unwrap();
+    assert!(stage.server.tenant().finalizers().is_empty());
+    let binding = Key::new(Kind::RoleBinding, "acme-dev", "tenantry-owner");
+    assert!(stage.server.get(&binding).is_none());
+}
+
+#[tokio::test]
+async fn a_tenant_deleted_with_its_definition_leaves_its_namespaces() {
+    let deleted = json!({ "deletionTimestamp": "2026-07-01T00:00:00Z" });
+    let (stage, owners) = owners_after_deletion(&json!({}), |server| server.put_definition("tenants", deleted)).await;
+    assert_eq!(owners, Some(Value::Null));
+    stage.run().await.unwrap();
+    assert!(stage.server.tenant().finalizers().is_empty());
+}
+
+#[tokio::test]
+async fn a_definition_that_cannot_be_read_deletes_nothing() {
+    let unreadable =
+        |server: &Server| server.trouble("list customresourcedefinitions", Trouble::Refused(500, "InternalError"));
+    let (stage, owners) = owners_after_deletion(&json!({}), unreadable).await;
+    assert!(owners.unwrap().is_array());
+    assert!(stage.server.tenant().finalizers().contains(&names::CLEANUP.to_owned()));
+    stage.server.no_more_trouble();
+    stage.run().await.unwrap();
+    assert!(stage.server.get(&Key::namespace("acme-dev")).is_none());
 }

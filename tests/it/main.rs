@@ -25,6 +25,7 @@ mod finalizers;
 mod integrations;
 mod kstatus;
 mod leaving;
+mod nothing_lost;
 mod owner;
 mod resilience;
 mod self_service;

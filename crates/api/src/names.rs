@@ -54,6 +54,11 @@ pub const FENCE: &str = "tenantry.dev/fence";
 pub const HELD: &str = "tenantry.dev/held";
 /// Finalizer on Tenants: owners' rights are withdrawn before anything else goes.
 pub const CLEANUP: &str = "tenantry.dev/cleanup";
+/// Finalizer on TenantNamespaces: the operator sees that one is deleted, and what is merely absent was not.
+pub const CLAIM: &str = "tenantry.dev/claim";
+/// Annotation of a Namespace that a TenantNamespace asked for, with the weight of its share. It stays while the TenantNamespace is
+/// missing, and goes when the operator has seen that it was deleted.
+pub const CLAIM_WEIGHT: &str = "tenantry.dev/claim-weight";
 /// Finalizer on TenantTemplates: a template goes only when no tenant uses it.
 pub const IN_USE: &str = "tenantry.dev/in-use";
 

@@ -9,18 +9,18 @@ use kube::ResourceExt as _;
 use serde_json::json;
 
 use super::record;
-use crate::cluster::writer::{Error, Writer};
-use tenantry_api::{
-    names,
-    v1alpha1::{Tenant, TenantNamespace},
+use crate::{
+    cluster::writer::{Error, Writer},
+    tenant::deletions,
 };
+use tenantry_api::{names, v1alpha1::Tenant};
 use tenantry_core::{
     allocation::QuotaObservation,
     tenant::{
         facts::Facts,
         held::Going,
         outcome::Applied,
-        validate::{Leaving, ValidTenant},
+        validate::{Leaving, ValidTenant, Verdict},
     },
 };
 
@@ -88,7 +88,18 @@ async fn is_still_said(writer: &Writer, tenant: &ValidTenant, facts: &Facts) -> 
         return Ok(as_seen);
     }
     let seen: BTreeSet<_> = facts.claims.iter().filter_map(|claim| claim.uid()).collect();
-    let claims = writer.stand::<TenantNamespace>(Some(&home), None).await?;
-    let mut asked = claims.into_iter().filter_map(|claim| claim.uid);
-    Ok(asked.all(|uid| seen.contains(&uid)))
+    let claims = deletions::claims(writer, &home).await?;
+    // And what was seen to be deleted has not been taken for another since.
+    let ending: BTreeSet<_> = claims
+        .iter()
+        .filter(|claim| claim.deletion_timestamp.is_some())
+        .filter_map(|claim| claim.uid.as_deref())
+        .collect();
+    let mut withdrawn = tenant.claims.iter().filter_map(|claim| match claim.verdict {
+        Verdict::Withdrawn { .. } => claim.seen.uid(),
+        Verdict::Granted(_) | Verdict::Refused { .. } => None,
+    });
+    let still_ending = withdrawn.all(|uid| ending.contains(&*uid));
+    let mut asked = claims.iter().filter_map(|claim| claim.uid.as_ref());
+    Ok(still_ending && asked.all(|uid| seen.contains(uid)))
 }

@@ -61,7 +61,7 @@ pub struct TenantSpec {
     /// What happens to namespaces when the Tenant, or their entry in `namespaces`, is deleted.
     #[serde(default)]
     pub deletion_policy: DeletionPolicy,
-    /// Refuse to delete this Tenant until the field is set to false.
+    /// Refuse to delete this Tenant, and keep every namespace of it, until the field is set to false.
     #[serde(default)]
     pub deletion_protection: bool,
     /// The reseller's own brand; only with a template of tier WhiteLabel. Handed to workloads in `tenant-limits`.
@@ -258,7 +258,7 @@ pub struct TenantStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
     /// Ready, Reconciling, Stalled (kstatus) and one per concern: NamespacesReady, QuotaEnforced, PoliciesEnforced,
-    /// AccessGranted, MonitoringReady, SelfServiceReady, Frozen, DeletionBlocked.
+    /// AccessGranted, MonitoringReady, SelfServiceReady, Frozen, DeletionBlocked, NamespacesKept.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "schema::conditions")]
     pub conditions: Vec<Condition>,

@@ -27,6 +27,8 @@ pub fn is_as_desired(live: &Value, desired: &Object) -> bool {
         && annotated
         && !held
         && stale_labels(metadata, desired).next().is_none()
+        && (metadata["annotations"].get(names::CLAIM_WEIGHT).is_none()
+            || desired.annotations.contains_key(names::CLAIM_WEIGHT))
         && owners_match(&metadata["ownerReferences"], desired.owner.as_ref())
         && content_matches(live, desired)
 }
@@ -41,6 +43,7 @@ pub fn replacement(live: &Value, desired: &Object) -> Value {
     labels.extend(desired.labels.clone());
     let mut annotations = metadata["annotations"].as_object().cloned().unwrap_or_default();
     annotations.remove(OUR_LABELS);
+    annotations.remove(names::CLAIM_WEIGHT);
     annotations.extend(desired.annotations.clone());
     body["metadata"]["labels"] = Value::Object(labels);
     body["metadata"]["annotations"] = Value::Object(annotations);

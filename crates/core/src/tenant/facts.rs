@@ -43,6 +43,18 @@ impl OwnWrites {
     }
 }
 
+/// What it means that TenantNamespaces of a tenant are being deleted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Deletions {
+    /// Somebody deleted them: their namespaces are to go.
+    Asked,
+    /// They go with their definition or with the home namespace: their namespaces stay.
+    Cascaded,
+    /// The API server was not asked, or gave no answer: nothing is done about it.
+    #[default]
+    Unknown,
+}
+
 /// The live objects as a decision sees them: caches in the operator, a list in a command.
 pub trait LiveObjects {
     /// Every object with the label of `tenant`.
@@ -85,6 +97,8 @@ pub struct Facts {
     pub live: BTreeMap<Key, Arc<Live>>,
     /// What its owners asked for, by name.
     pub claims: Vec<Claim>,
+    /// What it means that some of them are being deleted.
+    pub deletions: Deletions,
     /// Namespaces that its owners made, each under its key, and that are nobody's yet.
     pub asking: BTreeMap<Key, Arc<Live>>,
     /// The live namespace behind each name of [`names_of`], whoever it belongs to, and those of `asking`.

@@ -75,11 +75,31 @@ pub enum Progress {
     Complete,
 }
 
+/// Namespaces that stay although their Tenant says `deletionPolicy: Delete`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Kept {
+    /// Why they do.
+    pub why: Why,
+    /// Their full names.
+    pub namespaces: Vec<String>,
+}
+
+/// Why the operator deletes no namespace of a Tenant that is being deleted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Why {
+    /// `deletionProtection` is true, and whoever deleted the Tenant got past the admission policy.
+    Protected,
+    /// The definition of Tenants is being deleted, or is gone.
+    Undefined,
+}
+
 /// What is left to do for a Tenant under deletion.
 #[derive(Debug, Default)]
 pub struct Remaining {
     /// Namespaces that still exist.
     pub namespaces: Vec<Going>,
+    /// Namespaces that were kept in this step.
+    pub kept: Option<Kept>,
     /// What was done and what failed.
     pub applied: Applied,
 }

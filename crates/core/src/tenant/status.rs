@@ -5,6 +5,7 @@
 //! is under way, Stalled only while somebody must help.
 
 mod claims;
+mod kept;
 mod summary;
 #[cfg(test)]
 mod tests;
@@ -14,8 +15,11 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
-pub use self::claims::{of_claim, of_claim_of_invalid};
 use self::summary::{fullest, namespaces, quota};
+pub use self::{
+    claims::{of_claim, of_claim_of_invalid},
+    kept::message as kept_message,
+};
 use super::{
     build::Place,
     held::Going,
@@ -55,6 +59,8 @@ pub mod types {
     pub const FROZEN: &str = "Frozen";
     /// A namespace is being deleted and something holds it; absent otherwise.
     pub const DELETION_BLOCKED: &str = "DeletionBlocked";
+    /// Namespaces stay that nobody asks for; absent otherwise.
+    pub const NAMESPACES_KEPT: &str = "NamespacesKept";
 }
 use types::{
     ACCESS_GRANTED, DELETION_BLOCKED, FROZEN, MONITORING_READY, NAMESPACES_READY, POLICIES_ENFORCED, QUOTA_ENFORCED,
@@ -98,6 +104,7 @@ pub fn of_invalid(tenant: &Tenant, invalid: &Invalid, now: Timestamp) -> TenantS
 pub fn of_deleting(tenant: &Tenant, remaining: &Remaining, now: Timestamp) -> TenantStatus {
     let Remaining {
         namespaces: remaining,
+        kept,
         applied,
     } = remaining;
     let previous = tenant.status.clone().unwrap_or_default();
@@ -123,6 +130,7 @@ pub fn of_deleting(tenant: &Tenant, remaining: &Remaining, now: Timestamp) -> Te
         Statement::holds(RECONCILING, "Terminating", message),
     ];
     statements.extend(blocked(remaining));
+    statements.extend(kept.as_ref().map(kept::of_deleting));
     let namespace = |Going { name, held }: &Going| NamespaceStatus {
         name: name.clone(),
         state: NamespaceState::Terminating,
@@ -177,7 +185,7 @@ pub fn of_applied(tenant: &Tenant, valid: &ValidTenant, applied: &Applied, now: 
         .iter()
         .filter(|namespace| namespace.direct && namespace.is_wanted())
         .count();
-    let wanted = listed + granted + made;
+    let wanted = listed + granted + made + valid.unclaimed.len();
     TenantStatus {
         observed_generation: generation,
         conditions: conditions(statements(valid, applied), previous, generation, now),
@@ -332,6 +340,7 @@ fn statements(valid: &ValidTenant, applied: &Applied) -> Vec<Statement> {
     });
     statements.extend(monitoring(valid, namespaces));
     statements.extend(self_service(valid, namespaces));
+    statements.extend(kept::of_applied(valid));
     statements.extend(blocked(leaving));
     if valid.state == TenantState::Frozen {
         statements.push(is_frozen());

@@ -21,6 +21,7 @@ pub(super) fn objects(tenant: &ValidTenant, home: &Home) -> NamespaceObjects {
         labels: BTreeMap::new(),
         weight: None,
         direct: false,
+        claimed: false,
     };
     // No right of ours lets an owner create a pod there; should another, none is admitted.
     let hard = json!({ "pods": "0", (names::CLAIMS): home.places.to_string() });

@@ -28,6 +28,10 @@ pub(super) fn namespace(tenant: &ValidTenant, namespace: &ValidNamespace) -> Obj
         label(&key, value);
     }
     add_labels(&mut object, &namespace.labels);
+    if let (true, Some(weight)) = (namespace.claimed, namespace.weight) {
+        let weight = json!(weight.to_string());
+        object.annotations.insert(names::CLAIM_WEIGHT.to_owned(), weight);
+    }
     object
 }
 

@@ -21,6 +21,8 @@ pub fn of_claim(
     now: Timestamp,
 ) -> TenantNamespaceStatus {
     let (namespace, said) = match verdict {
+        // It is about to go.
+        Verdict::Withdrawn { .. } => return claim.status.clone().unwrap_or_default(),
         Verdict::Refused { reason, message } => (None, Said::Hopeless(reason, message.clone())),
         Verdict::Granted(namespace) => (Some(namespace.clone()), of_namespace(namespace, valid, applied)),
     };

@@ -1,11 +1,18 @@
 //! What becomes of the TenantNamespaces of owners.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
-use kube::{ResourceExt as _, core::DeserializeGuard};
+use kube::{Resource as _, ResourceExt as _, core::DeserializeGuard};
 
 use super::{Conflict, ValidNamespace, is_label, namespaces, room::Places};
-use crate::{object::Live, tenant::facts::Claim};
+use crate::tenant::facts::Deletions;
+use crate::{
+    object::Live,
+    tenant::facts::{Claim, Facts},
+};
 use tenantry_api::{
     names,
     v1alpha1::{Environment, SelfService, TenantNamespace, TenantNamespaceSpec},
@@ -35,6 +42,13 @@ impl ValidClaim {
 pub enum Verdict {
     /// The namespace of this name is to stand.
     Granted(String),
+    /// It is being deleted.
+    Withdrawn {
+        /// Full name of its namespace.
+        namespace: String,
+        /// Whether somebody asked for that. Otherwise the namespace stays.
+        asked: bool,
+    },
     /// There is none for it.
     Refused {
         /// Reason of the condition.
@@ -73,6 +87,17 @@ impl Judge<'_> {
         }
     }
 
+    /// The verdict about a claim for which [`is_withdrawn`] holds.
+    pub(super) fn withdrawn(&self, claim: &Claim, facts: &Facts) -> ValidClaim {
+        ValidClaim {
+            seen: claim.clone(),
+            verdict: Verdict::Withdrawn {
+                namespace: names::namespace(self.tenant, &claim.name_any()),
+                asked: facts.deletions == Deletions::Asked,
+            },
+        }
+    }
+
     /// What speaks against a claim.
     fn against(
         &self,
@@ -101,6 +126,61 @@ impl Judge<'_> {
             return Some(("NoRoom", no_room(places.limit)));
         }
         None
+    }
+}
+
+/// Whether the deletion of a claim was seen, and it is known what that means. Until it is known the claim counts as before.
+pub(super) fn is_withdrawn(claim: &Claim, facts: &Facts) -> bool {
+    claim.meta().deletion_timestamp.is_some() && facts.deletions != Deletions::Unknown
+}
+
+/// Whether a TenantNamespace asked for this namespace, and its deletion was not seen yet.
+pub fn is_claimed(live: &Live) -> bool {
+    live.body()["metadata"]["annotations"]
+        .get(names::CLAIM_WEIGHT)
+        .is_some()
+}
+
+/// Keeps what was asked for as it is, whether the TenantNamespace is there or merely absent, unless somebody asked for its end; gives
+/// the full names.
+pub(super) fn keep(
+    tenant: &str,
+    places: &Places<'_>,
+    facts: &Facts,
+    wanted: &mut BTreeMap<String, ValidNamespace>,
+) -> BTreeSet<String> {
+    let withdrawn = facts.claims.iter().filter(|claim| is_withdrawn(claim, facts));
+    let withdrawn: BTreeSet<String> = withdrawn
+        .map(|claim| names::namespace(tenant, &claim.name_any()))
+        .collect();
+    let stays = |name: &str, live: &Live| {
+        let is_withdrawn = withdrawn.contains(name);
+        match facts.deletions {
+            Deletions::Asked => !is_withdrawn && is_claimed(live),
+            // Not marked yet by an operator before this version.
+            Deletions::Cascaded => is_withdrawn || is_claimed(live),
+            Deletions::Unknown => is_claimed(live),
+        }
+    };
+    let mut kept = BTreeSet::new();
+    for (name, live) in &places.standing {
+        if !live.deleting && !wanted.contains_key(*name) && stays(name, live) {
+            wanted.insert((*name).to_owned(), as_claimed(name, live));
+            kept.insert((*name).to_owned());
+        }
+    }
+    kept
+}
+
+/// A namespace that was asked for, as it is.
+fn as_claimed(name: &str, live: &Live) -> ValidNamespace {
+    let weight = live.body()["metadata"]["annotations"][names::CLAIM_WEIGHT]
+        .as_str()
+        .and_then(|weight| weight.parse().ok());
+    ValidNamespace {
+        weight: Some(weight.unwrap_or(1)),
+        claimed: true,
+        ..namespaces::as_it_is(name, live)
     }
 }
 
@@ -147,18 +227,17 @@ fn asked_for(name: String, claim: &Claim, live: Option<&Arc<Live>>) -> ValidName
             labels: BTreeMap::new(),
             weight: Some(super::weight(*weight)),
             direct: false,
+            claimed: true,
         },
         // It cannot be read, so it stays as it is.
-        (Err(_), Some(live)) => ValidNamespace {
-            weight: Some(1),
-            ..namespaces::as_it_is(&name, live)
-        },
+        (Err(_), Some(live)) => as_claimed(&name, live),
         (Err(_), None) => ValidNamespace {
             name,
             environment: Environment::default(),
             labels: BTreeMap::new(),
             weight: Some(1),
             direct: false,
+            claimed: true,
         },
     }
 }

@@ -21,13 +21,8 @@ pub struct Home {
 
 /// Whether there is to be a home namespace: where one can ask for something, or has asked. One that is no longer needed
 /// stays until the API server surely admits no further claim, as they would go with it.
-pub(super) fn home(
-    name: String,
-    self_service: SelfService,
-    left: i64,
-    facts: &Facts,
-    uid: Option<&str>,
-) -> Option<Home> {
+pub(super) fn home(name: String, self_service: SelfService, left: i64, facts: &Facts, tenant: &Tenant) -> Option<Home> {
+    let uid = tenant.metadata.uid.as_deref();
     let open = self_service != SelfService::Disabled;
     // A changed quota is counted anew; the next look brings the places back.
     let places = if open && !facts.nudge_home { left } else { 0 };
@@ -47,7 +42,7 @@ pub(super) fn home(
     let wanted = if open {
         left > 0 || stands
     } else {
-        stands && !(facts.claims.is_empty() && closed())
+        stands && (tenant.spec.deletion_protection || !(facts.claims.is_empty() && closed()))
     };
     wanted.then_some(Home { name, places })
 }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use kube::ResourceExt as _;
 use serde_json::{Value, json};
 
-use super::{Invalid, Reason, direct::is_made, invalid, is_label};
+use super::{Invalid, Reason, claims::is_claimed, direct::is_made, invalid, is_label};
 use crate::{
     object::{Key, Kind},
     tenant::facts::Facts,
@@ -111,7 +111,7 @@ pub fn subjects_by_binding(tenant: &Tenant, facts: &Facts) -> BTreeMap<Key, Vec<
         .map(|claim| names::namespace(name, &claim.name_any()));
     let namespaces = facts.live.iter().filter(|(key, _)| key.kind == Kind::Namespace);
     let made = namespaces
-        .filter(|(_, live)| is_made(live))
+        .filter(|(_, live)| is_made(live) || is_claimed(live))
         .map(|(key, _)| key.name.to_string());
     let wanted: BTreeSet<_> = listed.chain(claimed).chain(made).collect();
     let members = valid_members(&tenant.spec.owners);

@@ -20,7 +20,7 @@ use std::{
 };
 
 pub use self::{
-    claims::{ValidClaim, Verdict, taken},
+    claims::{ValidClaim, Verdict, is_claimed, taken},
     direct::{TurnedAway, may_be_made_for},
     home::Home,
     members::{Member, subjects_by_binding},
@@ -43,7 +43,9 @@ use crate::{
 };
 use tenantry_api::{
     names,
-    v1alpha1::{Branding, Environment, OwnerRole, Tenant, TenantSpec, TenantState, TenantTemplateSpec, Tier},
+    v1alpha1::{
+        Branding, DeletionPolicy, Environment, OwnerRole, Tenant, TenantSpec, TenantState, TenantTemplateSpec, Tier,
+    },
 };
 
 /// A Tenant that can be built as it is.
@@ -75,6 +77,10 @@ pub struct ValidTenant {
     pub turned_away: Vec<TurnedAway>,
     /// How the number of namespaces compares to what is granted.
     pub room: Room,
+    /// Namespaces that stay as they are although the TenantNamespace that asked for them is missing.
+    pub unclaimed: BTreeSet<String>,
+    /// Whether nothing but `deletionProtection` keeps the namespaces that nobody wants any more.
+    pub protects: bool,
     /// Namespaces in the way.
     pub conflicts: Vec<Conflict>,
     /// Our namespaces that are to go.
@@ -110,6 +116,8 @@ pub struct ValidNamespace {
     pub weight: Option<u32>,
     /// Whether an owner made it directly, and may delete it so.
     pub direct: bool,
+    /// Whether a TenantNamespace asked for it.
+    pub claimed: bool,
 }
 
 impl ValidNamespace {
@@ -195,10 +203,8 @@ pub fn validate(tenant: &Tenant, facts: &Facts, settings: &Settings) -> Result<V
         namespaces,
         overrides,
         state,
-        // Read where namespaces are placed.
-        deletion_policy: _,
-        // Read by the admission policy on delete.
-        deletion_protection: _,
+        deletion_policy,
+        deletion_protection,
         branding,
     } = &tenant.spec;
     let name = tenant.metadata.name.clone().unwrap_or_default();
@@ -263,12 +269,20 @@ pub fn validate(tenant: &Tenant, facts: &Facts, settings: &Settings) -> Result<V
         turned_away,
         room,
         home,
+        unclaimed,
     } = admit(tenant, &name, listed, &template, effective.quotas.namespaces, facts);
     let Placed {
         standing,
         mut conflicts,
         mut leaving,
-    } = place(tenant, &name, &wanted, template.self_service, facts);
+    } = place(
+        tenant,
+        &name,
+        &wanted,
+        template.self_service,
+        retains(&tenant.spec),
+        facts,
+    );
     claims::settle(&mut claims, &mut conflicts);
     let quota = quota::plan(&effective, &template, &standing, &leaving, facts, settings);
     // After the quota: no share of the grants is the home namespace's.
@@ -287,6 +301,8 @@ pub fn validate(tenant: &Tenant, facts: &Facts, settings: &Settings) -> Result<V
         claims,
         turned_away,
         room,
+        unclaimed,
+        protects: *deletion_protection && *deletion_policy == DeletionPolicy::Delete,
         conflicts,
         leaving,
         members: members(owners)?,
@@ -294,6 +310,11 @@ pub fn validate(tenant: &Tenant, facts: &Facts, settings: &Settings) -> Result<V
         served: facts.served.kinds.clone(),
         name,
     })
+}
+
+/// Whether namespaces stay that nobody wants any more.
+pub(super) fn retains(spec: &TenantSpec) -> bool {
+    spec.deletion_protection || spec.deletion_policy == DeletionPolicy::Retain
 }
 
 /// A share that is left out is 1; the schema admits none below.
@@ -331,6 +352,7 @@ fn listed_namespaces(tenant_name: &str, tenant: &Tenant) -> Result<BTreeMap<Stri
             labels: entry.labels.clone(),
             weight: Some(weight(entry.weight)),
             direct: false,
+            claimed: false,
         };
         if listed.insert(name, namespace).is_some() {
             return invalid(

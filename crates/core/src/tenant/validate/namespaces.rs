@@ -11,7 +11,7 @@ use crate::{
 };
 use tenantry_api::{
     names,
-    v1alpha1::{DeletionPolicy, NamespaceState, SelfService, Tenant},
+    v1alpha1::{NamespaceState, SelfService, Tenant},
 };
 
 pub(super) struct Placed {
@@ -27,6 +27,7 @@ pub(super) fn place(
     name: &str,
     wanted: &BTreeMap<String, ValidNamespace>,
     self_service: SelfService,
+    retains: bool,
     facts: &Facts,
 ) -> Placed {
     let mut placed = Placed {
@@ -64,14 +65,13 @@ pub(super) fn place(
         key.kind == Kind::Namespace && !wanted.contains_key(&*key.name) && *key.name != *names::home(name)
     });
     for (key, live) in unwanted.filter(|(_, live)| live.is_owned_by(uid)) {
-        match tenant.spec.deletion_policy {
-            DeletionPolicy::Retain if !live.deleting => placed.standing.push(as_it_is(&key.name, live)),
-            DeletionPolicy::Retain | DeletionPolicy::Delete => {
-                placed.leaving.push(Leaving {
-                    key: key.clone(),
-                    live: live.clone(),
-                });
-            }
+        if retains && !live.deleting {
+            placed.standing.push(as_it_is(&key.name, live));
+        } else {
+            placed.leaving.push(Leaving {
+                key: key.clone(),
+                live: live.clone(),
+            });
         }
     }
     placed.standing.sort_by(|a, b| a.name.cmp(&b.name));
@@ -138,6 +138,7 @@ pub(super) fn as_it_is(name: &str, live: &Live) -> ValidNamespace {
         labels: ours.split(',').filter_map(label).collect(),
         weight: None,
         direct: false,
+        claimed: false,
     }
 }
 

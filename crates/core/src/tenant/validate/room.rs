@@ -3,13 +3,17 @@
 //! A namespace takes a place from its creation until it is gone, whoever wanted it. What stands keeps its place; then
 //! come those that the Tenant lists, then those that owners ask for, the oldest request first.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use super::{
     ValidNamespace,
-    claims::{Judge, ValidClaim},
+    claims::{self, Judge, ValidClaim},
     direct::{self, TurnedAway},
     home::{Home, home},
+    retains,
 };
 use crate::{
     object::{Kind, Live},
@@ -17,7 +21,7 @@ use crate::{
 };
 use tenantry_api::{
     names,
-    v1alpha1::{DeletionPolicy, DirectOverflow, Tenant, TenantTemplateSpec},
+    v1alpha1::{DirectOverflow, Tenant, TenantTemplateSpec},
 };
 
 /// TenantNamespaces of a tenant whose template grants any number of namespaces; as many as a Tenant may list.
@@ -43,6 +47,8 @@ pub(super) struct Admitted {
     pub(super) turned_away: Vec<TurnedAway>,
     pub(super) room: Room,
     pub(super) home: Option<Home>,
+    /// Namespaces whose TenantNamespace is missing.
+    pub(super) unclaimed: BTreeSet<String>,
 }
 
 /// The places that the template grants, and who has them.
@@ -105,6 +111,7 @@ pub(super) fn admit(
     }
     // An owner's namespace stays whatever is asked for now.
     direct::keep(&places, &mut wanted);
+    let mut unclaimed = claims::keep(name, &places, facts, &mut wanted);
 
     let judge = Judge {
         tenant: name,
@@ -114,6 +121,9 @@ pub(super) fn admit(
     let (mut claims, mut turned_away) = (Vec::new(), Vec::new());
     for request in direct::in_order(facts) {
         match request {
+            direct::Request::Claim(claim) if claims::is_withdrawn(claim, facts) => {
+                claims.push(judge.withdrawn(claim, facts));
+            }
             direct::Request::Claim(claim) => claims.push(judge.claim(claim, &mut places, &mut wanted)),
             direct::Request::Made(key, live) => {
                 let refused = judge.made(tenant, key, live, &mut places, &mut wanted);
@@ -137,26 +147,27 @@ pub(super) fn admit(
         };
     }
     claims.sort_by_key(ValidClaim::name);
+    unclaimed.retain(|namespace| !claims.iter().any(|claim| claim.is_granted(namespace)));
 
-    let retains = tenant.spec.deletion_policy == DeletionPolicy::Retain;
+    let retains = retains(&tenant.spec);
     let stays = |namespace: &str, live: &Live| !live.deleting && (retains || wanted.contains_key(namespace));
     let staying = places
         .standing
         .iter()
         .filter(|(namespace, live)| stays(namespace, live));
     let staying: Vec<&str> = staying.map(|(namespace, _)| *namespace).collect();
-    // Places that no TenantNamespace can have: what is listed, retained, or was made directly.
+    // Places that no TenantNamespace can have: what is listed, retained, or was made directly. One that is missing finds its own.
     let is_listed = |namespace: &str| all_listed.iter().any(|listed| listed == namespace);
     let is_claimed = |namespace: &str| claims.iter().any(|claim| claim.is_granted(namespace));
     let others = staying
         .iter()
-        .filter(|namespace| !is_listed(namespace) && !is_claimed(namespace))
+        .filter(|namespace| !is_listed(namespace) && !is_claimed(namespace) && !unclaimed.contains(**namespace))
         .count();
     let others = i64::try_from(all_listed.len() + others).unwrap_or(i64::MAX);
     let left = limit.map_or(MOST_CLAIMS, |limit| limit.saturating_sub(others).clamp(0, MOST_CLAIMS));
     let ends = places.standing.values().any(|live| live.deleting);
     Admitted {
-        home: home(home_name, template.self_service, left, facts, uid),
+        home: home(home_name, template.self_service, left, facts, tenant),
         room: Room {
             // What is going makes room by itself.
             waiting: if ends { Vec::new() } else { waiting },
@@ -167,6 +178,7 @@ pub(super) fn admit(
         wanted,
         claims,
         turned_away,
+        unclaimed,
     }
 }
 

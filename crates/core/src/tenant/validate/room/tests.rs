@@ -1,11 +1,15 @@
-use kube::ResourceExt as _;
+use kube::{Resource as _, ResourceExt as _};
 use serde_json::{Value, json};
 
 use super::*;
+use crate::tenant::facts::Deletions;
 use crate::{
     fixture::{self, claim},
     object::Key,
-    tenant::validate::{ValidTenant, Verdict, validate},
+    tenant::{
+        facts::Claim,
+        validate::{ValidTenant, Verdict, validate},
+    },
 };
 use tenantry_api::v1alpha1::{DirectOverflow, Environment};
 
@@ -58,7 +62,7 @@ fn stand(valid: &ValidTenant) -> Vec<&str> {
 /// Names of the claims that got nothing, with the reason.
 fn refused(valid: &ValidTenant) -> Vec<(String, &'static str)> {
     let reason = |claim: &ValidClaim| match &claim.verdict {
-        Verdict::Granted(_) => None,
+        Verdict::Granted(_) | Verdict::Withdrawn { .. } => None,
         Verdict::Refused { reason, .. } => Some((claim.seen.name_any(), *reason)),
     };
     valid.claims.iter().filter_map(reason).collect()
@@ -365,4 +369,85 @@ fn no_name_that_could_be_another_tenants_home_is_given() {
         refused(&Scene::new(9).claims(&[("x-home", 1)]).valid()),
         [("x-home".to_owned(), "InvalidName")]
     );
+}
+
+fn asked_for(name: &str) -> Value {
+    json!({ "metadata": { "name": name, "annotations": { (names::CLAIM_WEIGHT): "7" } } })
+}
+
+/// A claim whose deletion was seen.
+fn deleted(name: &str) -> Claim {
+    let mut claim = (*claim(name, 1)).clone();
+    claim.meta_mut().deletion_timestamp = serde_json::from_value(json!("2026-07-01T00:00:00Z")).unwrap();
+    Arc::new(claim)
+}
+
+fn leave(valid: &ValidTenant) -> Vec<&str> {
+    valid.leaving.iter().map(|leaving| &*leaving.key.name).collect()
+}
+
+/// The tenant with the namespace `acme-web`, that was asked for, and with these claims.
+fn with_web(claims: Vec<Claim>, deletions: Deletions) -> Scene {
+    let mut scene = Scene::new(2).standing(&["acme-dev"]);
+    scene.live("acme-web", &asked_for("acme-web"));
+    scene.facts.claims = claims;
+    scene.facts.deletions = deletions;
+    scene
+}
+
+#[test]
+fn a_namespace_whose_claim_is_missing_stays_as_it_is() {
+    let mut scene = with_web(Vec::new(), Deletions::Unknown);
+    let valid = scene.valid();
+    assert_eq!((stand(&valid), leave(&valid)), (vec!["acme-dev", "acme-web"], vec![]));
+    let web = &valid.namespaces[1];
+    assert_eq!((web.weight, web.claimed), (Some(7), true), "its share and rights stay");
+    assert_eq!(valid.unclaimed, BTreeSet::from(["acme-web".to_owned()]));
+    assert_eq!(
+        places(&valid),
+        Some(1),
+        "its claim may come back, and no other place is free"
+    );
+    scene.facts.claims = vec![claim("shop", 1)];
+    assert_eq!(refused(&scene.valid()), [("shop".to_owned(), "NoRoom")]);
+    scene.facts.claims = vec![claim("web", 1)];
+    let back = scene.valid();
+    assert_eq!((back.namespaces[1].weight, back.unclaimed.len()), (Some(3), 0));
+}
+
+#[test]
+fn a_namespace_goes_when_the_deletion_of_its_claim_is_a_request() {
+    let valid = with_web(vec![deleted("web")], Deletions::Asked).valid();
+    assert_eq!((stand(&valid), leave(&valid)), (vec!["acme-dev"], vec!["acme-web"]));
+    let mut retained = with_web(vec![deleted("web")], Deletions::Asked);
+    retained.tenant = json!({ "deletionPolicy": "Retain" });
+    let valid = retained.valid();
+    assert_eq!((valid.namespaces[1].weight, valid.namespaces[1].claimed), (None, false));
+}
+
+#[test]
+fn a_namespace_stays_when_its_claim_goes_with_the_definition() {
+    for deletions in [Deletions::Cascaded, Deletions::Unknown] {
+        let valid = with_web(vec![deleted("web")], deletions).valid();
+        assert_eq!((stand(&valid), leave(&valid)), (vec!["acme-dev", "acme-web"], vec![]));
+        let missing = usize::from(deletions == Deletions::Cascaded);
+        assert_eq!(valid.unclaimed.len(), missing, "{deletions:?}");
+    }
+    let mut unmarked = Scene::new(2).standing(&["acme-dev", "acme-web"]);
+    unmarked.facts.claims = vec![deleted("web")];
+    unmarked.facts.deletions = Deletions::Cascaded;
+    let valid = unmarked.valid();
+    assert_eq!((stand(&valid), leave(&valid)), (vec!["acme-dev", "acme-web"], vec![]));
+    assert!(valid.namespaces[1].claimed, "it is marked before the claim may go");
+}
+
+#[test]
+fn protection_keeps_what_is_no_longer_listed_without_owners() {
+    let mut scene = Scene::new(3).standing(&["acme-dev", "acme-old", "acme-home"]);
+    assert_eq!(leave(&scene.valid()), ["acme-old"]);
+    scene.tenant = json!({ "deletionProtection": true });
+    let valid = scene.valid();
+    assert_eq!((stand(&valid), leave(&valid)), (vec!["acme-dev", "acme-old"], vec![]));
+    assert!(!valid.namespaces[1].is_wanted() && valid.protects);
+    assert_eq!(places(&valid), Some(1), "it takes a place");
 }
