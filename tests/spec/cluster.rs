@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use kube::core::DeserializeGuard;
+use kube::{Resource as _, core::DeserializeGuard};
 use serde_json::{Value, json};
 use tenantry::cluster::Inventory;
 use tenantry_api::v1alpha1::{DirectOverflow, Tenant, TenantNamespace};
@@ -16,7 +16,7 @@ use tenantry_core::{
     settings::Settings,
     tenant::{
         build::{NamespaceObjects, build},
-        facts::{Claim, Served, Template, dereference},
+        facts::{Claim, Deletions, Facts, Served, Template, dereference},
         validate::{Invalid, validate},
     },
 };
@@ -37,6 +37,8 @@ pub struct Cluster {
     pub used: Value,
     /// Names of TenantNamespaces, the oldest first.
     pub claims: Vec<String>,
+    /// Those that somebody deleted and the operator has not released.
+    pub deleted: Vec<String>,
 }
 
 /// The settings of the operator in tests.
@@ -84,6 +86,14 @@ fn claim(number: usize, name: &str) -> Claim {
     Arc::new(DeserializeGuard(Ok(claim)))
 }
 
+/// A TenantNamespace that somebody deleted.
+fn deleted(name: &str) -> Claim {
+    let mut claim = (*claim(0, name)).clone();
+    let timestamp = serde_json::from_value(json!("2026-01-03T00:00:00Z")).unwrap();
+    claim.meta_mut().deletion_timestamp = timestamp;
+    Arc::new(claim)
+}
+
 impl Cluster {
     /// An empty cluster.
     pub fn new() -> Self {
@@ -93,6 +103,7 @@ impl Cluster {
             version: 0,
             used: json!({}),
             claims: Vec::new(),
+            deleted: Vec::new(),
         }
     }
 
@@ -104,6 +115,11 @@ impl Cluster {
             &Key::namespace(name),
             json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": metadata }),
         );
+    }
+
+    /// Somebody deletes every TenantNamespace.
+    pub fn delete_claims(&mut self) {
+        self.deleted.append(&mut self.claims);
     }
 
     fn put(&mut self, key: &Key, mut body: Value) {
@@ -151,8 +167,16 @@ impl Cluster {
             .iter()
             .enumerate()
             .map(|(number, name)| claim(number, name))
+            .chain(self.deleted.iter().map(|name| deleted(name)))
             .collect();
-        let facts = dereference(tenant, TENANT, template.clone(), claims, &self.inventory, served());
+        let facts = Facts {
+            deletions: if self.deleted.is_empty() {
+                Deletions::Unknown
+            } else {
+                Deletions::Asked
+            },
+            ..dereference(tenant, TENANT, template.clone(), claims, &self.inventory, served())
+        };
         let valid = validate(tenant, &facts, &settings())?;
         let objects = build(&valid);
         let mut gone: Vec<&str> = valid.leaving.iter().map(|leaving| &*leaving.key.name).collect();
@@ -183,8 +207,17 @@ impl Cluster {
         for key in &surplus {
             self.remove(key);
         }
+        // The operator releases a TenantNamespace when its namespace is gone or stays without it.
+        let is_marked = |name: &String| {
+            let namespace = self.bodies.get(&Key::namespace(&format!("{TENANT}-{name}")));
+            namespace.is_some_and(|live| live["metadata"]["annotations"]["tenantry.dev/claim-weight"].is_string())
+        };
+        let held = self.deleted.len();
+        let deleted = self.deleted.iter().filter(|name| is_marked(name)).cloned().collect();
+        self.deleted = deleted;
+        let released = held > self.deleted.len();
         self.count();
-        Ok(self.version != before || !gone.is_empty() || !surplus.is_empty())
+        Ok(released || self.version != before || !gone.is_empty() || !surplus.is_empty())
     }
 
     /// The quota controller.
@@ -201,7 +234,7 @@ impl Cluster {
             let used = hard.keys().map(|resource| {
                 let used = match &self.used[key.home()][resource] {
                     Value::String(used) => used.clone(),
-                    _ if resource == CLAIMS => self.claims.len().to_string(),
+                    _ if resource == CLAIMS => (self.claims.len() + self.deleted.len()).to_string(),
                     _ => "0".to_owned(),
                 };
                 (resource.clone(), json!(used))

@@ -79,25 +79,26 @@ impl Walk {
 
     /// An owner creates or deletes a claim.
     fn claim(&mut self) {
-        let claims = &mut self.cluster.claims;
+        let Cluster { claims, deleted, .. } = &mut self.cluster;
         if claims.len() < CLAIMS && self.template["selfService"] != "Disabled" && self.editor.below(2) == 0 {
             let name = (0..=CLAIMS)
                 .map(|number| format!("asked-{number}"))
-                .find(|name| !claims.contains(name));
+                .find(|name| !claims.contains(name) && !deleted.contains(name));
             claims.extend(name);
         } else if !claims.is_empty() {
-            claims.remove(self.editor.below(claims.len()));
+            deleted.push(claims.remove(self.editor.below(claims.len())));
         }
         self.way.push(format!("claims {claims:?}"));
         Self::settle(&mut self.cluster, &self.tenant, &self.template);
     }
 
     /// Fails unless a fresh cluster would have the same objects. Two exceptions depend on history by design: retained
-    /// namespaces stay until the policy is Delete, and claimed namespaces stay when self-service ends.
+    /// and protected namespaces stay until the policy is Delete and the protection ends, and claimed namespaces stay when self-service ends.
     fn compare(&mut self) {
         self.tenant["deletionPolicy"] = json!("Delete");
+        self.tenant["deletionProtection"] = json!(false);
         if self.template["selfService"] == "Disabled" || self.tenant["templateRef"]["name"] == start::OTHER_TEMPLATE {
-            self.cluster.claims.clear();
+            self.cluster.delete_claims();
         }
         assert!(
             Self::settle(&mut self.cluster, &self.tenant, &self.template),
@@ -144,7 +145,7 @@ fn same_spec_gives_the_same_objects_on_any_path() {
         "{} of {steps} edits were refused: the walk hardly moves",
         walk.refused
     );
-    walk.cluster.claims.clear();
+    walk.cluster.delete_claims();
     (walk.tenant, walk.template) = (start.0, start.1);
     walk.compare();
     assert_eq!(

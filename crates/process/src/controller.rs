@@ -140,11 +140,7 @@ impl Harness {
 
 #[cfg(test)]
 mod tests {
-    use std::{
-        io,
-        sync::{Mutex, PoisonError},
-        time::Duration,
-    };
+    use std::time::Duration;
 
     use jiff::Timestamp;
     use k8s_openapi::api::core::v1::ConfigMap;
@@ -161,22 +157,6 @@ mod tests {
     impl Classified for Failed {
         fn class(&self) -> ErrorClass {
             self.0
-        }
-    }
-
-    /// What was logged.
-    #[derive(Clone, Default)]
-    struct Log(Arc<Mutex<Vec<u8>>>);
-
-    impl io::Write for Log {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            let mut log = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-            log.extend_from_slice(bytes);
-            Ok(bytes.len())
-        }
-
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
         }
     }
 
@@ -202,26 +182,6 @@ mod tests {
         let work = async { Err(Failed(class)) };
         harness.reconcile(object, span, work).await.unwrap_err();
         harness.retry(object)
-    }
-
-    #[tokio::test]
-    async fn a_failure_warns_with_its_span_and_a_conflict_does_not() {
-        let (harness, _) = harness();
-        for (class, warns) in ErrorClass::ALL.map(|class| (class, class.is_worth_a_warning())) {
-            let log = Log::default();
-            let writer = log.clone();
-            let subscriber = tracing_subscriber::fmt()
-                .with_max_level(tracing::Level::INFO)
-                .with_ansi(false)
-                .with_writer(move || writer.clone())
-                .finish();
-            let _guard = tracing::subscriber::set_default(subscriber);
-            fail(&harness, &object("u"), class).await;
-            let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
-            assert_eq!(text.contains("reconcile failed"), warns, "{class:?}: {text}");
-            assert_eq!(text.contains("acme"), warns, "the tenant's name: {text}");
-        }
-        assert!(!ErrorClass::Conflict.is_worth_a_warning());
     }
 
     #[tokio::test]
