@@ -1,6 +1,8 @@
 //! What the documentation names is there: files, make targets, reasons of conditions. Needs no cluster.
 #![allow(clippy::unwrap_used, reason = "helpers of tests fail by panicking")]
 
+use tenantry_api::Reason;
+
 use std::{
     collections::BTreeSet,
     path::{Path, PathBuf},
@@ -95,59 +97,10 @@ fn broken_link(page: &Path, text: &str, target: &str) -> Option<String> {
     (!anchors(&there).contains(anchor)).then(|| format!("there is no heading with the anchor {anchor}"))
 }
 
-/// CamelCase words in string literals of the code above a file's tests.
-fn words(file: &str) -> BTreeSet<String> {
-    let text = read(file);
-    let code = text.split("#[cfg(test)]\nmod tests {").next().unwrap();
-    let literals = code.lines().filter(|line| !line.trim_start().starts_with("//"));
-    literals
-        .flat_map(|line| line.split('"').skip(1).step_by(2).collect::<Vec<_>>())
-        .filter(|word| {
-            word.starts_with(|first: char| first.is_ascii_uppercase())
-                && word.chars().all(|letter| letter.is_ascii_alphabetic())
-        })
-        .map(str::to_owned)
-        .collect()
-}
-
 #[test]
 fn operations_page_lists_every_reason_of_a_condition() {
     let page = read("docs/operations.md");
-    let types = [
-        "Ready",
-        "Reconciling",
-        "Stalled",
-        "NamespacesReady",
-        "QuotaEnforced",
-        "PoliciesEnforced",
-        "AccessGranted",
-        "MonitoringReady",
-        "SelfServiceReady",
-        "Frozen",
-        "DeletionBlocked",
-        "NamespacesKept",
-        "AllFieldsEffective",
-        // Values and kinds, no reasons.
-        "True",
-        "TenantTemplate",
-        "User",
-        "Group",
-        "ServiceAccount",
-    ];
-    let reasons: BTreeSet<String> = [
-        "crates/core/src/tenant/status.rs",
-        "crates/core/src/tenant/status/claims.rs",
-        "crates/core/src/tenant/status/kept.rs",
-        "crates/core/src/tenant/validate/claims.rs",
-        "crates/core/src/tenant/validate/mod.rs",
-        "crates/core/src/template/status.rs",
-    ]
-    .into_iter()
-    .flat_map(words)
-    .filter(|word| !types.contains(&word.as_str()))
-    .collect();
-    assert!(reasons.contains("Reconciled") && reasons.contains("InvalidOwner") && reasons.contains("InUse"));
-    let missing: Vec<_> = reasons
+    let missing: Vec<_> = Reason::ALL
         .iter()
         .filter(|reason| !page.contains(&format!("\n| {reason} |")))
         .collect();

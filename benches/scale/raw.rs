@@ -181,11 +181,11 @@ fn status(name: &str, namespaces: usize, pods: u64) -> Value {
     json!({
         "observedGeneration": 1,
         "conditions": [
-            condition("Ready", "Reconciled", "everything that the template promises stands"),
-            condition("NamespacesReady", "NamespacesReady", &format!("{namespaces} namespaces stand")),
-            condition("QuotaEnforced", "WithinGrant", "Enforced: the API server refuses what is above a namespace's quota, and the quotas sum to no more than the grant"),
+            condition("Ready", "Reconciled", "every object of the Tenant is applied"),
+            condition("NamespacesReady", "NamespacesReady", &format!("{namespaces} namespaces exist with all their objects")),
+            condition("QuotaEnforced", "WithinGrant", "Enforced: the API server refuses use above a namespace's quota, and the sum of the quotas is within the grant"),
             condition("PoliciesEnforced", "PoliciesApplied", "Enforced: Pod Security, limits and admission rules; Configured: network policies, on which the network plugin must act"),
-            condition("AccessGranted", "Granted", "1 owners, editors and viewers"),
+            condition("AccessGranted", "Granted", "subjects of spec.owners with access: 1"),
         ],
         "tier": "Standard",
         "namespacesReady": format!("{namespaces}/{namespaces}"),

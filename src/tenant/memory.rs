@@ -7,9 +7,9 @@ use std::{
 };
 
 use crate::metrics::TenantState;
+use tenantry_api::conditions::types::{READY, STALLED};
 use tenantry_api::v1alpha1::{TenantStatus, Tier};
 use tenantry_core::object::Key;
-use tenantry_core::tenant::status::types::{READY, STALLED};
 use tenantry_process::clock::Monotonic;
 
 /// Notes on every Tenant, by name.

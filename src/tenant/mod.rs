@@ -46,13 +46,15 @@ use self::{
     memory::Memory,
     pending::PendingQuotas,
     refusals::Refusals,
-    report::{event, reason, settle, write_claims, write_claims_of_invalid, write_status},
+    report::{event, settle, write_claims, write_claims_of_invalid, write_status},
 };
 use crate::{
     cluster::{Inventory, custom::CustomWriter, writer::Writer},
     metrics,
 };
 use tenantry_api::{
+    Reason,
+    conditions::types::READY,
     names,
     v1alpha1::{DeletionPolicy, TemplateRef, Tenant, TenantSpec, TenantState, TenantTemplate},
 };
@@ -294,9 +296,9 @@ async fn run(tenant: &Tenant, name: &str, context: &Context) -> Result<(metrics:
     }
     let wait = settle(failures, written)?;
     finalizers?;
-    let outcome = match (changed, reason(&status)) {
+    let outcome = match (changed, status::reason(&status, READY)) {
         (true, _) => metrics::Outcome::Changed,
-        (false, "Reconciled") => metrics::Outcome::Unchanged,
+        (false, Some(Reason::Reconciled)) => metrics::Outcome::Unchanged,
         (false, _) => metrics::Outcome::Waiting,
     };
     let wait = wait
@@ -333,8 +335,8 @@ async fn finish(tenant: &Tenant, name: &str, context: &Context) -> Result<(metri
     let remaining = cleanup::cleanup(&context.writer, tenant, &facts).await;
     if let Some(kept) = &remaining.kept {
         let (reason, message) = (kept.why.reason(), status::kept_message(kept));
-        tracing::warn!(reason, message, "the tenant goes and its namespaces stay");
-        let note = event(EventType::Warning, reason, message);
+        tracing::warn!(%reason, message, "the tenant goes and its namespaces stay");
+        let note = event(EventType::Warning, reason.as_str(), message);
         context.events.publish(ObjectRef::from_obj(tenant).into(), note);
     }
     released?;

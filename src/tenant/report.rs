@@ -15,6 +15,8 @@ use kube::{
 use super::{Context, Error};
 use crate::cluster::{custom, together::together};
 use tenantry_api::{
+    Reason,
+    conditions::types::{READY, STALLED},
     names,
     v1alpha1::{NamespaceState, NamespaceStatus, Tenant, TenantNamespace, TenantNamespaceStatus, TenantStatus},
 };
@@ -22,13 +24,15 @@ use tenantry_core::object::{Key, Kind};
 use tenantry_core::tenant::{
     facts::Facts,
     outcome::{Applied, Failure},
-    status::{self, types::READY},
+    status,
     validate::{Invalid, ValidClaim, ValidTenant, Verdict},
 };
 
-/// The reason of Ready.
-pub(super) fn reason(status: &TenantStatus) -> &str {
-    status::reason(status, READY)
+/// The reason of Ready as it is stored: also one of another version. Empty if there is none.
+fn reason(status: &TenantStatus) -> &str {
+    let mut conditions = status.conditions.iter();
+    let ready = conditions.find(|condition| condition.type_ == READY);
+    ready.map_or("", |condition| &condition.reason)
 }
 
 /// Writes the status if it differs; gives the time to wait if only use differs and it was written just now.
@@ -140,17 +144,12 @@ fn announce(tenant: &Tenant, previous: &TenantStatus, status: &TenantStatus, con
         return;
     };
     tracing::info!(ready = %ready.status, reason = %ready.reason, previous = %before, message = %ready.message, "tenant changed");
-    let stalled = |status: &TenantStatus| {
-        status
-            .conditions
-            .iter()
-            .any(|condition| condition.type_ == status::types::STALLED)
-    };
+    let stalled = |status: &TenantStatus| status.conditions.iter().any(|condition| condition.type_ == STALLED);
     let object = ObjectRef::from_obj(tenant).into();
-    if stalled(status) || after == "ApplyFailed" {
+    if stalled(status) || after == Reason::ApplyFailed.as_str() {
         let event = event(EventType::Warning, after, ready.message.clone());
         context.events.publish(object, event);
-    } else if stalled(previous) && after == "Reconciled" {
+    } else if stalled(previous) && after == Reason::Reconciled.as_str() {
         let event = event(EventType::Normal, after, ready.message.clone());
         context.events.publish(object, event);
     }

@@ -107,7 +107,10 @@ impl Stage {
     }
 
     fn ready_because(&self) -> String {
-        reason(&self.server.tenant().status.unwrap_or_default()).to_owned()
+        let status = self.server.tenant().status.unwrap_or_default();
+        let mut conditions = status.conditions.into_iter();
+        let ready = conditions.find(|condition| condition.type_ == READY);
+        ready.map(|condition| condition.reason).unwrap_or_default()
     }
 
     fn change(&self, spec: &Value) {
@@ -382,7 +385,7 @@ async fn a_tenant_whose_rights_cannot_be_withdrawn_keeps_its_namespaces() {
     let ready = &status.conditions[0];
     assert_eq!((&*ready.reason, &*ready.status), ("Terminating", "False"));
     assert!(
-        ready.message.starts_with("owners' rights are being taken away"),
+        ready.message.starts_with("the operator is removing the owners' rights"),
         "{}",
         ready.message
     );

@@ -6,10 +6,12 @@
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::CustomResourceExt as _;
 
+pub mod conditions;
 pub mod names;
 pub mod quantity;
 pub mod v1alpha1;
 
+pub use conditions::Reason;
 pub use quantity::{Format, ParseQuantityError, Quantity};
 
 /// Every CRD of the group, in the order in which they are installed.

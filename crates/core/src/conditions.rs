@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use tenantry_api::Reason;
 
 /// Longest message that is written; the schema takes 32 KiB, people take less.
 const MAX_MESSAGE: usize = 4096;
@@ -13,15 +14,15 @@ pub struct Statement {
     pub type_: &'static str,
     /// True, False, or Unknown if `None`.
     pub status: Option<bool>,
-    /// One CamelCase word.
-    pub reason: &'static str,
+    /// The reason.
+    pub reason: Reason,
     /// The same for people.
     pub message: String,
 }
 
 impl Statement {
     /// A condition that holds.
-    pub fn holds(type_: &'static str, reason: &'static str, message: impl Into<String>) -> Self {
+    pub fn holds(type_: &'static str, reason: Reason, message: impl Into<String>) -> Self {
         Self {
             type_,
             status: Some(true),
@@ -31,7 +32,7 @@ impl Statement {
     }
 
     /// A condition that does not.
-    pub fn fails(type_: &'static str, reason: &'static str, message: impl Into<String>) -> Self {
+    pub fn fails(type_: &'static str, reason: Reason, message: impl Into<String>) -> Self {
         Self {
             type_,
             status: Some(false),
@@ -41,7 +42,7 @@ impl Statement {
     }
 
     /// A condition of which nobody knows whether it holds.
-    pub fn unknown(type_: &'static str, reason: &'static str, message: impl Into<String>) -> Self {
+    pub fn unknown(type_: &'static str, reason: Reason, message: impl Into<String>) -> Self {
         Self {
             type_,
             status: None,
@@ -75,7 +76,7 @@ pub fn conditions(
         Condition {
             type_: type_.to_owned(),
             status: status.to_owned(),
-            reason: reason.to_owned(),
+            reason: reason.as_str().to_owned(),
             message: truncated(message),
             observed_generation: generation,
             last_transition_time: same.map_or_else(|| Time(now), |condition| condition.last_transition_time.clone()),
@@ -106,9 +107,14 @@ mod tests {
 
     #[test]
     fn the_transition_time_moves_only_with_the_status() {
-        let first = conditions(vec![Statement::holds("Ready", "Ok", "all stands")], &[], Some(1), at(1));
+        let first = conditions(
+            vec![Statement::holds("Ready", Reason::Reconciled, "all stands")],
+            &[],
+            Some(1),
+            at(1),
+        );
         let same = conditions(
-            vec![Statement::holds("Ready", "Other", "still")],
+            vec![Statement::holds("Ready", Reason::WithinGrant, "still")],
             &first,
             Some(2),
             at(2),
@@ -116,16 +122,21 @@ mod tests {
         assert_eq!(same[0].last_transition_time.0, at(1));
         assert_eq!(
             (same[0].reason.as_str(), same[0].observed_generation),
-            ("Other", Some(2))
+            ("WithinGrant", Some(2))
         );
-        let changed = conditions(vec![Statement::fails("Ready", "Gone", "gone")], &same, Some(2), at(3));
+        let changed = conditions(
+            vec![Statement::fails("Ready", Reason::Terminating, "gone")],
+            &same,
+            Some(2),
+            at(3),
+        );
         assert_eq!(changed[0].last_transition_time.0, at(3));
     }
 
     #[test]
     fn a_long_message_is_cut_on_a_character() {
         let long = conditions(
-            vec![Statement::holds("Ready", "Ok", "ü".repeat(4000))],
+            vec![Statement::holds("Ready", Reason::Reconciled, "ü".repeat(4000))],
             &[],
             None,
             at(1),

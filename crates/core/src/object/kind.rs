@@ -27,57 +27,128 @@ pub enum Kind {
     RoleBinding,
 }
 
+/// What there is to know of a kind.
+#[derive(Clone, Copy, Debug)]
+struct Row {
+    kind: Kind,
+    group: &'static str,
+    version: &'static str,
+    /// As in manifests.
+    name: &'static str,
+    plural: &'static str,
+    /// The status subresource, as RBAC names it.
+    status: &'static str,
+    role: Role,
+}
+
+/// What a kind is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Role {
+    /// Restrains the tenant: an owner's right waits for it.
+    Guard,
+    /// Informs workloads.
+    Extra,
+    /// Belongs to another project, so the cluster may lack its CRD.
+    Optional,
+    /// Gives owners rights.
+    Right,
+}
+
+macro_rules! row {
+    ($kind:ident, $group:literal, $version:literal, $plural:literal, $role:ident) => {
+        Row {
+            kind: Kind::$kind,
+            group: $group,
+            version: $version,
+            name: stringify!($kind),
+            plural: $plural,
+            status: concat!($plural, "/status"),
+            role: Role::$role,
+        }
+    };
+}
+
+/// The table, in order of application. A new managed kind is a variant of [`Kind`], one row here, and its builder.
+const TABLE: [Row; 10] = [
+    row!(Namespace, "", "v1", "namespaces", Guard),
+    row!(LimitRange, "", "v1", "limitranges", Guard),
+    row!(ResourceQuota, "", "v1", "resourcequotas", Guard),
+    row!(NetworkPolicy, "networking.k8s.io", "v1", "networkpolicies", Guard),
+    row!(TenantPolicy, "tenantry.dev", "v1alpha1", "tenantpolicies", Guard),
+    row!(ConfigMap, "", "v1", "configmaps", Extra),
+    row!(PodMonitor, "monitoring.coreos.com", "v1", "podmonitors", Optional),
+    row!(
+        ServiceMonitor,
+        "monitoring.coreos.com",
+        "v1",
+        "servicemonitors",
+        Optional
+    ),
+    row!(
+        PrometheusRule,
+        "monitoring.coreos.com",
+        "v1",
+        "prometheusrules",
+        Optional
+    ),
+    row!(RoleBinding, "rbac.authorization.k8s.io", "v1", "rolebindings", Right),
+];
+
 impl Kind {
     /// Every kind, in order of application.
-    pub const ALL: [Self; 10] = [
-        Self::Namespace,
-        Self::LimitRange,
-        Self::ResourceQuota,
-        Self::NetworkPolicy,
-        Self::TenantPolicy,
-        Self::ConfigMap,
-        Self::PodMonitor,
-        Self::ServiceMonitor,
-        Self::PrometheusRule,
-        Self::RoleBinding,
-    ];
+    pub const ALL: [Self; TABLE.len()] = {
+        let mut all = [Self::Namespace; TABLE.len()];
+        let mut index = 0;
+        while index < TABLE.len() {
+            all[index] = TABLE[index].kind;
+            index += 1;
+        }
+        all
+    };
+
+    const fn row(self) -> &'static Row {
+        // A variant's number is its place in the table; a test holds the two together.
+        &TABLE[self as usize]
+    }
 
     /// The kind as written in manifests.
     pub const fn as_str(self) -> &'static str {
-        self.parts().2
+        self.row().name
     }
 
-    /// Group, version, kind and plural.
-    const fn parts(self) -> (&'static str, &'static str, &'static str, &'static str) {
-        match self {
-            Self::Namespace => ("", "v1", "Namespace", "namespaces"),
-            Self::LimitRange => ("", "v1", "LimitRange", "limitranges"),
-            Self::ResourceQuota => ("", "v1", "ResourceQuota", "resourcequotas"),
-            Self::NetworkPolicy => ("networking.k8s.io", "v1", "NetworkPolicy", "networkpolicies"),
-            Self::TenantPolicy => ("tenantry.dev", "v1alpha1", "TenantPolicy", "tenantpolicies"),
-            Self::ConfigMap => ("", "v1", "ConfigMap", "configmaps"),
-            Self::PodMonitor => ("monitoring.coreos.com", "v1", "PodMonitor", "podmonitors"),
-            Self::ServiceMonitor => ("monitoring.coreos.com", "v1", "ServiceMonitor", "servicemonitors"),
-            Self::PrometheusRule => ("monitoring.coreos.com", "v1", "PrometheusRule", "prometheusrules"),
-            Self::RoleBinding => ("rbac.authorization.k8s.io", "v1", "RoleBinding", "rolebindings"),
-        }
+    /// The plural, as in URLs and in RBAC.
+    pub const fn plural(self) -> &'static str {
+        self.row().plural
+    }
+
+    /// The status subresource, as RBAC names it: `<plural>/status`.
+    pub const fn status_resource(self) -> &'static str {
+        self.row().status
     }
 
     /// Group, plural and version in the form that kube's dynamic API takes.
     pub fn api_resource(self) -> ApiResource {
-        let (group, version, kind, plural) = self.parts();
+        let Row {
+            kind: _,
+            group,
+            version,
+            name,
+            plural,
+            status: _,
+            role: _,
+        } = *self.row();
         ApiResource {
             group: group.to_owned(),
             version: version.to_owned(),
             api_version: self.api_version(),
-            kind: kind.to_owned(),
+            kind: name.to_owned(),
             plural: plural.to_owned(),
         }
     }
 
     /// `apiVersion` of a manifest.
     pub fn api_version(self) -> String {
-        let (group, version, _, _) = self.parts();
+        let Row { group, version, .. } = *self.row();
         if group.is_empty() {
             version.to_owned()
         } else {
@@ -87,29 +158,31 @@ impl Kind {
 
     /// Name of the CRD, for kinds that a cluster may lack.
     pub fn optional_crd(self) -> Option<String> {
-        let (group, _, _, plural) = self.parts();
+        let Row { group, plural, .. } = *self.row();
         self.is_optional().then(|| format!("{plural}.{group}"))
     }
 
     /// Whether the cluster may lack the kind.
     pub const fn is_optional(self) -> bool {
-        matches!(self, Self::PodMonitor | Self::ServiceMonitor | Self::PrometheusRule)
+        matches!(self.row().role, Role::Optional)
     }
 
     /// Whether an owner's right must wait for objects of this kind.
     pub const fn is_guard(self) -> bool {
-        match self {
-            Self::Namespace | Self::LimitRange | Self::ResourceQuota | Self::NetworkPolicy | Self::TenantPolicy => true,
-            Self::ConfigMap | Self::PodMonitor | Self::ServiceMonitor | Self::PrometheusRule | Self::RoleBinding => {
-                false
-            }
-        }
+        matches!(self.row().role, Role::Guard)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_kind_has_its_own_row() {
+        for kind in Kind::ALL {
+            assert_eq!(kind.row().kind, kind, "{kind:?}");
+        }
+    }
 
     #[test]
     fn guards_come_before_rights() {

@@ -7,15 +7,13 @@ use super::{controls, soundness};
 use crate::{
     conditions::{Statement, conditions},
     settings::Settings,
-    tenant::{
-        facts::Served,
-        status::types::{READY, RECONCILING, STALLED},
-    },
+    tenant::facts::Served,
 };
-use tenantry_api::v1alpha1::{ControlState, TenantTemplate, TenantTemplateStatus};
-
-/// Condition: every field that the template sets has an effect today.
-const ALL_FIELDS_EFFECTIVE: &str = "AllFieldsEffective";
+use tenantry_api::{
+    Reason,
+    conditions::types::{ALL_FIELDS_EFFECTIVE, READY, RECONCILING, STALLED},
+    v1alpha1::{ControlState, TenantTemplate, TenantTemplateStatus},
+};
 
 /// The status of a template that `users` Tenants name.
 pub fn status(
@@ -38,28 +36,28 @@ pub fn status(
             template.name_any()
         );
         vec![
-            Statement::fails(READY, "InUse", message.clone()),
-            Statement::holds(RECONCILING, "InUse", message),
+            Statement::fails(READY, Reason::InUse, message.clone()),
+            Statement::holds(RECONCILING, Reason::InUse, message),
         ]
     } else if contradictions.is_empty() {
-        vec![Statement::holds(READY, "Sound", "the template can be used")]
+        vec![Statement::holds(READY, Reason::Valid, "the template can be used")]
     } else {
         let message = contradictions.join("; ");
         vec![
-            Statement::fails(READY, "Contradiction", message.clone()),
-            Statement::holds(STALLED, "Contradiction", message),
+            Statement::fails(READY, Reason::Contradiction, message.clone()),
+            Statement::holds(STALLED, Reason::Contradiction, message),
         ]
     };
     statements.push(if without_effect.is_empty() {
         Statement::holds(
             ALL_FIELDS_EFFECTIVE,
-            "AllEffective",
+            Reason::AllEffective,
             "every field that is set has an effect",
         )
     } else {
         Statement::fails(
             ALL_FIELDS_EFFECTIVE,
-            "NotEnforced",
+            Reason::NotEnforced,
             format!(
                 "nothing makes these true; see status.controls: {}",
                 without_effect.join(", ")
@@ -116,7 +114,7 @@ mod tests {
     #[test]
     fn a_sound_template_is_ready_and_says_who_uses_it() {
         let status = status_of(&template(&json!({ "quotas": { "pods": 1 } })), 3, 1);
-        assert_eq!(condition(&status, READY).unwrap().1, "Sound");
+        assert_eq!(condition(&status, READY).unwrap().1, "Valid");
         assert_eq!(condition(&status, RECONCILING), None);
         assert_eq!(condition(&status, STALLED), None);
         assert_eq!((status.tenants, status.observed_generation), (3, Some(2)));

@@ -1,8 +1,8 @@
-//! Step 5: what stands -> what the Tenant's status says. Pure and deterministic: the same objects give the same bytes,
-//! but for transition times.
+//! Step 5: computes the status of a Tenant from the applied objects. Pure and deterministic: the same objects give the same
+//! bytes, apart from transition times.
 //!
-//! The contract is kstatus: Ready tells whether all that was promised stands; Reconciling is there only while something
-//! is under way, Stalled only while somebody must help.
+//! The contract is kstatus. Ready reports whether the template is fulfilled. Reconciling exists only while work is in progress,
+//! Stalled only while somebody must act.
 
 mod claims;
 mod kept;
@@ -31,53 +31,26 @@ use crate::{
     object::{Key, Kind},
 };
 use tenantry_api::{
+    Reason,
+    conditions::types::{
+        ACCESS_GRANTED, DELETION_BLOCKED, FROZEN, MONITORING_READY, NAMESPACES_READY, POLICIES_ENFORCED,
+        QUOTA_ENFORCED, READY, RECONCILING, SELF_SERVICE_READY, STALLED,
+    },
     quantity::Quantity,
     v1alpha1::{NamespaceState, NamespaceStatus, Tenant, TenantState, TenantStatus},
 };
 
-/// Condition types.
-pub mod types {
-    /// Everything that was promised stands.
-    pub const READY: &str = "Ready";
-    /// Something is under way.
-    pub const RECONCILING: &str = "Reconciling";
-    /// Somebody must help.
-    pub const STALLED: &str = "Stalled";
-    /// Every listed namespace stands.
-    pub const NAMESPACES_READY: &str = "NamespacesReady";
-    /// Every quota is in force and all together are within the grant.
-    pub const QUOTA_ENFORCED: &str = "QuotaEnforced";
-    /// Every guard but the quota stands.
-    pub const POLICIES_ENFORCED: &str = "PoliciesEnforced";
-    /// Owners have their rights.
-    pub const ACCESS_GRANTED: &str = "AccessGranted";
-    /// Monitoring objects stand; absent if the template asks for none.
-    pub const MONITORING_READY: &str = "MonitoringReady";
-    /// Owners can ask for namespaces; absent if there is no home namespace.
-    pub const SELF_SERVICE_READY: &str = "SelfServiceReady";
-    /// Writes of the tenant are refused; absent otherwise.
-    pub const FROZEN: &str = "Frozen";
-    /// A namespace is being deleted and something holds it; absent otherwise.
-    pub const DELETION_BLOCKED: &str = "DeletionBlocked";
-    /// Namespaces stay that nobody asks for; absent otherwise.
-    pub const NAMESPACES_KEPT: &str = "NamespacesKept";
-}
-use types::{
-    ACCESS_GRANTED, DELETION_BLOCKED, FROZEN, MONITORING_READY, NAMESPACES_READY, POLICIES_ENFORCED, QUOTA_ENFORCED,
-    READY, RECONCILING, SELF_SERVICE_READY, STALLED,
-};
-
-/// Status of a Tenant that cannot be built: what stood before stays, and the reason is said.
+/// Status of a Tenant that `validate` refused: existing objects stay, and the conditions give the reason.
 pub fn of_invalid(tenant: &Tenant, invalid: &Invalid, now: Timestamp) -> TenantStatus {
     let previous = tenant.status.clone().unwrap_or_default();
     let Invalid { reason, message } = invalid;
     let mut statements = vec![
-        Statement::fails(READY, reason.as_str(), message.clone()),
-        Statement::holds(STALLED, reason.as_str(), message.clone()),
+        Statement::fails(READY, *reason, message.clone()),
+        Statement::holds(STALLED, *reason, message.clone()),
     ];
     let frozen = tenant.spec.state == TenantState::Frozen;
     statements.extend(frozen.then(is_frozen));
-    // What stood before stands unless somebody took it away: nothing is put back that cannot be built.
+    // Existing objects stay, but the operator repairs nothing until the Tenant is valid again.
     let of_before = [
         NAMESPACES_READY,
         QUOTA_ENFORCED,
@@ -87,8 +60,8 @@ pub fn of_invalid(tenant: &Tenant, invalid: &Invalid, now: Timestamp) -> TenantS
         SELF_SERVICE_READY,
     ];
     let not_kept = of_before.into_iter().filter(|type_| condition(&previous, type_).is_some()).map(|type_| {
-        let message = "what stood when the Tenant was last valid stays, and is not put back if somebody takes it away; Ready says what to mend";
-        Statement::unknown(type_, "NotReconciled", message)
+        let message = "objects from before stay, and the operator does not repair them until the Tenant is valid; Ready says what to fix";
+        Statement::unknown(type_, Reason::NotReconciled, message)
     });
     statements.extend(not_kept);
     let mut all = conditions(statements, &previous.conditions, tenant.metadata.generation, now);
@@ -108,7 +81,7 @@ pub fn of_deleting(tenant: &Tenant, remaining: &Remaining, now: Timestamp) -> Te
         applied,
     } = remaining;
     let previous = tenant.status.clone().unwrap_or_default();
-    // Frozen by its policy is who goes on giving rights.
+    // A namespace that keeps granting rights is frozen through its TenantPolicy.
     let is_of_rights = |key: &Key| matches!(key.kind, Kind::RoleBinding | Kind::TenantPolicy);
     let rights_stand = applied
         .failures
@@ -116,18 +89,18 @@ pub fn of_deleting(tenant: &Tenant, remaining: &Remaining, now: Timestamp) -> Te
         .filter_map(|failure| failure.key.as_ref())
         .any(is_of_rights);
     let mut parts = vec![if rights_stand {
-        "owners' rights are being taken away".to_owned()
+        "the operator is removing the owners' rights".to_owned()
     } else {
-        "owners have no rights any more".to_owned()
+        "owners have no rights".to_owned()
     }];
     if !remaining.is_empty() {
-        parts.push(format!("waiting for namespaces to go: {}", names(remaining)));
+        parts.push(format!("the API server is deleting namespaces: {}", names(remaining)));
     }
     parts.extend(applied.failures.iter().map(|failure| failure.message.clone()));
     let message = parts.join("; ");
     let mut statements = vec![
-        Statement::fails(READY, "Terminating", message.clone()),
-        Statement::holds(RECONCILING, "Terminating", message),
+        Statement::fails(READY, Reason::Terminating, message.clone()),
+        Statement::holds(RECONCILING, Reason::Terminating, message),
     ];
     statements.extend(blocked(remaining));
     statements.extend(kept.as_ref().map(kept::of_deleting));
@@ -139,7 +112,7 @@ pub fn of_deleting(tenant: &Tenant, remaining: &Remaining, now: Timestamp) -> Te
     TenantStatus {
         observed_generation: tenant.metadata.generation,
         conditions: conditions(statements, &previous.conditions, tenant.metadata.generation, now),
-        // While rights are being taken away nothing is known of them.
+        // While the operator removes rights it reports no namespace.
         namespaces: if remaining.is_empty() {
             previous.namespaces
         } else {
@@ -160,7 +133,7 @@ fn blocked(going: &[Going]) -> Option<Statement> {
         .iter()
         .filter_map(|Going { name, held }| held.as_ref().map(|held| format!("{name}: {held}")))
         .collect();
-    (!held.is_empty()).then(|| Statement::holds(DELETION_BLOCKED, "ContentRemains", held.join("; ")))
+    (!held.is_empty()).then(|| Statement::holds(DELETION_BLOCKED, Reason::ContentRemains, held.join("; ")))
 }
 
 /// Status of a Tenant whose objects were applied.
@@ -222,55 +195,55 @@ fn statements(valid: &ValidTenant, applied: &Applied) -> Vec<Statement> {
         .map(|(resource, excess)| format!("{resource} by {excess}"))
         .collect();
 
-    // Ready says the first of these that holds; each carries whether it heals by itself.
+    // Ready reports the first that applies. The flag says whether somebody must act.
     let troubles = [
-        (!conflicts.is_empty()).then(|| (true, "ConflictingOwner", conflicts.join("; "))),
+        (!conflicts.is_empty()).then(|| (true, Reason::ConflictingOwner, conflicts.join("; "))),
         match &valid.rights {
             Rights::Granted => None,
             Rights::Withheld(missing) => Some((
                 true,
-                "PrerequisiteMissing",
+                Reason::PrerequisiteMissing,
                 format!(
-                    "namespaces stand, owners are kept out: {missing}; provide it, or set security.onMissingMeans to Degrade"
+                    "the cluster lacks {missing}, so owners have no access; install it, or set security.onMissingMeans to Degrade"
                 ),
             )),
         },
-        crowd(&valid.room).map(|message| (true, "TooManyNamespaces", message)),
-        (!failures.is_empty()).then(|| (false, "ApplyFailed", failures.join("; "))),
+        crowd(&valid.room).map(|message| (true, Reason::TooManyNamespaces, message)),
+        (!failures.is_empty()).then(|| (false, Reason::ApplyFailed, failures.join("; "))),
         (!above.is_empty()).then(|| {
             let message = format!(
-                "use is above the grant: {}; delete workloads or choose a larger template",
+                "the tenant uses more than its grant: {}; delete workloads or choose a larger template",
                 above.join(", ")
             );
-            (true, "QuotaAboveGrant", message)
+            (true, Reason::QuotaAboveGrant, message)
         }),
         (!waiting.is_empty()).then(|| {
             (
                 false,
-                "AwaitingQuota",
+                Reason::AwaitingQuota,
                 format!("waiting for the quota controller to count {}", waiting.join(", ")),
             )
         }),
         (valid.quota.under_way && above.is_empty()).then(|| {
             (
                 false,
-                "QuotaMoving",
-                "shares move between namespaces: what one gives up is confirmed before another gets it".to_owned(),
+                Reason::QuotaMoving,
+                "the operator is moving shares between namespaces: it lowers one quota, waits for the API server to confirm it, then raises another".to_owned(),
             )
         }),
         (!leaving.is_empty()).then(|| {
             (
                 false,
-                "NamespacesTerminating",
-                format!("waiting for namespaces to go: {}", names(leaving)),
+                Reason::NamespacesTerminating,
+                format!("the API server is deleting namespaces: {}", names(leaving)),
             )
         }),
     ];
     let mut statements = match troubles.into_iter().flatten().next() {
         None => vec![Statement::holds(
             READY,
-            "Reconciled",
-            "everything that the template promises stands",
+            Reason::Reconciled,
+            "every object of the Tenant is applied",
         )],
         Some((stalled, reason, message)) => vec![
             Statement::fails(READY, reason, message.clone()),
@@ -288,53 +261,53 @@ fn statements(valid: &ValidTenant, applied: &Applied) -> Vec<Statement> {
         .filter(|namespace| namespace.place != Place::Home)
         .count();
     statements.push(match (conflicts.is_empty(), incomplete.is_empty()) {
-        (false, _) => Statement::fails(NAMESPACES_READY, "ConflictingOwner", conflicts.join("; ")),
+        (false, _) => Statement::fails(NAMESPACES_READY, Reason::ConflictingOwner, conflicts.join("; ")),
         (true, false) => Statement::fails(
             NAMESPACES_READY,
-            "ApplyFailed",
+            Reason::ApplyFailed,
             format!("incomplete: {}", incomplete.join(", ")),
         ),
         (true, true) => Statement::holds(
             NAMESPACES_READY,
-            "NamespacesReady",
+            Reason::NamespacesReady,
             format!(
-                "{stand} {} and nothing is missing in them",
+                "{stand} {} with all their objects",
                 if stand == 1 {
-                    "namespace stands"
+                    "namespace exists"
                 } else {
-                    "namespaces stand"
+                    "namespaces exist"
                 }
             ),
         ),
     });
-    // Of nothing nothing can be said to be enforced.
+    // If no namespace exists, do not claim that anything is enforced.
     let nothing_stands = !conflicts.is_empty()
         && namespaces
             .iter()
             .all(|namespace| matches!(namespace.progress, Progress::Conflict(_)));
     statements.push(if nothing_stands {
-        Statement::fails(QUOTA_ENFORCED, "ConflictingOwner", "no namespace of this tenant stands")
+        Statement::fails(QUOTA_ENFORCED, Reason::ConflictingOwner, "this tenant has no namespace")
     } else if !above.is_empty() {
-        Statement::fails(QUOTA_ENFORCED, "QuotaAboveGrant", format!("use is above the grant: {}; nothing new is admitted", above.join(", ")))
+        Statement::fails(QUOTA_ENFORCED, Reason::QuotaAboveGrant, format!("the tenant uses more than its grant: {}; the API server admits nothing new", above.join(", ")))
     } else if !waiting.is_empty() || !incomplete.is_empty() {
-        Statement::fails(QUOTA_ENFORCED, "AwaitingQuota", "not every quota is counted yet; owners wait until it is")
+        Statement::fails(QUOTA_ENFORCED, Reason::AwaitingQuota, "the quota controller has not counted every quota yet; owners get access after that")
     } else {
         let left_out = left_out(valid);
-        Statement::holds(QUOTA_ENFORCED, "WithinGrant", format!("Enforced: the API server refuses what is above a namespace's quota, and the quotas sum to no more than the grant{left_out}"))
+        Statement::holds(QUOTA_ENFORCED, Reason::WithinGrant, format!("Enforced: the API server refuses use above a namespace's quota, and the sum of the quotas is within the grant{left_out}"))
     });
     statements.push(if nothing_stands {
-        Statement::fails(POLICIES_ENFORCED, "ConflictingOwner", "no namespace of this tenant stands")
+        Statement::fails(POLICIES_ENFORCED, Reason::ConflictingOwner, "this tenant has no namespace")
     } else if incomplete.is_empty() {
         Statement::holds(
             POLICIES_ENFORCED,
-            "PoliciesApplied",
+            Reason::PoliciesApplied,
             "Enforced: Pod Security, limits and admission rules; Configured: network policies, on which the network plugin must act",
         )
     } else {
-        Statement::fails(POLICIES_ENFORCED, "ApplyFailed", failures.join("; "))
+        Statement::fails(POLICIES_ENFORCED, Reason::ApplyFailed, failures.join("; "))
     });
     statements.push(if nothing_stands {
-        Statement::fails(ACCESS_GRANTED, "ConflictingOwner", "no namespace of this tenant stands")
+        Statement::fails(ACCESS_GRANTED, Reason::ConflictingOwner, "this tenant has no namespace")
     } else {
         access(valid, namespaces)
     });
@@ -351,31 +324,31 @@ fn statements(valid: &ValidTenant, applied: &Applied) -> Vec<Statement> {
 fn is_frozen() -> Statement {
     Statement::holds(
         FROZEN,
-        "FrozenBySpec",
-        "writes of the tenant are refused; what runs goes on",
+        Reason::FrozenBySpec,
+        "the API server refuses the tenant's writes; running pods keep running",
     )
 }
 
-/// What is to be said of namespaces beyond what the template grants.
+/// The message about namespaces beyond what the template grants.
 fn crowd(Room { waiting, above }: &Room) -> Option<String> {
     match above {
         Some((stand, granted)) => Some(format!(
-            "{stand} namespaces stand and the template grants {granted}: none is taken away and none is added; delete some or choose a larger template"
+            "{stand} namespaces exist and the template grants {granted}: the operator deletes none and adds none; delete some or choose a larger template"
         )),
         None if waiting.is_empty() => None,
         None => Some(format!(
-            "no place for {}: namespaces that owners asked for, or that are retained, take up what the template grants; delete some or choose a larger template",
+            "no place for {}: namespaces that owners requested, or that are retained, use the places that the template grants; delete some or choose a larger template",
             waiting.join(", ")
         )),
     }
 }
 
-/// Who has nothing for now of what the tenant is granted. It may stay so for good, where a grant has fewer units than there
-/// are namespaces, and is no reason not to be Ready.
+/// Which namespaces have no share of a resource at the moment. This can be permanent if a grant has fewer units than there are
+/// namespaces, so it does not affect Ready.
 fn left_out(valid: &ValidTenant) -> String {
     let of = |(resource, names): (&String, &BTreeSet<String>)| {
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
-        format!("; no share of {resource} for now: {}", names.join(", "))
+        format!("; no share of {resource} at the moment: {}", names.join(", "))
     };
     valid.quota.plans.left_out.iter().map(of).collect()
 }
@@ -386,19 +359,21 @@ fn access(valid: &ValidTenant, namespaces: &[AppliedNamespace]) -> Statement {
         .iter()
         .all(|namespace| namespace.place == Place::Home || namespace.progress == Progress::Complete);
     match &valid.rights {
-        Rights::Withheld(missing) => Statement::fails(ACCESS_GRANTED, "PrerequisiteMissing", missing.clone()),
-        Rights::Granted if members == 0 => {
-            Statement::fails(ACCESS_GRANTED, "NoOwners", "spec.owners is empty: nobody has rights")
-        }
+        Rights::Withheld(missing) => Statement::fails(ACCESS_GRANTED, Reason::PrerequisiteMissing, missing.clone()),
+        Rights::Granted if members == 0 => Statement::fails(
+            ACCESS_GRANTED,
+            Reason::NoOwners,
+            "spec.owners is empty, so the operator grants nobody access",
+        ),
         Rights::Granted if !all => Statement::fails(
             ACCESS_GRANTED,
-            "AwaitingGuards",
-            "owners get their rights when every guard stands",
+            Reason::AwaitingGuards,
+            "owners get access when all guards are in place",
         ),
         Rights::Granted => Statement::holds(
             ACCESS_GRANTED,
-            "Granted",
-            format!("{members} owners, editors and viewers"),
+            Reason::Granted,
+            format!("subjects of spec.owners with access: {members}"),
         ),
     }
 }
@@ -409,23 +384,23 @@ fn self_service(valid: &ValidTenant, namespaces: &[AppliedNamespace]) -> Option<
     let says = |reason, message: String| Some(Statement::fails(SELF_SERVICE_READY, reason, message));
     match (&stands.progress, &valid.rights) {
         (Progress::Conflict(_), _) => says(
-            "ConflictingOwner",
-            format!("namespace {} is not this tenant's", home.name),
+            Reason::ConflictingOwner,
+            format!("namespace {} belongs to somebody else", home.name),
         ),
         (Progress::Failed, _) => says(
-            "ApplyFailed",
-            format!("not all of namespace {} could be written", home.name),
+            Reason::ApplyFailed,
+            format!("the operator could not write every object of namespace {}", home.name),
         ),
         (Progress::AwaitingQuota, _) => says(
-            "AwaitingQuota",
-            "waiting for the quota controller to count TenantNamespaces; it looks for new kinds every 30 s".to_owned(),
+            Reason::AwaitingQuota,
+            "the quota controller does not count TenantNamespaces yet; it looks for new kinds every 30 s".to_owned(),
         ),
-        (Progress::Complete, Rights::Withheld(missing)) => says("PrerequisiteMissing", missing.clone()),
+        (Progress::Complete, Rights::Withheld(missing)) => says(Reason::PrerequisiteMissing, missing.clone()),
         (Progress::Complete, Rights::Granted) => Some(Statement::holds(
             SELF_SERVICE_READY,
-            "HomeReady",
+            Reason::HomeReady,
             format!(
-                "Enforced: owners ask by TenantNamespaces in namespace {}, and a ResourceQuota there admits {}",
+                "Enforced: owners create TenantNamespaces in namespace {}, and a ResourceQuota there admits {}",
                 home.name, home.places
             ),
         )),
@@ -436,16 +411,16 @@ fn condition<'a>(status: &'a TenantStatus, type_: &str) -> Option<&'a Condition>
     status.conditions.iter().find(|condition| condition.type_ == type_)
 }
 
-/// The reason of a condition; empty if it is not there.
-pub fn reason<'a>(status: &'a TenantStatus, type_: &str) -> &'a str {
-    condition(status, type_).map_or("", |condition| &condition.reason)
+/// The reason of a condition; `None` if the condition is absent, or its reason is of another version.
+pub fn reason(status: &TenantStatus, type_: &str) -> Option<Reason> {
+    condition(status, type_)?.reason.parse().ok()
 }
 
-/// Whether all that is missing is the quota controller's, which is done sooner as a rule than a status is written.
+/// Whether the Tenant waits only for the quota controller, which usually finishes before a status is written.
 pub fn awaits_quota(status: &TenantStatus) -> bool {
     match reason(status, READY) {
-        "AwaitingQuota" | "QuotaMoving" => true,
-        "Reconciled" => reason(status, SELF_SERVICE_READY) == "AwaitingQuota",
+        Some(Reason::AwaitingQuota | Reason::QuotaMoving) => true,
+        Some(Reason::Reconciled) => reason(status, SELF_SERVICE_READY) == Some(Reason::AwaitingQuota),
         _ => false,
     }
 }
@@ -474,7 +449,7 @@ fn monitoring(valid: &ValidTenant, namespaces: &[AppliedNamespace]) -> Option<St
     Some(if !missing.is_empty() {
         Statement::fails(
             MONITORING_READY,
-            "CRDNotInstalled",
+            Reason::CRDNotInstalled,
             format!(
                 "the cluster does not serve {}; install the prometheus-operator's CRDs, nothing else is needed",
                 missing.join(", ")
@@ -483,11 +458,15 @@ fn monitoring(valid: &ValidTenant, namespaces: &[AppliedNamespace]) -> Option<St
     } else if stand {
         Statement::holds(
             MONITORING_READY,
-            "ObjectsStand",
-            "Configured: monitors and rules stand; a Prometheus must select them",
+            Reason::MonitorsApplied,
+            "Configured: monitors and rules are applied; your Prometheus must select them",
         )
     } else {
-        Statement::fails(MONITORING_READY, "ApplyFailed", "not every monitor and rule stands yet")
+        Statement::fails(
+            MONITORING_READY,
+            Reason::ApplyFailed,
+            "not every monitor and rule is applied yet",
+        )
     })
 }
 

@@ -1,6 +1,7 @@
 //! What a request to the API server is, read off its method and path: for deadlines and for metric labels.
 
 use axum::http::{Method, StatusCode, Uri};
+use tenantry_core::object::Kind;
 
 /// What a request does, in the words of RBAC.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,21 +43,11 @@ impl Verb {
     }
 }
 
-/// Resources that get a label value of their own; the rest is "other", so that a path can never invent one.
-const RESOURCES: &[(&str, &str)] = &[
+/// Resources besides the managed kinds that have a label value of their own.
+const OTHERS: &[(&str, &str)] = &[
     ("tenants", "tenants/status"),
     ("tenanttemplates", "tenanttemplates/status"),
     ("tenantnamespaces", "tenantnamespaces/status"),
-    ("tenantpolicies", "tenantpolicies/status"),
-    ("namespaces", "namespaces/status"),
-    ("resourcequotas", "resourcequotas/status"),
-    ("limitranges", "limitranges/status"),
-    ("networkpolicies", "networkpolicies/status"),
-    ("rolebindings", "rolebindings/status"),
-    ("configmaps", "configmaps/status"),
-    ("podmonitors", "podmonitors/status"),
-    ("servicemonitors", "servicemonitors/status"),
-    ("prometheusrules", "prometheusrules/status"),
     ("customresourcedefinitions", "customresourcedefinitions/status"),
     ("validatingadmissionpolicies", "validatingadmissionpolicies/status"),
     ("events", "events/status"),
@@ -64,6 +55,14 @@ const RESOURCES: &[(&str, &str)] = &[
     ("pods", "pods/status"),
     ("nodes", "nodes/status"),
 ];
+
+/// The label values of a resource and of its status. All other resources are "other", so a path cannot invent a label value.
+fn known(plural: &str) -> Option<(&'static str, &'static str)> {
+    let managed = Kind::ALL
+        .into_iter()
+        .map(|kind| (kind.plural(), kind.status_resource()));
+    managed.chain(OTHERS.iter().copied()).find(|(name, _)| *name == plural)
+}
 
 /// A request, as far as deadlines and metrics care.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -99,8 +98,7 @@ impl RequestKind {
                 resource: "discovery",
             };
         };
-        let known = RESOURCES.iter().find(|(name, _)| name == plural);
-        let resource = match (known, rest.get(2).copied()) {
+        let resource = match (known(plural), rest.get(2).copied()) {
             (Some((name, _)), None) => name,
             (Some((_, status)), Some("status")) => status,
             (Some(_), Some(_)) | (None, _) => "other",

@@ -1,8 +1,7 @@
-//! What stands -> what the status of a TenantNamespace says.
+//! Applied objects -> the status of a TenantNamespace says.
 
 use jiff::Timestamp;
 
-use super::types::{READY, RECONCILING, STALLED};
 use crate::{
     conditions::{Statement, conditions},
     tenant::{
@@ -11,6 +10,10 @@ use crate::{
     },
 };
 use tenantry_api::v1alpha1::{TenantNamespace, TenantNamespaceStatus};
+use tenantry_api::{
+    Reason,
+    conditions::types::{READY, RECONCILING, STALLED},
+};
 
 /// Status of a TenantNamespace after the tenant's objects were applied.
 pub fn of_claim(
@@ -20,16 +23,16 @@ pub fn of_claim(
     applied: &Applied,
     now: Timestamp,
 ) -> TenantNamespaceStatus {
-    let (namespace, said) = match verdict {
-        // It is about to go.
+    let (namespace, outcome) = match verdict {
+        // The operator is about to release it.
         Verdict::Withdrawn { .. } => return claim.status.clone().unwrap_or_default(),
-        Verdict::Refused { reason, message } => (None, Said::Hopeless(reason, message.clone())),
+        Verdict::Refused { reason, message } => (None, Outcome::Stalled(*reason, message.clone())),
         Verdict::Granted(namespace) => (Some(namespace.clone()), of_namespace(namespace, valid, applied)),
     };
-    status(claim, namespace, said, now)
+    status(claim, namespace, outcome, now)
 }
 
-/// Status of a TenantNamespace whose tenant cannot be built: a namespace that stands goes on standing.
+/// Status of a TenantNamespace whose Tenant is invalid: an existing namespace stays as it is.
 pub fn of_claim_of_invalid(claim: &TenantNamespace, invalid: &Invalid, now: Timestamp) -> TenantNamespaceStatus {
     let previous = claim.status.clone().unwrap_or_default();
     let stands = previous
@@ -40,23 +43,28 @@ pub fn of_claim_of_invalid(claim: &TenantNamespace, invalid: &Invalid, now: Time
         return previous;
     }
     let message = format!(
-        "nothing is changed while something is wrong with the tenant ({}); ask the platform team",
-        invalid.reason.as_str()
+        "the operator changes nothing until the platform team has fixed the Tenant ({})",
+        invalid.reason
     );
-    status(claim, previous.namespace, Said::UnderWay("TenantInvalid", message), now)
+    status(
+        claim,
+        previous.namespace,
+        Outcome::Reconciling(Reason::TenantInvalid, message),
+        now,
+    )
 }
 
-enum Said {
-    Stands(String),
-    UnderWay(&'static str, String),
-    Hopeless(&'static str, String),
+enum Outcome {
+    Ready(String),
+    Reconciling(Reason, String),
+    Stalled(Reason, String),
 }
 
-fn of_namespace(name: &str, valid: &ValidTenant, applied: &Applied) -> Said {
+fn of_namespace(name: &str, valid: &ValidTenant, applied: &Applied) -> Outcome {
     if applied.leaving.iter().any(|going| going.name == name) {
-        return Said::UnderWay(
-            "NamespaceTerminating",
-            format!("an earlier namespace {name} is being deleted; a new one follows"),
+        return Outcome::Reconciling(
+            Reason::NamespaceTerminating,
+            format!("the API server is deleting an earlier namespace {name}; the operator then creates a new one"),
         );
     }
     let progress = applied
@@ -65,37 +73,44 @@ fn of_namespace(name: &str, valid: &ValidTenant, applied: &Applied) -> Said {
         .find(|namespace| namespace.name == name)
         .map(|namespace| &namespace.progress);
     match (progress, &valid.rights) {
-        // It came to stand after it was looked for.
+        // Somebody created it after the cache was read.
         (Some(Progress::Conflict(_)), _) => {
             let (reason, message) = taken(name);
-            Said::Hopeless(reason, message)
+            Outcome::Stalled(reason, message)
         }
-        (Some(Progress::Failed) | None, _) => Said::UnderWay(
-            "ApplyFailed",
-            format!("not all of namespace {name} could be written yet; it is tried again"),
+        (Some(Progress::Failed) | None, _) => Outcome::Reconciling(
+            Reason::ApplyFailed,
+            format!("the operator could not write every object of namespace {name}; it retries"),
         ),
-        (Some(Progress::AwaitingQuota), _) => Said::UnderWay(
-            "AwaitingQuota",
-            format!("namespace {name} opens when the quota controller has counted it"),
+        (Some(Progress::AwaitingQuota), _) => Outcome::Reconciling(
+            Reason::AwaitingQuota,
+            format!("owners get access to namespace {name} when the quota controller has counted its quota"),
         ),
-        (Some(Progress::Complete), Rights::Withheld(_)) => Said::Hopeless(
-            "PrerequisiteMissing",
+        (Some(Progress::Complete), Rights::Withheld(_)) => Outcome::Stalled(
+            Reason::PrerequisiteMissing,
             format!(
-                "namespace {name} stands; the cluster lacks what the template asks for before anybody may use it: ask the platform team"
+                "namespace {name} exists, but the cluster lacks what the template requires before owners get access; ask the platform team"
             ),
         ),
-        (Some(Progress::Complete), Rights::Granted) => Said::Stands(format!("namespace {name} can be used")),
+        (Some(Progress::Complete), Rights::Granted) => {
+            Outcome::Ready(format!("namespace {name} exists and its owners have access"))
+        }
     }
 }
 
-fn status(claim: &TenantNamespace, namespace: Option<String>, said: Said, now: Timestamp) -> TenantNamespaceStatus {
-    let statements = match said {
-        Said::Stands(message) => vec![Statement::holds(READY, "Active", message)],
-        Said::UnderWay(reason, message) => vec![
+fn status(
+    claim: &TenantNamespace,
+    namespace: Option<String>,
+    outcome: Outcome,
+    now: Timestamp,
+) -> TenantNamespaceStatus {
+    let statements = match outcome {
+        Outcome::Ready(message) => vec![Statement::holds(READY, Reason::Active, message)],
+        Outcome::Reconciling(reason, message) => vec![
             Statement::fails(READY, reason, message.clone()),
             Statement::holds(RECONCILING, reason, message),
         ],
-        Said::Hopeless(reason, message) => vec![
+        Outcome::Stalled(reason, message) => vec![
             Statement::fails(READY, reason, message.clone()),
             Statement::holds(STALLED, reason, message),
         ],

@@ -1,9 +1,9 @@
 //! What the status says of namespaces that nobody asks for and that stay.
 
-use super::types::NAMESPACES_KEPT;
 use crate::tenant::outcome::{Kept, Why};
 use crate::{conditions::Statement, tenant::validate::ValidTenant};
 use tenantry_api::names;
+use tenantry_api::{Reason, conditions::types::NAMESPACES_KEPT};
 
 /// The condition of a Tenant that is not being deleted.
 pub(super) fn of_applied(valid: &ValidTenant) -> Option<Statement> {
@@ -19,17 +19,17 @@ pub(super) fn of_applied(valid: &ValidTenant) -> Option<Statement> {
             "spec.deletionProtection keeps {}, which neither spec.namespaces nor a TenantNamespace asks for: the guards stay and owners have no rights there. To use a namespace again, ask for it again. To have the operator delete all of them, set spec.deletionProtection to false",
             protected.join(", ")
         );
-        ("DeletionProtection", message)
+        (Reason::DeletionProtection, message)
     });
     let unclaimed = (!unclaimed.is_empty()).then(|| {
         let message = format!(
             "the TenantNamespaces that asked for {} are missing, and the operator saw no request to delete them: guards and rights stay. Create each again in {home}. To delete a namespace, delete its TenantNamespace after that",
             unclaimed.join(", ")
         );
-        ("ClaimMissing", message)
+        (Reason::ClaimMissing, message)
     });
     let said: Vec<_> = protected.into_iter().chain(unclaimed).collect();
-    let (reason, _) = said.first()?;
+    let (reason, _) = *said.first()?;
     let messages: Vec<&str> = said.iter().map(|(_, message)| message.as_str()).collect();
     Some(Statement::holds(NAMESPACES_KEPT, reason, messages.join(". ")))
 }
@@ -41,10 +41,10 @@ pub(super) fn of_deleting(kept: &Kept) -> Statement {
 
 impl Why {
     /// Reason of the condition and of the Event.
-    pub const fn reason(self) -> &'static str {
+    pub const fn reason(self) -> Reason {
         match self {
-            Self::Protected => "DeletionProtection",
-            Self::Undefined => "DefinitionDeleted",
+            Self::Protected => Reason::DeletionProtection,
+            Self::Undefined => Reason::DefinitionDeleted,
         }
     }
 }

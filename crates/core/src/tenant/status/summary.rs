@@ -1,4 +1,4 @@
-//! Namespaces and amounts in the status.
+//! Namespaces and amounts in the status of a Tenant.
 
 use serde_json::Value;
 
@@ -16,7 +16,7 @@ use tenantry_api::{
 /// Entries of `status.namespaces`.
 const MOST: usize = 200;
 
-/// Every namespace that the tenant has to do with, in order of name.
+/// Every namespace of the tenant, in order of name.
 pub(super) fn namespaces(valid: &ValidTenant, applied: &Applied) -> Vec<NamespaceStatus> {
     let entry = |name: &str, state, message: Option<&str>| NamespaceStatus {
         name: name.to_owned(),
@@ -36,7 +36,7 @@ pub(super) fn namespaces(valid: &ValidTenant, applied: &Applied) -> Vec<Namespac
                 (Progress::AwaitingQuota, Place::Wanted | Place::Home) => entry(
                     &namespace.name,
                     NamespaceState::Fenced,
-                    Some("the quota is not counted yet"),
+                    Some("the quota controller has not counted the quota yet"),
                 ),
                 (Progress::Complete, Place::Home) => entry(&namespace.name, NamespaceState::Home, None),
                 (Progress::Complete, Place::Wanted) if valid.members.is_empty() || valid.rights != Rights::Granted => {
@@ -64,7 +64,7 @@ pub(super) fn namespaces(valid: &ValidTenant, applied: &Applied) -> Vec<Namespac
     );
     all.sort_by(|a, b| a.name.cmp(&b.name));
     all.dedup_by(|a, b| a.name == b.name);
-    // As many as the schema takes; NAMESPACES counts all.
+    // As many as the schema allows; the column NAMESPACES counts all.
     all.truncate(MOST);
     all
 }
@@ -101,7 +101,7 @@ pub(super) fn fullest(quota: &[QuotaStatus]) -> Option<String> {
     let fullest = quota
         .iter()
         .filter_map(|entry| percent(entry).map(|percent| (percent, entry)));
-    // The first of equals, so that the answer is stable.
+    // The first of equals, so that the result is stable.
     let (percent, entry) = fullest.reduce(|best, next| if next.0 > best.0 { next } else { best })?;
     Some(format!("{} {percent}%", entry.resource))
 }

@@ -9,7 +9,7 @@ use crate::error_class::ErrorClass;
 use crate::{
     fixture,
     object::{Key, Live},
-    tenant::validate::{Conflict, Reason},
+    tenant::validate::Conflict,
 };
 
 fn at(second: i64) -> Timestamp {
@@ -22,8 +22,8 @@ fn quota_at(used: &str) -> Arc<Live> {
     fixture::live_quota("acme-dev", &hard, &hard, &used).1
 }
 
-/// The tenant with everything standing.
-fn standing() -> (ValidTenant, Applied) {
+/// The tenant with all its objects applied.
+fn ready_tenant() -> (ValidTenant, Applied) {
     let template = json!({ "quotas": { "cpu": "2", "pods": 10 } });
     let mut valid = fixture::valid(&template, &json!({}));
     valid.quota.plans.settled = true;
@@ -64,8 +64,8 @@ fn failed() -> Failure {
 }
 
 #[test]
-fn when_all_stands_neither_reconciling_nor_stalled_is_there() {
-    let (valid, applied) = standing();
+fn ready_tenant_is_neither_reconciling_nor_stalled() {
+    let (valid, applied) = ready_tenant();
     let status = status(&valid, &applied);
     assert_eq!(condition(&status, READY).unwrap().1, "Reconciled");
     for absent in [RECONCILING, STALLED, FROZEN, MONITORING_READY, DELETION_BLOCKED] {
@@ -80,8 +80,8 @@ fn when_all_stands_neither_reconciling_nor_stalled_is_there() {
 }
 
 #[test]
-fn who_is_left_out_of_a_small_grant_is_said_and_the_tenant_is_ready() {
-    let (mut valid, applied) = standing();
+fn namespace_without_a_share_is_named_and_tenant_is_ready() {
+    let (mut valid, applied) = ready_tenant();
     let names = ["acme-a", "acme-b"].map(str::to_owned).into();
     valid.quota.plans.left_out = [("requests.nvidia.com/gpu".to_owned(), names)].into();
     let status = status(&valid, &applied);
@@ -89,15 +89,15 @@ fn who_is_left_out_of_a_small_grant_is_said_and_the_tenant_is_ready() {
     let (holds, _, message) = condition(&status, QUOTA_ENFORCED).unwrap();
     assert_eq!(holds, "True");
     assert!(
-        message.ends_with("; no share of requests.nvidia.com/gpu for now: acme-a, acme-b"),
+        message.ends_with("; no share of requests.nvidia.com/gpu at the moment: acme-a, acme-b"),
         "{message}"
     );
 }
 
 type Break = fn(&mut ValidTenant, &mut Applied);
 
-/// Each trouble, whether somebody must help, the condition that tells of it beside Ready, and its words.
-const TROUBLES: [(&str, bool, Option<&str>, &str, Break); 8] = [
+/// Each reason why a Tenant is not Ready, whether somebody must act, the condition that also reports it, and its message.
+const PROBLEMS: [(&str, bool, Option<&str>, &str, Break); 8] = [
     (
         "ConflictingOwner",
         true,
@@ -155,9 +155,9 @@ const TROUBLES: [(&str, bool, Option<&str>, &str, Break); 8] = [
 ];
 
 #[test]
-fn each_trouble_is_the_reason_of_ready_and_says_whether_it_heals_by_itself() {
-    for (reason, stalled, concern, words, break_it) in TROUBLES {
-        let (mut valid, mut applied) = standing();
+fn each_problem_sets_ready_false_and_stalled_or_reconciling() {
+    for (reason, stalled, concern, words, break_it) in PROBLEMS {
+        let (mut valid, mut applied) = ready_tenant();
         break_it(&mut valid, &mut applied);
         let status = status(&valid, &applied);
         let (ready, found, message) = condition(&status, READY).unwrap();
@@ -182,10 +182,10 @@ fn each_trouble_is_the_reason_of_ready_and_says_whether_it_heals_by_itself() {
 }
 
 #[test]
-fn of_two_troubles_the_first_is_said() {
-    for (index, (first, .., break_first)) in TROUBLES.iter().enumerate() {
-        for (.., break_second) in &TROUBLES[index..] {
-            let (mut valid, mut applied) = standing();
+fn ready_reports_the_first_of_two_problems() {
+    for (index, (first, .., break_first)) in PROBLEMS.iter().enumerate() {
+        for (.., break_second) in &PROBLEMS[index..] {
+            let (mut valid, mut applied) = ready_tenant();
             break_second(&mut valid, &mut applied);
             break_first(&mut valid, &mut applied);
             let status = status(&valid, &applied);
@@ -200,9 +200,9 @@ fn of_two_troubles_the_first_is_said() {
 
 #[test]
 fn the_same_inputs_give_the_same_bytes() {
-    for (.., break_it) in TROUBLES {
+    for (.., break_it) in PROBLEMS {
         let bytes = |now| {
-            let (mut valid, mut applied) = standing();
+            let (mut valid, mut applied) = ready_tenant();
             break_it(&mut valid, &mut applied);
             let mut tenant = fixture::tenant(&json!({}));
             tenant.status = Some(of_applied(&tenant, &valid, &applied, at(1)));
@@ -213,8 +213,8 @@ fn the_same_inputs_give_the_same_bytes() {
 }
 
 #[test]
-fn a_transition_time_moves_with_its_own_condition_only() {
-    let (valid, mut applied) = standing();
+fn transition_time_changes_only_with_its_condition() {
+    let (valid, mut applied) = ready_tenant();
     let mut tenant = fixture::tenant(&json!({}));
     tenant.status = Some(of_applied(&tenant, &valid, &applied, at(1)));
     applied.namespaces[0].progress = Progress::AwaitingQuota;
@@ -231,8 +231,8 @@ fn a_transition_time_moves_with_its_own_condition_only() {
 }
 
 #[test]
-fn access_tells_who_is_missing() {
-    let (mut valid, mut applied) = standing();
+fn access_granted_says_what_owners_wait_for() {
+    let (mut valid, mut applied) = ready_tenant();
     applied.namespaces[0].progress = Progress::AwaitingQuota;
     assert_eq!(
         condition(&status(&valid, &applied), ACCESS_GRANTED).unwrap().1,
@@ -246,9 +246,9 @@ fn access_tells_who_is_missing() {
 }
 
 #[test]
-fn monitoring_is_said_only_where_it_is_asked_for() {
+fn monitoring_condition_exists_only_if_template_asks() {
     let asked = json!({ "monitoring": { "metrics": true, "alerts": true } });
-    let (_, mut applied) = standing();
+    let (_, mut applied) = ready_tenant();
     let mut valid = fixture::valid(&asked, &json!({}));
     let reason = |valid: &ValidTenant, applied: &Applied| {
         let status = status(valid, applied);
@@ -265,17 +265,17 @@ fn monitoring_is_said_only_where_it_is_asked_for() {
 }
 
 #[test]
-fn a_missing_crd_holds_nothing_else_up() {
+fn missing_crd_affects_only_monitoring() {
     let mut valid = fixture::valid(&json!({ "monitoring": { "alerts": true } }), &json!({}));
     valid.served.clear();
     valid.quota.plans.settled = true;
-    let (_, applied) = standing();
+    let (_, applied) = ready_tenant();
     assert_eq!(condition(&status(&valid, &applied), READY).unwrap().0, "True");
 }
 
 #[test]
-fn frozen_is_said_and_ready_stays() {
-    let (mut valid, applied) = standing();
+fn frozen_tenant_stays_ready() {
+    let (mut valid, applied) = ready_tenant();
     valid.state = TenantState::Frozen;
     let status = status(&valid, &applied);
     assert_eq!(condition(&status, FROZEN).unwrap().0, "True");
@@ -283,8 +283,8 @@ fn frozen_is_said_and_ready_stays() {
 }
 
 #[test]
-fn namespaces_stand_once_each_in_order_with_their_state() {
-    let (mut valid, mut applied) = standing();
+fn namespaces_are_listed_once_in_order_with_their_state() {
+    let (mut valid, mut applied) = ready_tenant();
     let namespace = |name: &str, place, progress| AppliedNamespace {
         name: name.to_owned(),
         place,
@@ -326,8 +326,8 @@ fn namespaces_stand_once_each_in_order_with_their_state() {
 }
 
 #[test]
-fn an_invalid_tenant_keeps_what_is_known_and_says_what_is_wrong() {
-    let (valid, applied) = standing();
+fn invalid_tenant_keeps_its_status_and_says_what_is_wrong() {
+    let (valid, applied) = ready_tenant();
     let mut tenant = fixture::tenant(&json!({}));
     let before = of_applied(&tenant, &valid, &applied, at(1));
     tenant.status = Some(before.clone());
@@ -359,8 +359,8 @@ fn going(name: &str) -> Going {
 }
 
 #[test]
-fn a_namespace_that_is_held_up_is_named_also_while_its_tenant_stays() {
-    let (valid, mut applied) = standing();
+fn blocked_namespace_is_named_while_its_tenant_stays() {
+    let (valid, mut applied) = ready_tenant();
     applied.leaving = vec![Going {
         held: Some("a finalizer remains".to_owned()),
         ..going("acme-old")
@@ -374,7 +374,7 @@ fn a_namespace_that_is_held_up_is_named_also_while_its_tenant_stays() {
 }
 
 #[test]
-fn a_tenant_on_its_way_out_names_what_holds_it() {
+fn deleted_tenant_names_what_blocks_it() {
     let tenant = fixture::tenant(&json!({}));
     let remaining = |namespaces: Vec<Going>| Remaining {
         namespaces,
@@ -408,18 +408,18 @@ fn a_tenant_on_its_way_out_names_what_holds_it() {
     };
     assert_eq!(
         stuck(Key::new(Kind::RoleBinding, "acme-dev", "*")),
-        "owners' rights are being taken away; waiting for namespaces to go: acme-dev; RoleBinding acme-dev/* changed since it was seen"
+        "the operator is removing the owners' rights; the API server is deleting namespaces: acme-dev; RoleBinding acme-dev/* changed since it was seen"
     );
     assert_eq!(
         stuck(Key::namespace("acme-dev")),
-        "owners have no rights any more; waiting for namespaces to go: acme-dev; Namespace acme-dev changed since it was seen"
+        "owners have no rights; the API server is deleting namespaces: acme-dev; Namespace acme-dev changed since it was seen"
     );
 }
 
 /// The JSON that kubectl wait and GitOps tools read.
 #[test]
 fn conditions_have_the_form_that_tools_read() {
-    let (valid, applied) = standing();
+    let (valid, applied) = ready_tenant();
     let json: Value = serde_json::to_value(status(&valid, &applied)).unwrap();
     let ready = &json["conditions"][0];
     assert_eq!((&ready["type"], &ready["status"]), (&json!("Ready"), &json!("True")));

@@ -14,7 +14,7 @@ use crate::{
     tenant::facts::{Claim, Facts},
 };
 use tenantry_api::{
-    names,
+    Reason, names,
     v1alpha1::{Environment, SelfService, TenantNamespace, TenantNamespaceSpec},
 };
 
@@ -52,7 +52,7 @@ pub enum Verdict {
     /// There is none for it.
     Refused {
         /// Reason of the condition.
-        reason: &'static str,
+        reason: Reason,
         /// What is wrong and what to do.
         message: String,
     },
@@ -99,31 +99,25 @@ impl Judge<'_> {
     }
 
     /// What speaks against a claim.
-    fn against(
-        &self,
-        claim: &Claim,
-        full: &str,
-        stands: bool,
-        places: &mut Places<'_>,
-    ) -> Option<(&'static str, String)> {
+    fn against(&self, claim: &Claim, full: &str, stands: bool, places: &mut Places<'_>) -> Option<(Reason, String)> {
         if names::is_home(&claim.name_any()) || !is_label(full) {
             let message = format!(
                 "metadata.name: {full:?} is no name for a namespace (at most 63 characters, not home and nothing that ends in -home); delete this and create one with another name"
             );
-            return Some(("InvalidName", message));
+            return Some((Reason::InvalidName, message));
         }
         if self.listed.iter().any(|listed| listed == full) {
             let message =
                 format!("the tenant has namespace {full} already, from spec.namespaces of the Tenant; delete this");
-            return Some(("NameTaken", message));
+            return Some((Reason::NameTaken, message));
         }
         if !stands && self.self_service == SelfService::Disabled {
             let message =
                 "the template lets owners ask for no further namespaces; delete this and ask the platform team";
-            return Some(("SelfServiceDisabled", message.to_owned()));
+            return Some((Reason::SelfServiceDisabled, message.to_owned()));
         }
         if !places.take(full) {
-            return Some(("NoRoom", no_room(places.limit)));
+            return Some((Reason::NoRoom, no_room(places.limit)));
         }
         None
     }
@@ -200,10 +194,10 @@ pub(super) fn settle(claims: &mut [ValidClaim], conflicts: &mut Vec<Conflict>) {
 }
 
 /// Reason and message where a name is that of somebody else's namespace.
-pub fn taken(namespace: &str) -> (&'static str, String) {
+pub fn taken(namespace: &str) -> (Reason, String) {
     let message =
         format!("namespace {namespace} exists and is not this tenant's; delete this and create one with another name");
-    ("NameTaken", message)
+    (Reason::NameTaken, message)
 }
 
 pub(super) fn no_room(limit: Option<i64>) -> String {

@@ -5,13 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use kube::ResourceExt as _;
 use serde_json::{Value, json};
 
-use super::{Invalid, Reason, claims::is_claimed, direct::is_made, invalid, is_label};
+use super::{Invalid, claims::is_claimed, direct::is_made, invalid, is_label};
 use crate::{
     object::{Key, Kind},
     tenant::facts::Facts,
 };
 use tenantry_api::{
-    names,
+    Reason, names,
     v1alpha1::{Owner, OwnerKind, OwnerRole, Tenant},
 };
 

@@ -42,7 +42,7 @@ use crate::{
     settings::Settings,
 };
 use tenantry_api::{
-    names,
+    Reason, names,
     v1alpha1::{
         Branding, DeletionPolicy, Environment, OwnerRole, Tenant, TenantSpec, TenantState, TenantTemplateSpec, Tier,
     },
@@ -152,40 +152,6 @@ pub struct Invalid {
     pub reason: Reason,
     /// What is wrong, in which field, and what to do.
     pub message: String,
-}
-
-/// Reason why a Tenant cannot be built.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Reason {
-    /// spec.templateRef names nothing.
-    TemplateNotFound,
-    /// The template cannot be read.
-    TemplateUndecodable,
-    /// An override loosens a closed field.
-    OverrideNotAllowed,
-    /// More namespaces than the template grants.
-    TooManyNamespaces,
-    /// branding without tier WhiteLabel.
-    BrandingNotAllowed,
-    /// A name is no DNS label, is too long, or stands twice.
-    InvalidName,
-    /// An owner is not one.
-    InvalidOwner,
-}
-
-impl Reason {
-    /// As written in conditions and events.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::TemplateNotFound => "TemplateNotFound",
-            Self::TemplateUndecodable => "TemplateUndecodable",
-            Self::OverrideNotAllowed => "OverrideNotAllowed",
-            Self::TooManyNamespaces => "TooManyNamespaces",
-            Self::BrandingNotAllowed => "BrandingNotAllowed",
-            Self::InvalidName => "InvalidName",
-            Self::InvalidOwner => "InvalidOwner",
-        }
-    }
 }
 
 fn invalid<T>(reason: Reason, message: impl Into<String>) -> Result<T, Invalid> {

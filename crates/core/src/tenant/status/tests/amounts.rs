@@ -3,8 +3,8 @@
 use super::*;
 
 #[test]
-fn amounts_are_summed_over_the_namespaces_in_the_form_of_the_grant() {
-    let (valid, mut applied) = standing();
+fn amounts_are_summed_over_namespaces_in_the_unit_of_the_grant() {
+    let (valid, mut applied) = ready_tenant();
     let hard = json!({ "pods": "3", "requests.cpu": "500m" });
     let second = fixture::live_quota(
         "acme-new",
@@ -31,7 +31,7 @@ fn amounts_are_summed_over_the_namespaces_in_the_form_of_the_grant() {
 }
 
 #[test]
-fn the_fullest_is_the_first_of_equals_and_leaves_out_what_is_forbidden() {
+fn fullest_is_the_first_of_equals_without_forbidden_ones() {
     let entry = |resource: &str, grant: &str, used: &str| tenantry_api::v1alpha1::QuotaStatus {
         resource: resource.to_owned(),
         grant: grant.parse().unwrap(),
@@ -50,8 +50,8 @@ fn the_fullest_is_the_first_of_equals_and_leaves_out_what_is_forbidden() {
 }
 
 #[test]
-fn only_use_and_what_follows_from_it_is_put_off() {
-    let (valid, mut applied) = standing();
+fn only_changes_of_use_are_postponed() {
+    let (valid, mut applied) = ready_tenant();
     let old = status(&valid, &applied);
     assert!(!differ_in_use_only(&old, &old), "equal ones do not differ");
     applied.namespaces[0].quota = Some(quota_at("9"));

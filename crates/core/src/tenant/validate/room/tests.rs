@@ -63,7 +63,7 @@ fn stand(valid: &ValidTenant) -> Vec<&str> {
 fn refused(valid: &ValidTenant) -> Vec<(String, &'static str)> {
     let reason = |claim: &ValidClaim| match &claim.verdict {
         Verdict::Granted(_) | Verdict::Withdrawn { .. } => None,
-        Verdict::Refused { reason, .. } => Some((claim.seen.name_any(), *reason)),
+        Verdict::Refused { reason, .. } => Some((claim.seen.name_any(), reason.as_str())),
     };
     valid.claims.iter().filter_map(reason).collect()
 }
