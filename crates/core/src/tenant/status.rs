@@ -483,7 +483,7 @@ fn monitoring(valid: &ValidTenant, namespaces: &[AppliedNamespace]) -> Option<St
     } else if stand {
         Statement::holds(
             MONITORING_READY,
-            "ObjectsStand",
+            "MonitorsApplied",
             "Configured: monitors and rules stand; a Prometheus must select them",
         )
     } else {
