@@ -171,7 +171,7 @@ impl Run {
     fn note_namespace(&mut self, desired: &Object, result: Result<Outcome, writer::Error>) -> bool {
         if let Err(writer::Error::Foreign { .. }) = result {
             self.namespace.progress =
-                Progress::Conflict("it exists and is not this tenant's; choose another name".to_owned());
+                Progress::Conflict("it exists and does not belong to this tenant; choose another name".to_owned());
             return false;
         }
         self.note(desired, result).is_some()

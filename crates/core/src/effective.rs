@@ -35,7 +35,7 @@ pub struct Effective {
 
 /// An override that loosens a closed field.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("spec.overrides.{field}: {problem}; tighten it, or let the template list {opens} in overridable", opens = opens.as_str())]
+#[error("spec.overrides.{field}: {problem}; choose a value that the template allows, or list {opens} in the template's overridable", opens = opens.as_str())]
 pub struct Loosened {
     /// Path below `spec.overrides`.
     pub field: String,
@@ -137,7 +137,7 @@ impl Check<'_> {
         }
     }
 
-    fn list<T: PartialEq + Clone + std::fmt::Debug>(
+    fn list<T: PartialEq + Clone + serde::Serialize>(
         &mut self,
         opens: OverridableField,
         field: &str,
@@ -150,7 +150,10 @@ impl Check<'_> {
         if let Some(template) = template
             && let Some(extra) = wanted.iter().find(|item| !template.contains(item))
         {
-            self.refuse_unless_open(opens, field, || format!("{extra:?} is not in the template's list"));
+            self.refuse_unless_open(opens, field, || {
+                let extra = serde_json::to_string(extra).unwrap_or_default();
+                format!("{extra} is not in the template's list")
+            });
         }
         Some(wanted.to_vec())
     }
@@ -189,7 +192,7 @@ impl Check<'_> {
         let wanted = wanted.unwrap_or(template);
         if (template, wanted) == (Traffic::Deny, Traffic::Allow) {
             self.refuse_unless_open(OverridableField::InternetEgress, "internetEgress", || {
-                "Allow, where the template says Deny".to_owned()
+                "Allow is laxer than the template's Deny".to_owned()
             });
         }
         wanted
@@ -207,7 +210,7 @@ impl Check<'_> {
                 .filter(|previous| previous != value)
             {
                 self.refuse_unless_open(OverridableField::NodeSelector, "nodeSelector", || {
-                    format!("{key} is {previous} in the template, not {value}")
+                    format!("{key}={value} differs from the template's {key}={previous}")
                 });
             }
         }
@@ -380,9 +383,14 @@ mod tests {
             loosened.iter().any(|problem| problem.starts_with(objects)),
             "{loosened:#?}"
         );
+        let egress = r#"spec.overrides.egress: {"cidr":"10.0.0.0/8"} is not in the template's list; "#;
+        assert!(
+            loosened.iter().any(|problem| problem.starts_with(egress)),
+            "{loosened:#?}"
+        );
         assert_eq!(
             loosened[0],
-            "spec.overrides.quotas.cpu: 8001m is above the template's 8; tighten it, or let the template list Quotas in overridable"
+            "spec.overrides.quotas.cpu: 8001m is above the template's 8; choose a value that the template allows, or list Quotas in the template's overridable"
         );
     }
 

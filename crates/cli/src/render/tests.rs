@@ -78,8 +78,8 @@ fn without_a_tenant_there_is_nothing_to_render() {
 fn a_tenant_that_cannot_be_built_says_what_the_operator_would_say() {
     assert_eq!(
         refused(&[TENANT]),
-        "Tenant acme: TemplateNotFound: spec.templateRef.name: there is no TenantTemplate \"small\"; create it or name \
-         another (kubectl get tenanttemplates)"
+        "Tenant acme: TemplateNotFound: spec.templateRef.name: TenantTemplate \"small\" does not exist; create it, or \
+         choose one of kubectl get tenanttemplates"
     );
     let many = TENANT.replace("{ name: dev }", "{ name: dev }, { name: prod }");
     assert!(refused(&[TEMPLATE, &many]).starts_with("Tenant acme: TooManyNamespaces: spec.namespaces: 2 "));

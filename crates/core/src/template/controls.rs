@@ -1,6 +1,6 @@
-//! What each part of a template honestly comes to on this cluster (rule 6). Pure.
+//! The level (Enforced, Configured or NotEnforced) of each field that a template sets, with the reason. Pure.
 //!
-//! Every block is destructured without `..`: a field that is added and forgotten here does not compile.
+//! Every block is destructured without `..`, so that a new field that is missing here does not compile.
 
 use std::collections::BTreeSet;
 
@@ -16,11 +16,12 @@ use tenantry_api::v1alpha1::{
     Traffic,
 };
 
-const QUOTA: &str = "ResourceQuota, in each namespace; the namespaces sum to the grant";
-const POLICY: &str = "ValidatingAdmissionPolicy";
-const NETWORK: &str = "NetworkPolicy; the network plugin must act on it";
-const HANDED: &str = "handed to workloads in the ConfigMap tenant-limits; nothing makes them keep it";
-const MESH: &str = "needs a service mesh, which this version does not set up";
+const QUOTA: &str = "ResourceQuota in each namespace; the sum of these quotas never exceeds the grant";
+const POLICY: &str = "ValidatingAdmissionPolicy; the API server refuses objects that break the rule";
+const NETWORK: &str = "NetworkPolicy; it has an effect only if the network plugin implements NetworkPolicy";
+const HANDED: &str = "workloads can read it in the ConfigMap tenant-limits; nothing enforces it";
+const MESH: &str = "needs a service mesh, which this version does not support";
+const ONLY_A_PERSON: &str = "only a person can confirm it, and this version cannot record that";
 
 struct List<'a> {
     admission: &'a BTreeSet<Admission>,
@@ -38,30 +39,34 @@ impl List<'_> {
         }
     }
 
-    /// A promise that an admission policy of the chart keeps, if it is installed.
+    /// A field that an admission policy of the chart implements. NotEnforced if that policy is not installed.
     fn by_policy(&mut self, is_set: bool, field: &str, policy: Admission, state: ControlState, message: &str) {
         if self.admission.contains(&policy) {
             return self.add(is_set, field, state, message);
         }
         let missing = match policy {
-            Admission::Validating => "the chart's admission policies are switched off",
-            Admission::Mutating => {
-                "the chart's MutatingAdmissionPolicy is not installed: it needs Kubernetes 1.36 or policies.mutating"
+            Admission::Validating => {
+                "the chart's admission policies are not installed; set policies.enabled to true in the chart's values"
             }
-            Admission::Mfa => "set policies.mfa.extraKey in the chart's values, so that a sign-in can be told",
+            Admission::Mutating => {
+                "the chart's MutatingAdmissionPolicy is not installed; it needs Kubernetes 1.36, and policies.mutating must not be never"
+            }
+            Admission::Mfa => {
+                "the policy does not know which key shows how a user signed in; set policies.mfa.extraKey in the chart's values"
+            }
         };
         self.add(is_set, field, NotEnforced, missing);
     }
 }
 
-/// One entry for each part that the template sets, in the order of the spec.
+/// One entry for each field that the template sets, in the order of the spec.
 pub fn controls(spec: &TenantTemplateSpec, served: &Served, settings: &Settings) -> Vec<Control> {
     let TenantTemplateSpec {
-        // Words: they promise nothing.
+        // Descriptive only: no effect to report.
         tier: _,
         description: _,
         quotas,
-        // The operator's own doing; the sum is what is enforced.
+        // Only the operator uses it; `quotas` reports what is enforced.
         quota_spread: _,
         containers,
         network,
@@ -74,7 +79,7 @@ pub fn controls(spec: &TenantTemplateSpec, served: &Served, settings: &Settings)
         support,
         rollout,
         self_service,
-        // Says what becomes of what selfService turns away.
+        // Refines `selfService`, which reports the level of both.
         direct_overflow: _,
         overridable: _,
     } = spec;
@@ -97,7 +102,7 @@ pub fn controls(spec: &TenantTemplateSpec, served: &Served, settings: &Settings)
         !frameworks.is_empty(),
         "compliance.frameworks",
         NotEnforced,
-        format!("no evidence is collected yet for {}", frameworks.join(", ")),
+        format!("this version collects no evidence for {}", frameworks.join(", ")),
     );
     let AiSpec { level: _, models } = ai;
     list.add(!models.is_empty(), "ai.models", NotEnforced, HANDED);
@@ -107,7 +112,7 @@ pub fn controls(spec: &TenantTemplateSpec, served: &Served, settings: &Settings)
         pricing.is_some(),
         "pricing",
         NotEnforced,
-        "cost reports do not exist yet",
+        "this version makes no cost reports",
     );
     let SupportSpec {
         level: _,
@@ -129,13 +134,16 @@ pub fn controls(spec: &TenantTemplateSpec, served: &Served, settings: &Settings)
         *strategy == RolloutStrategy::Staged,
         "rollout",
         NotEnforced,
-        "a change reaches every tenant at once; stages do not exist yet",
+        "this version applies a change to every Tenant at once, without stages",
     );
     let (state, how) = match self_service {
-        SelfService::Claim => (Enforced, "RBAC and ResourceQuota, in the tenant's home namespace"),
+        SelfService::Claim => (
+            Enforced,
+            "RBAC and a ResourceQuota in the home namespace decide who may create TenantNamespaces, and how many",
+        ),
         SelfService::Direct => (
             Enforced,
-            "as Claim; a namespace that an owner creates beyond the grant stays closed to everybody",
+            "as Claim; owners get no rights in a namespace that they create beyond the grant",
         ),
         SelfService::Disabled => (Enforced, "RBAC"),
     };
@@ -166,7 +174,7 @@ fn of_quotas(list: &mut List<'_>, quotas: &Quotas, served: &Served, settings: &S
         namespaces.is_some(),
         "quotas.namespaces",
         Enforced,
-        "a Tenant that lists more is not carried out",
+        "the operator changes nothing for a Tenant that lists more, and refuses TenantNamespaces beyond the limit",
     );
     list.add(pods.is_some(), "quotas.pods", Enforced, QUOTA);
     list.by_policy(
@@ -174,7 +182,7 @@ fn of_quotas(list: &mut List<'_>, quotas: &Quotas, served: &Served, settings: &S
         "quotas.networkBandwidth",
         Admission::Mutating,
         Configured,
-        "annotation on each pod by MutatingAdmissionPolicy; the network plugin must act on it",
+        "a MutatingAdmissionPolicy annotates each pod; the network plugin must limit the bandwidth",
     );
     list.add(
         concurrent_connections.is_some(),
@@ -196,11 +204,14 @@ fn of_quotas(list: &mut List<'_>, quotas: &Quotas, served: &Served, settings: &S
     );
     list.add(cache.is_some(), "quotas.cache", NotEnforced, HANDED);
     let (state, message) = if served.models {
-        (Enforced, format!("ResourceQuota count/{}", settings.model_resource))
+        (Enforced, format!("{QUOTA} (count/{})", settings.model_resource))
     } else {
         (
             NotEnforced,
-            format!("the cluster does not serve {}; {HANDED}", settings.model_resource),
+            format!(
+                "the cluster does not serve {}, so no quota counts it; {HANDED}",
+                settings.model_resource
+            ),
         )
     };
     list.add(ml_model_instances.is_some(), "quotas.mlModelInstances", state, message);
@@ -209,7 +220,7 @@ fn of_quotas(list: &mut List<'_>, quotas: &Quotas, served: &Served, settings: &S
         "quotas.aiProcessingUnits",
         Enforced,
         format!(
-            "ResourceQuota requests.{}",
+            "{QUOTA} (requests.{})",
             settings.accelerator_resources.join(", requests.")
         ),
     );
@@ -275,7 +286,7 @@ fn of_security(list: &mut List<'_>, security: &SecuritySpec) {
         true,
         "security.podSecurity",
         Enforced,
-        format!("Pod Security labels: {}", pod_security.label()),
+        format!("Pod Security labels on each namespace: {}", pod_security.label()),
     );
     list.by_policy(
         encryption.is_some(),
@@ -289,25 +300,26 @@ fn of_security(list: &mut List<'_>, security: &SecuritySpec) {
         "security.encryption: volumes at rest",
     );
     if storage_classes.is_some() {
-        list.add(
+        list.by_policy(
             at_rest.0,
             at_rest.1,
+            Admission::Validating,
             Enforced,
-            "ValidatingAdmissionPolicy: only the listed storage classes; that they encrypt is the provider's word",
+            "ValidatingAdmissionPolicy: only the classes in security.storageClasses; Tenantry does not check that they encrypt",
         );
     } else {
         list.add(
             at_rest.0,
             at_rest.1,
             NotEnforced,
-            "list encrypted classes in security.storageClasses",
+            "tenants may use any storage class; list those that encrypt in security.storageClasses",
         );
     }
     list.add(
         at_rest.0,
         "security.encryption: API data at rest",
         NotEnforced,
-        "set in the API server's own configuration; not read yet",
+        "depends on the API server's configuration, which this version does not read",
     );
     list.add(
         *encryption >= Some(Encryption::Maximum),
@@ -319,7 +331,7 @@ fn of_security(list: &mut List<'_>, security: &SecuritySpec) {
         *encryption >= Some(Encryption::Classified),
         "security.encryption: keys in hardware",
         NotEnforced,
-        "not expressible in Kubernetes; attestations do not exist yet",
+        "Kubernetes has no setting for it, and this version cannot record that a person confirmed it",
     );
     list.add(*zero_trust, "security.zeroTrust", NotEnforced, MESH);
     list.add(*end_to_end_encryption, "security.endToEndEncryption", NotEnforced, MESH);
@@ -328,7 +340,7 @@ fn of_security(list: &mut List<'_>, security: &SecuritySpec) {
         "security.mfaForWrites",
         Admission::Mfa,
         Enforced,
-        "ValidatingAdmissionPolicy, for writes, exec and attach; reads are never checked by admission",
+        "ValidatingAdmissionPolicy for writes, exec and attach; admission policies never check reads",
     );
     list.by_policy(
         registries.is_some(),
@@ -348,7 +360,7 @@ fn of_security(list: &mut List<'_>, security: &SecuritySpec) {
         *image_signatures,
         "security.imageSignatures",
         NotEnforced,
-        "needs a signature verifier, which this version does not set up",
+        "needs a signature verifier, which this version does not support",
     );
     list.by_policy(
         storage_classes.is_some(),
@@ -362,39 +374,39 @@ fn of_security(list: &mut List<'_>, security: &SecuritySpec) {
         "security.ipAllowList",
         Admission::Validating,
         Configured,
-        "ValidatingAdmissionPolicy on load balancers; the load balancer must filter",
+        "ValidatingAdmissionPolicy on spec.loadBalancerSourceRanges of Services; the load balancer must filter",
     );
     list.add(
         !allowed_countries.is_empty(),
         "security.allowedCountries",
         NotEnforced,
-        "nothing in Kubernetes knows a client's country; filter in front of the cluster",
+        "Kubernetes does not know a client's country; filter in front of the cluster",
     );
     list.add(
         *vulnerability_scanning,
         "security.vulnerabilityScanning",
         NotEnforced,
-        "no scanner is read yet",
+        "this version reads the results of no scanner",
     );
     list.add(
         *penetration_testing,
         "security.penetrationTesting",
         NotEnforced,
-        "only a person can attest it; attestations do not exist yet",
+        ONLY_A_PERSON,
     );
     list.add(
         *audit_logging,
         "security.auditLogging",
         NotEnforced,
-        "set in the API server's own configuration; not read yet",
+        "depends on the API server's configuration, which this version does not read",
     );
-    list.add(*backups, "security.backups", NotEnforced, "no backup tool is read yet");
     list.add(
-        *hardware_keys,
-        "security.hardwareKeys",
+        *backups,
+        "security.backups",
         NotEnforced,
-        "only a person can attest it; attestations do not exist yet",
+        "this version reads no backup tool",
     );
+    list.add(*hardware_keys, "security.hardwareKeys", NotEnforced, ONLY_A_PERSON);
 }
 
 fn of_monitoring(list: &mut List<'_>, monitoring: &MonitoringSpec, served: &Served) {
@@ -408,7 +420,7 @@ fn of_monitoring(list: &mut List<'_>, monitoring: &MonitoringSpec, served: &Serv
         labels: _,
         slo,
     } = monitoring;
-    let missing = "the prometheus-operator's CRDs are not installed";
+    let missing = "not all of the prometheus-operator's CRDs are installed; install them";
     let by_crd = |kinds: &[Kind], there: &str| {
         let all = kinds.iter().all(|kind| served.kinds.contains(kind));
         if all {
@@ -443,7 +455,7 @@ fn of_monitoring(list: &mut List<'_>, monitoring: &MonitoringSpec, served: &Serv
         slo.is_some(),
         "monitoring.slo",
         NotEnforced,
-        "no burn-rate rules are made yet",
+        "this version creates no burn-rate rules",
     );
 }
 
@@ -460,28 +472,29 @@ fn of_placement(list: &mut List<'_>, placement: &PlacementSpec) {
         "placement.nodeSelector",
         Admission::Validating,
         Enforced,
-        "ValidatingAdmissionPolicy on every pod's spec",
+        "ValidatingAdmissionPolicy; the API server refuses pods without this nodeSelector",
     );
     list.by_policy(
         !tolerations.is_empty(),
         "placement.tolerations",
         Admission::Mutating,
         Configured,
-        "stamped on each pod by MutatingAdmissionPolicy",
+        "a MutatingAdmissionPolicy adds them to each pod",
     );
     match regions.len() {
         0 => {}
-        1 => list.add(
+        1 => list.by_policy(
             true,
             "placement.regions",
+            Admission::Validating,
             Enforced,
-            "every pod is bound to nodes of the region; volumes follow their storage class",
+            "every pod must select nodes of this region; the storage class decides where volumes are",
         ),
         _ => list.add(
             true,
             "placement.regions",
             NotEnforced,
-            "with several regions the choice is not made yet",
+            "this version restricts pods only if exactly one region is listed",
         ),
     }
     list.by_policy(
@@ -509,17 +522,21 @@ mod tests {
     use super::*;
 
     fn of(spec: serde_json::Value) -> Vec<Control> {
+        with(spec, &[Admission::Validating])
+    }
+
+    fn with(spec: serde_json::Value, admission: &[Admission]) -> Vec<Control> {
         let settings = Settings {
             accelerator_resources: vec!["nvidia.com/gpu".to_owned()],
             model_resource: "inferenceservices.serving.kserve.io".to_owned(),
-            admission: BTreeSet::from([Admission::Validating]),
+            admission: admission.iter().copied().collect(),
             status_interval: Duration::from_secs(10),
         };
         controls(&serde_json::from_value(spec).unwrap(), &Served::default(), &settings)
     }
 
     #[test]
-    fn a_level_name_is_never_printed_as_achieved() {
+    fn no_message_claims_that_a_level_name_is_achieved() {
         let all = of(json!({
             "tier": "EnterprisePlus",
             "security": { "encryption": "Classified", "zeroTrust": true, "hardwareKeys": true, "endToEndEncryption": true },
@@ -535,14 +552,14 @@ mod tests {
     }
 
     #[test]
-    fn counts_of_objects_are_enforced() {
+    fn object_counts_are_enforced() {
         let all = of(json!({ "tier": "Free", "quotas": { "objects": { "services": 3 } } }));
         let objects = all.iter().find(|control| control.field == "quotas.objects").unwrap();
         assert_eq!(objects.state, Enforced);
     }
 
     #[test]
-    fn a_policy_that_is_not_installed_keeps_nothing() {
+    fn a_field_of_a_missing_policy_is_not_enforced() {
         let all =
             of(json!({ "tier": "Free", "security": { "mfaForWrites": true }, "quotas": { "networkBandwidth": "1M" } }));
         let state = |field: &str| all.iter().find(|control| control.field == field).unwrap().state;
@@ -552,7 +569,29 @@ mod tests {
     }
 
     #[test]
-    fn what_a_network_plugin_must_do_is_only_configured() {
+    fn without_policies_only_other_guards_are_enforced() {
+        let spec = json!({
+            "tier": "Enterprise", "selfService": "Direct",
+            "quotas": { "cpu": "1", "namespaces": 2, "pods": 3, "objects": { "services": 3 } },
+            "containers": { "max": { "cpu": "1" } },
+            "placement": { "regions": ["eu-1"], "nodeSelector": { "a": "b" }, "priorityClasses": ["low"] },
+            "security": {
+                "encryption": "Enhanced", "storageClasses": ["encrypted"], "registries": ["r.example.com"], "imageDigests": true,
+            },
+        });
+        let enforced = with(spec, &[]);
+        let enforced = enforced.iter().filter(|control| control.state == Enforced);
+        for Control { field, .. } in enforced {
+            let by_others = ["quotas.", "containers", "security.podSecurity", "selfService"];
+            assert!(
+                by_others.iter().any(|prefix| field.starts_with(prefix)),
+                "{field} claims a policy that is not installed"
+            );
+        }
+    }
+
+    #[test]
+    fn a_field_that_needs_a_network_plugin_is_configured() {
         let all = of(json!({ "tier": "Free" }));
         assert!(
             all.iter()

@@ -1,4 +1,4 @@
-//! What a template means on this cluster: its controls, its contradictions, its status.
+//! A template on this cluster: its controls, its contradictions and its status.
 
 pub mod controls;
 pub mod soundness;

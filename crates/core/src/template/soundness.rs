@@ -1,13 +1,13 @@
-//! Whether a template can be kept: contradictions that no schema rule sees, because they lie between its blocks. Pure.
+//! Finds contradictions between the blocks of a template. The schema's rules cannot find them: each sees one block. Pure.
 //!
-//! Each rule gives the fields, the contradiction and the remedy. Tenants of an unsound template are carried out all the
-//! same: most of it works, and the template's status says what does not.
+//! Each message names the fields, the contradiction and the remedy. The operator still reconciles the Tenants of such a
+//! template: most of it works, and the template's status reports the rest.
 
 use std::collections::BTreeSet;
 
 use tenantry_api::{
     Quantity,
-    v1alpha1::{Amounts, Containers, Quotas, ServiceType, TenantTemplateSpec},
+    v1alpha1::{Amounts, Containers, Quotas, TenantTemplateSpec},
 };
 
 type Rule = fn(&TenantTemplateSpec) -> Vec<String>;
@@ -17,10 +17,10 @@ const RULES: [Rule; 5] = [
     quotas_have_container_defaults,
     region_agrees_with_node_selector,
     hosts_need_a_service,
-    lists_name_each_thing_once,
+    lists_contain_no_duplicates,
 ];
 
-/// Every contradiction, in the order of the rules.
+/// All contradictions, in the order of the rules.
 pub fn contradictions(spec: &TenantTemplateSpec) -> Vec<String> {
     RULES.iter().flat_map(|rule| rule(spec)).collect()
 }
@@ -29,7 +29,7 @@ fn amounts(block: Option<&Amounts>) -> (Option<Quantity>, Option<Quantity>) {
     block.map_or((None, None), |Amounts { cpu, memory }| (*cpu, *memory))
 }
 
-/// One container at its default must fit into the whole tenant.
+/// The quota refuses a container whose default or minimum is above the whole tenant's amount.
 fn container_defaults_fit_the_quota(spec: &TenantTemplateSpec) -> Vec<String> {
     let Quotas { cpu, memory, .. } = &spec.quotas;
     let Containers {
@@ -47,7 +47,7 @@ fn container_defaults_fit_the_quota(spec: &TenantTemplateSpec) -> Vec<String> {
                 && !whole.is_zero()
             {
                 found.push(format!(
-                    "containers.{field}.{resource} {one} is above quotas.{resource} {whole}: not one container would fit; lower it"
+                    "containers.{field}.{resource} is {one}, more than the whole tenant's quotas.{resource} of {whole}: the quota refuses such a container; lower it"
                 ));
             }
         }
@@ -55,7 +55,7 @@ fn container_defaults_fit_the_quota(spec: &TenantTemplateSpec) -> Vec<String> {
     found
 }
 
-/// A quota on limits refuses every container that sets none, so there must be a default.
+/// A quota on limits refuses every container that sets no limit and gets no default.
 fn quotas_have_container_defaults(spec: &TenantTemplateSpec) -> Vec<String> {
     let Containers { default, max, .. } = &spec.containers;
     let ((default_cpu, default_memory), (max_cpu, max_memory)) = (amounts(default.as_ref()), amounts(max.as_ref()));
@@ -68,7 +68,7 @@ fn quotas_have_container_defaults(spec: &TenantTemplateSpec) -> Vec<String> {
         .filter(|(_, quota, default)| quota.is_some() && default.is_none());
     missing
         .map(|(resource, _, _)| {
-            format!("quotas.{resource} is set and containers.default.{resource} is not: pods that name no limit are refused; set it")
+            format!("quotas.{resource} is set and containers.default.{resource} is not: the quota refuses pods without a {resource} limit; set containers.default.{resource}")
         })
         .collect()
 }
@@ -78,7 +78,7 @@ fn region_agrees_with_node_selector(spec: &TenantTemplateSpec) -> Vec<String> {
     let selected = placement.node_selector.get("topology.kubernetes.io/region");
     match selected {
         Some(region) if !placement.regions.is_empty() && !placement.regions.contains(region) => vec![format!(
-            "placement.nodeSelector asks for region {region}, which placement.regions does not list: no node fits; make them agree"
+            "placement.nodeSelector requires region {region}, which placement.regions does not list: no node matches both; change one of them"
         )],
         _ => Vec::new(),
     }
@@ -87,16 +87,15 @@ fn region_agrees_with_node_selector(spec: &TenantTemplateSpec) -> Vec<String> {
 fn hosts_need_a_service(spec: &TenantTemplateSpec) -> Vec<String> {
     let none = spec.network.service_types.as_ref().is_some_and(Vec::is_empty);
     if none && !spec.network.ingress_hosts.is_empty() {
-        vec![format!(
-            "network.ingressHosts is set and network.serviceTypes is empty: an Ingress needs a Service; add {:?}",
-            ServiceType::ClusterIp
-        )]
+        vec![
+            "network.ingressHosts is set and network.serviceTypes is empty: an Ingress needs a Service; add ClusterIP to network.serviceTypes".to_owned(),
+        ]
     } else {
         Vec::new()
     }
 }
 
-fn lists_name_each_thing_once(spec: &TenantTemplateSpec) -> Vec<String> {
+fn lists_contain_no_duplicates(spec: &TenantTemplateSpec) -> Vec<String> {
     let registries = spec.security.registries.clone().unwrap_or_default();
     let classes = spec.security.storage_classes.clone().unwrap_or_default();
     let lists = [
@@ -112,7 +111,7 @@ fn lists_name_each_thing_once(spec: &TenantTemplateSpec) -> Vec<String> {
         found.extend(
             list.iter()
                 .filter(|item| !seen.insert(*item))
-                .map(|item| format!("{field} names {item} twice; remove one")),
+                .map(|item| format!("{field} lists {item} twice; remove one")),
         );
     }
     found
@@ -129,23 +128,26 @@ mod tests {
     }
 
     #[test]
-    fn a_plain_template_is_sound() {
-        let sound = json!({ "tier": "Free", "quotas": { "cpu": "1" }, "containers": { "default": { "cpu": "100m" } } });
-        assert!(of(sound).is_empty());
+    fn a_plain_template_has_no_contradictions() {
+        let template =
+            json!({ "tier": "Free", "quotas": { "cpu": "1" }, "containers": { "default": { "cpu": "100m" } } });
+        assert!(of(template).is_empty());
     }
 
     #[test]
-    fn a_container_that_fits_no_tenant_is_named() {
+    fn a_container_default_above_the_quota_is_reported() {
         let found =
             of(json!({ "tier": "Free", "quotas": { "cpu": "1" }, "containers": { "default": { "cpu": "2" } } }));
         assert_eq!(
             found,
-            ["containers.default.cpu 2 is above quotas.cpu 1: not one container would fit; lower it"]
+            [
+                "containers.default.cpu is 2, more than the whole tenant's quotas.cpu of 1: the quota refuses such a container; lower it"
+            ]
         );
     }
 
     #[test]
-    fn a_quota_without_a_default_is_named() {
+    fn a_quota_without_a_container_default_is_reported() {
         let found = of(json!({ "tier": "Free", "quotas": { "memory": "1Gi" } }));
         assert!(
             found[0].starts_with("quotas.memory is set and containers.default.memory is not"),
@@ -154,22 +156,22 @@ mod tests {
     }
 
     #[test]
-    fn a_region_that_no_node_can_have_is_named() {
+    fn a_region_outside_the_regions_list_is_reported() {
         let found = of(json!({ "tier": "Free", "placement": {
             "regions": ["eu-1"], "nodeSelector": { "topology.kubernetes.io/region": "us-1" },
         } }));
-        assert!(found[0].contains("asks for region us-1"), "{found:?}");
+        assert!(found[0].contains("requires region us-1"), "{found:?}");
     }
 
     #[test]
-    fn hosts_without_any_service_type_are_named() {
+    fn ingress_hosts_without_a_service_type_are_reported() {
         let found = of(json!({ "tier": "Free", "network": { "serviceTypes": [], "ingressHosts": ["a.example.com"] } }));
         assert!(found[0].starts_with("network.ingressHosts is set"), "{found:?}");
     }
 
     #[test]
-    fn a_thing_that_stands_twice_is_named() {
+    fn a_duplicate_list_entry_is_reported() {
         let found = of(json!({ "tier": "Free", "placement": { "regions": ["eu-1", "eu-1"] } }));
-        assert_eq!(found, ["placement.regions names eu-1 twice; remove one"]);
+        assert_eq!(found, ["placement.regions lists eu-1 twice; remove one"]);
     }
 }

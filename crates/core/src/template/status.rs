@@ -1,4 +1,4 @@
-//! The status of a template: pure.
+//! The status of a TenantTemplate. Pure.
 
 use jiff::Timestamp;
 use kube::ResourceExt as _;
@@ -15,7 +15,7 @@ use tenantry_api::{
     v1alpha1::{ControlState, TenantTemplate, TenantTemplateStatus},
 };
 
-/// The status of a template that `users` Tenants name.
+/// The status of a template that `users` Tenants use.
 pub fn status(
     template: &TenantTemplate,
     users: usize,
@@ -32,7 +32,7 @@ pub fn status(
     let contradictions = soundness::contradictions(&template.spec);
     let mut statements = if template.metadata.deletion_timestamp.is_some() {
         let message = format!(
-            "{users} tenants use it; it goes when none does (kubectl get tenants --field-selector spec.templateRef.name={})",
+            "the template is deleted when no Tenant uses it; Tenants that use it: {users}. To list them: kubectl get tenants --field-selector spec.templateRef.name={}",
             template.name_any()
         );
         vec![
@@ -40,7 +40,7 @@ pub fn status(
             Statement::holds(RECONCILING, Reason::InUse, message),
         ]
     } else if contradictions.is_empty() {
-        vec![Statement::holds(READY, Reason::Valid, "the template can be used")]
+        vec![Statement::holds(READY, Reason::Valid, "Tenants can use the template")]
     } else {
         let message = contradictions.join("; ");
         vec![
@@ -52,14 +52,14 @@ pub fn status(
         Statement::holds(
             ALL_FIELDS_EFFECTIVE,
             Reason::AllEffective,
-            "every field that is set has an effect",
+            "every field that is set has an effect on this cluster",
         )
     } else {
         Statement::fails(
             ALL_FIELDS_EFFECTIVE,
             Reason::NotEnforced,
             format!(
-                "nothing makes these true; see status.controls: {}",
+                "nothing enforces these fields: {}; status.controls gives the reason for each",
                 without_effect.join(", ")
             ),
         )
@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn a_sound_template_is_ready_and_says_who_uses_it() {
+    fn a_valid_template_is_ready_and_counts_its_tenants() {
         let status = status_of(&template(&json!({ "quotas": { "pods": 1 } })), 3, 1);
         assert_eq!(condition(&status, READY).unwrap().1, "Valid");
         assert_eq!(condition(&status, RECONCILING), None);
@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn a_template_that_contradicts_itself_is_stalled() {
+    fn a_template_with_a_contradiction_is_stalled() {
         let status = status_of(&template(&json!({ "quotas": { "cpu": "1" } })), 0, 1);
         let (ready, reason, message) = condition(&status, READY).unwrap();
         assert_eq!((ready, reason), ("False", "Contradiction"));
@@ -131,13 +131,13 @@ mod tests {
     }
 
     #[test]
-    fn a_template_in_use_that_is_being_deleted_says_how_to_find_its_users() {
+    fn a_deleted_template_in_use_shows_how_to_list_its_tenants() {
         let status = status_of(&deleting(template(&json!({}))), 2, 1);
         let (ready, reason, message) = condition(&status, READY).unwrap();
         assert_eq!((ready, reason), ("False", "InUse"));
         assert!(
-            message.starts_with("2 tenants use it")
-                && message.ends_with("--field-selector spec.templateRef.name=premium)"),
+            message.contains("Tenants that use it: 2. ")
+                && message.ends_with("--field-selector spec.templateRef.name=premium"),
             "{message}"
         );
         assert_eq!(condition(&status, RECONCILING).unwrap().0, "True");
@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn what_nothing_makes_true_is_named_with_its_field() {
+    fn a_field_without_effect_is_listed_and_keeps_ready_true() {
         let status = status_of(&template(&json!({ "security": { "zeroTrust": true } })), 0, 1);
         let (holds, reason, message) = condition(&status, ALL_FIELDS_EFFECTIVE).unwrap();
         assert_eq!((holds, reason), ("False", "NotEnforced"));
@@ -153,19 +153,19 @@ mod tests {
         assert_eq!(
             condition(&status, READY).unwrap().0,
             "True",
-            "such a template can be used all the same"
+            "Tenants can still use such a template"
         );
     }
 
     #[test]
-    fn the_same_template_gives_the_same_bytes() {
+    fn an_unchanged_template_gives_an_identical_status() {
         let mut template = template(&json!({ "security": { "zeroTrust": true }, "quotas": { "pods": 1 } }));
         template.status = Some(status_of(&template, 1, 1));
         assert_eq!(
             serde_json::to_string(&status_of(&template, 1, 99)).unwrap(),
             serde_json::to_string(&template.status).unwrap()
         );
-        let gone = status_of(&deleting(template), 1, 99);
-        assert_eq!(gone.conditions[0].last_transition_time.0, at(99));
+        let in_deletion = status_of(&deleting(template), 1, 99);
+        assert_eq!(in_deletion.conditions[0].last_transition_time.0, at(99));
     }
 }

@@ -204,7 +204,7 @@ fn statements(valid: &ValidTenant, applied: &Applied) -> Vec<Statement> {
                 true,
                 Reason::PrerequisiteMissing,
                 format!(
-                    "the cluster lacks {missing}, so owners have no access; install it, or set security.onMissingMeans to Degrade"
+                    "owners have no access: {missing}; set security.onMissingMeans to Degrade to give them access without it"
                 ),
             )),
         },

@@ -102,18 +102,18 @@ impl Judge<'_> {
     fn against(&self, claim: &Claim, full: &str, stands: bool, places: &mut Places<'_>) -> Option<(Reason, String)> {
         if names::is_home(&claim.name_any()) || !is_label(full) {
             let message = format!(
-                "metadata.name: {full:?} is no name for a namespace (at most 63 characters, not home and nothing that ends in -home); delete this and create one with another name"
+                "metadata.name: {full:?} cannot be the name of the namespace (at most 63 characters, must not end in -home); delete this TenantNamespace and create one with another name"
             );
             return Some((Reason::InvalidName, message));
         }
         if self.listed.iter().any(|listed| listed == full) {
-            let message =
-                format!("the tenant has namespace {full} already, from spec.namespaces of the Tenant; delete this");
+            let message = format!(
+                "metadata.name: the Tenant already lists namespace {full} in spec.namespaces; delete this TenantNamespace"
+            );
             return Some((Reason::NameTaken, message));
         }
         if !stands && self.self_service == SelfService::Disabled {
-            let message =
-                "the template lets owners ask for no further namespaces; delete this and ask the platform team";
+            let message = "the template sets selfService to Disabled, so owners cannot request namespaces; delete this TenantNamespace and ask the platform team";
             return Some((Reason::SelfServiceDisabled, message.to_owned()));
         }
         if !places.take(full) {
@@ -195,14 +195,15 @@ pub(super) fn settle(claims: &mut [ValidClaim], conflicts: &mut Vec<Conflict>) {
 
 /// Reason and message where a name is that of somebody else's namespace.
 pub fn taken(namespace: &str) -> (Reason, String) {
-    let message =
-        format!("namespace {namespace} exists and is not this tenant's; delete this and create one with another name");
+    let message = format!(
+        "metadata.name: namespace {namespace} exists and does not belong to this tenant; delete this TenantNamespace and create one with another name"
+    );
     (Reason::NameTaken, message)
 }
 
 pub(super) fn no_room(limit: Option<i64>) -> String {
     format!(
-        "the template grants {} namespaces and all are taken, those that are being deleted until they are gone; delete one or ask the platform team",
+        "the tenant has all {} namespaces that it may have; one that is being deleted counts until it is gone. Delete one, or ask the platform team for more",
         limit.unwrap_or_default()
     )
 }

@@ -98,15 +98,15 @@ impl Judge<'_> {
         }
         if !is_named_for(self.tenant, name) {
             return Some(format!(
-                "it must be called {}-<name>; delete it and create another",
+                "its name must start with {}- and must not end in -home; delete it and create one with another name",
                 self.tenant
             ));
         }
         if self.self_service != SelfService::Direct {
-            return Some("the template lets owners create no namespaces themselves; delete it, or have the platform team delete it".to_owned());
+            return Some("the template does not set selfService to Direct, so owners cannot create namespaces themselves; delete it, or ask the platform team to delete it".to_owned());
         }
         if is_older(live, tenant) {
-            return Some("it is older than the tenant; delete it and create it again".to_owned());
+            return Some("it was created before the Tenant; delete it and create it again".to_owned());
         }
         if !places.take(name) {
             return Some(no_room(places.limit));

@@ -76,7 +76,7 @@ fn member(Owner { kind, name, role: _ }: &Owner) -> Result<Member, &'static str>
     match kind {
         OwnerKind::User | OwnerKind::Group if name.trim().is_empty() => Err("is empty; name the user or group"),
         OwnerKind::User | OwnerKind::Group if name.starts_with("system:") => {
-            Err("belongs to Kubernetes; name a user or group of your own, or use kind ServiceAccount")
+            Err("is reserved for Kubernetes; name a user or group of your own, or use kind ServiceAccount")
         }
         OwnerKind::User => Ok(Member::User(name.clone())),
         OwnerKind::Group => Ok(Member::Group(name.clone())),
@@ -86,7 +86,7 @@ fn member(Owner { kind, name, role: _ }: &Owner) -> Result<Member, &'static str>
                 .and_then(|rest| rest.split_once(':'));
             let (namespace, account) = parts
                 .filter(|(namespace, account)| is_label(namespace) && account.split('.').all(is_label))
-                .ok_or("must be system:serviceaccount:<namespace>:<name>; name it in full")?;
+                .ok_or("is not of the form system:serviceaccount:<namespace>:<name>; write the full name")?;
             Ok(Member::ServiceAccount {
                 namespace: namespace.to_owned(),
                 name: account.to_owned(),

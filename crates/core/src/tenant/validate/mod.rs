@@ -178,7 +178,7 @@ pub fn validate(tenant: &Tenant, facts: &Facts, settings: &Settings) -> Result<V
         return invalid(
             Reason::InvalidName,
             format!(
-                "metadata.name: {name:?} must be a DNS label of at most 40 characters; create the Tenant under another name"
+                "metadata.name: {name:?} is not a DNS label (a-z, 0-9, -) of at most 40 characters; create the Tenant with another name"
             ),
         );
     }
@@ -188,7 +188,7 @@ pub fn validate(tenant: &Tenant, facts: &Facts, settings: &Settings) -> Result<V
             return invalid(
                 Reason::TemplateNotFound,
                 format!(
-                    "spec.templateRef.name: there is no TenantTemplate {:?}; create it or name another (kubectl get tenanttemplates)",
+                    "spec.templateRef.name: TenantTemplate {:?} does not exist; create it, or choose one of kubectl get tenanttemplates",
                     template_ref.name
                 ),
             );
@@ -197,7 +197,7 @@ pub fn validate(tenant: &Tenant, facts: &Facts, settings: &Settings) -> Result<V
             return invalid(
                 Reason::TemplateUndecodable,
                 format!(
-                    "TenantTemplate {:?} cannot be read: {error}; apply it again in its current form",
+                    "spec.templateRef.name: the operator cannot read TenantTemplate {:?}: {error}; correct the template and apply it again",
                     template_ref.name
                 ),
             );
@@ -212,7 +212,7 @@ pub fn validate(tenant: &Tenant, facts: &Facts, settings: &Settings) -> Result<V
         return invalid(
             Reason::BrandingNotAllowed,
             format!(
-                "spec.branding: only for tier WhiteLabel, and the template is {}; remove it",
+                "spec.branding: the template's tier is {}, and only WhiteLabel allows branding; remove it",
                 template.tier.as_str()
             ),
         );
@@ -222,7 +222,7 @@ pub fn validate(tenant: &Tenant, facts: &Facts, settings: &Settings) -> Result<V
         return invalid(
             Reason::TooManyNamespaces,
             format!(
-                "spec.namespaces: {} are listed and the template grants {limit}; remove some or choose a larger template",
+                "spec.namespaces: {} are listed and quotas.namespaces allows {limit}; remove some or choose a larger template",
                 namespaces.len()
             ),
         );
@@ -302,14 +302,14 @@ fn listed_namespaces(tenant_name: &str, tenant: &Tenant) -> Result<BTreeMap<Stri
             return invalid(
                 Reason::InvalidName,
                 format!(
-                    "spec.namespaces[{index}].name: {name:?} is no valid namespace name (a-z, 0-9, -; at most 63 characters); choose another"
+                    "spec.namespaces[{index}].name: {name:?} is not a valid namespace name (a-z, 0-9, -; at most 63 characters); choose another name"
                 ),
             );
         }
         if names::is_home(&entry.name) {
             return invalid(
                 Reason::InvalidName,
-                format!("spec.namespaces[{index}].name: {name} is a home namespace's name; choose another"),
+                format!("spec.namespaces[{index}].name: {name} is reserved for a home namespace; choose another name"),
             );
         }
         let namespace = ValidNamespace {

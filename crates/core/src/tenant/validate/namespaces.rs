@@ -110,9 +110,11 @@ pub(super) fn foreign(
         // Its owner reference was stripped.
         (None, Some(label)) if label == tenant && ours_before => None,
         (Some(_), Some(other)) if other != tenant => Some(format!("it belongs to tenant {other}; choose another name")),
-        (Some(_), _) => Some("it belongs to another Tenant; choose another name".to_owned()),
+        (Some(_), _) => {
+            Some("it belongs to another Tenant, or to an earlier Tenant of this name; choose another name".to_owned())
+        }
         (None, _) => Some(format!(
-            "it exists and is not this tenant's; choose another name, or hand it over (tenantry adopt {namespace} --tenant {tenant} says what that means): kubectl annotate namespace {namespace} {}={tenant}",
+            "it exists and does not belong to this tenant; choose another name, or let a cluster admin hand it over (tenantry adopt {namespace} --tenant {tenant} shows the effects): kubectl annotate namespace {namespace} {}={tenant}",
             names::ADOPT_BY
         )),
     }

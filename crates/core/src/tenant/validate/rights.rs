@@ -16,19 +16,21 @@ pub(super) fn rights(template: &TenantTemplateSpec) -> Rights {
     let security = &template.security;
     let mut missing = Vec::new();
     if security.encryption >= Some(Encryption::Maximum) {
-        missing.push("security.encryption: encryption between pods needs a mesh");
+        missing.push(
+            "security.encryption needs a service mesh for encryption between pods, which this version does not support",
+        );
     }
     if security.end_to_end_encryption {
-        missing.push("security.endToEndEncryption needs a mesh");
+        missing.push("security.endToEndEncryption needs a service mesh, which this version does not support");
     }
     if security.zero_trust {
-        missing.push("security.zeroTrust needs a mesh");
+        missing.push("security.zeroTrust needs a service mesh, which this version does not support");
     }
     if security.image_signatures {
-        missing.push("security.imageSignatures needs a signature verifier");
+        missing.push("security.imageSignatures needs a signature verifier, which this version does not support");
     }
     if security.hardware_keys {
-        missing.push("security.hardwareKeys needs an attestation");
+        missing.push("security.hardwareKeys needs a person's confirmation, which this version cannot record");
     }
     let deny_by_level = security.encryption >= Some(Encryption::Maximum);
     let deny = match security.on_missing_means {

@@ -29,8 +29,8 @@ fn a_template_that_is_missing_is_named_with_the_way_out() {
     assert_says(
         &invalid,
         Reason::TemplateNotFound,
-        "spec.templateRef.name: there is no TenantTemplate \"premium\"",
-        "create it or name another",
+        "spec.templateRef.name: TenantTemplate \"premium\" does not exist",
+        "create it, or choose one of kubectl get tenanttemplates",
     );
 }
 
@@ -44,8 +44,8 @@ fn a_template_that_cannot_be_read_is_named_with_the_cause() {
     assert_says(
         &invalid,
         Reason::TemplateUndecodable,
-        "TenantTemplate \"premium\"",
-        "unknown tier Gold; apply it again",
+        "spec.templateRef.name: the operator cannot read TenantTemplate \"premium\"",
+        "unknown tier Gold; correct the template and apply it again",
     );
 }
 
@@ -59,7 +59,7 @@ fn every_override_that_loosens_is_named() {
         &invalid,
         Reason::OverrideNotAllowed,
         "spec.overrides.quotas.cpu",
-        "or let the template list Quotas in overridable",
+        "or list Quotas in the template's overridable",
     );
     assert!(
         invalid.message.contains("; spec.overrides.internetEgress: "),
@@ -80,7 +80,7 @@ fn one_namespace_more_than_granted_is_too_many() {
     assert_says(
         &invalid,
         Reason::TooManyNamespaces,
-        "spec.namespaces: 3 are listed and the template grants 2",
+        "spec.namespaces: 3 are listed and quotas.namespaces allows 2",
         "remove some or choose a larger template",
     );
     let tightened = json!({ "overrides": { "quotas": { "namespaces": 0 } } });
@@ -94,7 +94,7 @@ fn branding_is_for_white_label_only() {
     assert_says(
         &invalid,
         Reason::BrandingNotAllowed,
-        "spec.branding: only for tier WhiteLabel, and the template is EnterprisePlus",
+        "spec.branding: the template's tier is EnterprisePlus, and only WhiteLabel allows branding",
         "remove it",
     );
     assert!(
@@ -110,7 +110,7 @@ fn a_tenant_name_that_is_no_short_label_is_refused() {
         let mut tenant = fixture::tenant(&json!({}));
         tenant.metadata.name = Some(name.to_owned());
         let invalid = refused_tenant(&tenant, &fixture::facts(&json!({})));
-        assert_says(&invalid, Reason::InvalidName, "metadata.name", "under another name");
+        assert_says(&invalid, Reason::InvalidName, "metadata.name", "with another name");
     }
 }
 
@@ -125,7 +125,7 @@ fn a_namespace_name_that_is_no_label_or_comes_out_too_long_is_refused() {
             &invalid,
             Reason::InvalidName,
             "spec.namespaces[1].name",
-            "choose another",
+            "choose another name",
         );
     }
     let longest = json!({ "namespaces": [{ "name": "a".repeat(58) }] });
@@ -150,11 +150,15 @@ fn an_owner_who_is_nobody_or_belongs_to_kubernetes_is_refused() {
         ("Group", "", "name the user or group"),
         ("User", "system:admin", "name a user or group of your own"),
         ("Group", "system:masters", "name a user or group of your own"),
-        ("ServiceAccount", "ci", "name it in full"),
-        ("ServiceAccount", "system:serviceaccount:ci", "name it in full"),
-        ("ServiceAccount", "system:serviceaccount:ci:", "name it in full"),
-        ("ServiceAccount", "system:serviceaccount::bot", "name it in full"),
-        ("ServiceAccount", "system:serviceaccount:ci:bot:x", "name it in full"),
+        ("ServiceAccount", "ci", "write the full name"),
+        ("ServiceAccount", "system:serviceaccount:ci", "write the full name"),
+        ("ServiceAccount", "system:serviceaccount:ci:", "write the full name"),
+        ("ServiceAccount", "system:serviceaccount::bot", "write the full name"),
+        (
+            "ServiceAccount",
+            "system:serviceaccount:ci:bot:x",
+            "write the full name",
+        ),
     ] {
         let invalid = refused(
             &json!({}),

@@ -93,7 +93,7 @@ fn a_namespace_of_an_earlier_tenant_of_the_same_name_is_a_conflict() {
     assert!(!stands(&valid));
     assert_eq!(
         valid.conflicts[0].message,
-        "it belongs to another Tenant; choose another name"
+        "it belongs to another Tenant, or to an earlier Tenant of this name; choose another name"
     );
 }
 
