@@ -4,6 +4,7 @@
 
 use std::collections::BTreeSet;
 
+use super::security::{Unsupported, unsupported};
 use crate::{
     object::Kind,
     settings::{Admission, Settings},
@@ -20,7 +21,6 @@ const QUOTA: &str = "ResourceQuota in each namespace; the sum of these quotas ne
 const POLICY: &str = "ValidatingAdmissionPolicy; the API server refuses objects that break the rule";
 const NETWORK: &str = "NetworkPolicy; it has an effect only if the network plugin implements NetworkPolicy";
 const HANDED: &str = "workloads can read it in the ConfigMap tenant-limits; nothing enforces it";
-const MESH: &str = "needs a service mesh, which this version does not support";
 const ONLY_A_PERSON: &str = "only a person can confirm it, and this version cannot record that";
 
 struct List<'a> {
@@ -266,12 +266,15 @@ fn of_security(list: &mut List<'_>, security: &SecuritySpec) {
     let SecuritySpec {
         pod_security,
         encryption,
-        zero_trust,
-        end_to_end_encryption,
+        // In the table of unsupported fields.
+        zero_trust: _,
+        // In the table of unsupported fields.
+        end_to_end_encryption: _,
         mfa_for_writes,
         registries,
         image_digests,
-        image_signatures,
+        // In the table of unsupported fields.
+        image_signatures: _,
         storage_classes,
         ip_allow_list,
         allowed_countries,
@@ -279,7 +282,8 @@ fn of_security(list: &mut List<'_>, security: &SecuritySpec) {
         penetration_testing,
         audit_logging,
         backups,
-        hardware_keys,
+        // In the table of unsupported fields.
+        hardware_keys: _,
         on_missing_means: _,
     } = security;
     list.add(
@@ -321,20 +325,15 @@ fn of_security(list: &mut List<'_>, security: &SecuritySpec) {
         NotEnforced,
         "depends on the API server's configuration, which this version does not read",
     );
-    list.add(
-        *encryption >= Some(Encryption::Maximum),
-        "security.encryption: between pods",
-        NotEnforced,
-        MESH,
-    );
+    for Unsupported { field, needs, .. } in unsupported(security) {
+        list.add(true, field, NotEnforced, *needs);
+    }
     list.add(
         *encryption >= Some(Encryption::Classified),
         "security.encryption: keys in hardware",
         NotEnforced,
         "Kubernetes has no setting for it, and this version cannot record that a person confirmed it",
     );
-    list.add(*zero_trust, "security.zeroTrust", NotEnforced, MESH);
-    list.add(*end_to_end_encryption, "security.endToEndEncryption", NotEnforced, MESH);
     list.by_policy(
         *mfa_for_writes,
         "security.mfaForWrites",
@@ -355,12 +354,6 @@ fn of_security(list: &mut List<'_>, security: &SecuritySpec) {
         Admission::Validating,
         Enforced,
         POLICY,
-    );
-    list.add(
-        *image_signatures,
-        "security.imageSignatures",
-        NotEnforced,
-        "needs a signature verifier, which this version does not support",
     );
     list.by_policy(
         storage_classes.is_some(),
@@ -406,7 +399,6 @@ fn of_security(list: &mut List<'_>, security: &SecuritySpec) {
         NotEnforced,
         "this version reads no backup tool",
     );
-    list.add(*hardware_keys, "security.hardwareKeys", NotEnforced, ONLY_A_PERSON);
 }
 
 fn of_monitoring(list: &mut List<'_>, monitoring: &MonitoringSpec, served: &Served) {

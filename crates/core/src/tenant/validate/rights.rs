@@ -1,5 +1,6 @@
 //! Whether owners may have their rights.
 
+use crate::template::security::{Unsupported, unsupported};
 use tenantry_api::v1alpha1::{Encryption, MissingMeans, TenantTemplateSpec};
 
 /// Whether owners may have their rights.
@@ -14,24 +15,9 @@ pub enum Rights {
 /// Owners stay out while the template asks for means that are missing and says Deny.
 pub(super) fn rights(template: &TenantTemplateSpec) -> Rights {
     let security = &template.security;
-    let mut missing = Vec::new();
-    if security.encryption >= Some(Encryption::Maximum) {
-        missing.push(
-            "security.encryption needs a service mesh for encryption between pods, which this version does not support",
-        );
-    }
-    if security.end_to_end_encryption {
-        missing.push("security.endToEndEncryption needs a service mesh, which this version does not support");
-    }
-    if security.zero_trust {
-        missing.push("security.zeroTrust needs a service mesh, which this version does not support");
-    }
-    if security.image_signatures {
-        missing.push("security.imageSignatures needs a signature verifier, which this version does not support");
-    }
-    if security.hardware_keys {
-        missing.push("security.hardwareKeys needs a person's confirmation, which this version cannot record");
-    }
+    let missing: Vec<String> = unsupported(security)
+        .map(|Unsupported { field, needs, .. }| format!("{field} {needs}"))
+        .collect();
     let deny_by_level = security.encryption >= Some(Encryption::Maximum);
     let deny = match security.on_missing_means {
         Some(MissingMeans::Deny) => true,
