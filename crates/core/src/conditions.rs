@@ -106,7 +106,12 @@ mod tests {
 
     #[test]
     fn the_transition_time_changes_only_with_the_status() {
-        let first = conditions(vec![Statement::holds("Ready", "Ok", "all applied")], &[], Some(1), at(1));
+        let first = conditions(
+            vec![Statement::holds("Ready", "Ok", "all applied")],
+            &[],
+            Some(1),
+            at(1),
+        );
         let same = conditions(
             vec![Statement::holds("Ready", "Other", "still")],
             &first,

@@ -136,7 +136,11 @@ mod tests {
         };
         let asked = |now| refusal.asked("pods", amount(now));
         assert_eq!(asked("5"), Some(amount("3")));
-        assert_eq!(asked("2"), Some(amount("3")), "the request still needs its whole amount");
+        assert_eq!(
+            asked("2"),
+            Some(amount("3")),
+            "the request still needs its whole amount"
+        );
         assert_eq!(asked("7"), Some(amount("1")));
         assert_eq!(asked("8"), None);
         assert_eq!(refusal.asked("requests.cpu", Quantity::ZERO), None);

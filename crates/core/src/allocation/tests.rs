@@ -120,7 +120,11 @@ fn a_namespace_over_its_share_keeps_what_it_uses() {
     let plan = pods("10", [confirmed(1, "10", "8"), confirmed(1, "10", "1")]);
     assert_eq!((hard(&plan), plan.above_grant), (vec!["8".into(), "2".into()], None));
     let later = pods("10", [confirmed(1, "8", "6"), confirmed(1, "2", "1")]);
-    assert_eq!(hard(&later), ["6", "2"], "what the first gave up is given only when confirmed");
+    assert_eq!(
+        hard(&later),
+        ["6", "2"],
+        "what the first gave up is given only when confirmed"
+    );
     assert_eq!(
         hard(&pods("10", [confirmed(1, "6", "6"), confirmed(1, "2", "1")])),
         ["6", "4"]
@@ -197,7 +201,11 @@ fn demand_shares_are_whole_pods_if_the_pod_size_is_known() {
     let hungry = || [confirmed(1, "1", "800m"), confirmed(1, "1", "0")];
     assert_eq!(cpu("2", None, hungry()), ["1", "666m"]);
     assert_eq!(cpu("2", Some("200m"), hungry()), ["1", "600m"]);
-    assert_eq!(cpu("2", Some("1100m"), hungry()), ["1", "666m"], "the grant has fewer pods of this size than namespaces");
+    assert_eq!(
+        cpu("2", Some("1100m"), hungry()),
+        ["1", "666m"],
+        "the grant has fewer pods of this size than namespaces"
+    );
     assert_eq!(
         cpu("2", Some("333333333n"), hungry()),
         ["1", "666m"],

@@ -52,7 +52,7 @@ pub struct Applied {
 pub struct AppliedNamespace {
     /// Full name.
     pub name: String,
-    /// Its role for the tenant.
+    /// Whether it is wanted, retained or the home namespace.
     pub place: Place,
     /// Which step it has reached.
     pub progress: Progress,

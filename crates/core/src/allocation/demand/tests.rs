@@ -101,7 +101,11 @@ fn of_two_requests_the_one_with_the_smaller_total_is_met() {
 #[test]
 fn a_request_keeps_its_room_until_retried_or_given_up() {
     assert_eq!(spread(20, [seen(1, 14, 2, 12), seen(1, 6, 1, 0)]), [14, 6]);
-    assert_eq!(spread(20, [seen(1, 14, 14, 0), seen(1, 6, 1, 0)]), [18, 2], "the retry came");
+    assert_eq!(
+        spread(20, [seen(1, 14, 14, 0), seen(1, 6, 1, 0)]),
+        [18, 2],
+        "the retry came"
+    );
     assert_eq!(
         spread(20, [seen(1, 14, 2, 0), seen(1, 6, 1, 0)]),
         [10, 10],

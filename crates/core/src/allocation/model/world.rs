@@ -25,7 +25,7 @@ pub struct Limits {
     pub pods_of_two: bool,
 }
 
-/// Who plans: the allocator, or one that breaks a rule.
+/// The allocator under test: the right one, or one that breaks a rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Allocator {
     Right,

@@ -19,7 +19,7 @@ use super::validate::{ValidNamespace, ValidTenant};
 use crate::object::{Key, Kind, Object, drift};
 use tenantry_api::names;
 
-/// The role of a namespace for its tenant.
+/// Whether a namespace is wanted, retained or the home namespace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Place {
     /// The Tenant lists it, or an owner asked for it.
@@ -33,7 +33,7 @@ pub enum Place {
 /// The objects of one namespace.
 #[derive(Clone, Debug, PartialEq)]
 pub struct NamespaceObjects {
-    /// The role of the namespace for its tenant.
+    /// Whether the namespace is wanted, retained or the home namespace.
     pub place: Place,
     /// The Namespace itself, with all its labels.
     pub namespace: Object,

@@ -51,7 +51,11 @@ fn every_object_has_our_labels_and_the_tenant_as_only_owner() {
     let spec = json!({ "namespaces": [{ "name": "a" }, { "name": "b" }] });
     let objects = fixture::built(&everything(), &spec);
     let manifests = manifests(&objects);
-    assert_eq!(manifests.len(), 2 * 11 + 1, "eleven objects in each namespace, and one dashboard");
+    assert_eq!(
+        manifests.len(),
+        2 * 11 + 1,
+        "eleven objects in each namespace, and one dashboard"
+    );
     for manifest in manifests {
         let metadata = &manifest["metadata"];
         assert_eq!(metadata["labels"][names::MANAGED_BY], "tenantry", "{manifest:#}");
