@@ -249,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn a_label_removed_from_the_tenant_is_removed_here_too() {
+    fn a_label_removed_from_the_tenant_is_removed_from_live() {
         let mut object = object(Kind::Namespace, json!({}));
         object.key = Key::namespace("acme-dev");
         let mut live = live(&object);

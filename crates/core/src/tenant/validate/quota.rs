@@ -145,8 +145,8 @@ fn above(grants: &BTreeMap<String, Quantity>, seen: &BTreeMap<String, QuotaObser
 
 /// Keeps quotas unchanged whose use has just changed. Returns the time until the first of them may be moved.
 ///
-/// A change of `spec.hard` makes the quota controller count again, from a cache that may lack the latest pods. The API server then
-/// admits as many pods too many: with moves during a burst of creates, it admitted 24 pods of 20 (tests/it/exact_totals.rs).
+/// A change of `spec.hard` makes the quota controller count again, from a cache that may lack the latest pods. For each
+/// missing pod the API server then admits one too many: with moves during a burst of creates 24 of 20 (tests/it/exact_totals.rs).
 fn leave_busy(
     plans: &mut Plans,
     seen: &BTreeMap<String, QuotaObservation>,

@@ -52,7 +52,7 @@ fn is_ours(valid: &ValidTenant) -> bool {
 }
 
 #[test]
-fn a_free_name_gives_a_namespace() {
+fn a_namespace_with_a_free_name_is_created() {
     assert!(is_ours(&placed(&json!({}), &[])));
 }
 
@@ -136,7 +136,7 @@ fn a_listed_namespace_with_only_the_label_is_a_conflict() {
 }
 
 #[test]
-fn the_adoption_annotation_gives_only_unowned_namespaces() {
+fn adoption_gives_unowned_namespaces_to_the_named_tenant() {
     let annotated = |adopt_by: &str, owner: Value| {
         let metadata = json!({
             "labels": null, "ownerReferences": owner, "annotations": { "tenantry.dev/adopt-by": adopt_by },
@@ -177,7 +177,7 @@ fn a_removed_owner_reference_is_restored_only_by_the_status() {
 }
 
 #[test]
-fn a_listed_namespace_that_is_being_deleted_leaves_first() {
+fn a_listed_namespace_that_is_being_deleted_is_leaving() {
     let deleting = fixture::live_namespace(&json!({ "deletionTimestamp": "2026-01-01T00:00:00Z" }));
     let valid = placed(&json!({}), &[deleting]);
     assert_eq!(names(&valid), [vec![], vec![], vec!["acme-dev"]]);
