@@ -1,64 +1,67 @@
-//! Spreads a tenant's grant over the ResourceQuotas of its namespaces, so that the sum never exceeds the grant.
+//! Divides a tenant's grant among the ResourceQuotas of its namespaces, so that their sum never exceeds the grant.
 //!
-//! The API server makes each namespace hold its quota under any concurrency; this module makes the quotas hold the
-//! grant. Two questions, kept apart:
+//! The API server enforces each namespace's quota under any concurrency. This module keeps the sum of the quotas within
+//! the grant. It answers two separate questions:
 //!
-//! - **Where to** ([`targets`], [`demand::targets`]): each namespace's part. It may be wrong without harm.
-//! - **How to get there** ([`plan`]): the next `spec.hard` of each namespace, safe whatever the targets are.
+//! - **Which target** ([`targets`], [`demand::targets`]): the share that each namespace is to have in the end. A wrong
+//!   target does no harm.
+//! - **Which next step** ([`plan`]): the next `spec.hard` of each namespace. It is safe for any targets.
 //!
-//! # Where to
+//! # Targets
 //!
-//! [`Spread::Demand`] moves the spread with use and with what was refused; see [`demand`] for how, and for why it comes
-//! to rest.
+//! [`Spread::Demand`] moves shares as use and refused requests change. [`demand`] explains how, and why the shares stop
+//! moving.
 //!
 //! [`Spread::Fixed`] splits the grant by weight ([`split`]). A namespace that uses more than its share keeps what it
-//! uses, and the others share the rest: `target = max(used, share)`, summing to the grant. It cannot take more, and what
-//! it lets go goes to the others, so the spread moves to the shares as use does. Not lowering it to its share at once
-//! has two reasons: pods that are replaced one by one find their place again, and the others are held to `grant - use`
-//! and not to their full shares, which would let the tenant use more than its grant.
+//! uses, and the others divide the rest: `target = max(used, share)`, and the targets sum to the grant. It gets no more,
+//! and what it releases goes to the others, so the targets approach the shares as its use falls.
 //!
-//! If all use together is above the grant (a downgrade), every target is just what is used, no namespace grows, nothing
-//! is evicted, and [`Plan::above_grant`] says by how much.
+//! It is not lowered to its share at once, for two reasons. Pods that are replaced one by one still find room. And the
+//! others are limited to `grant - use`: with their full shares the tenant could use more than its grant.
 //!
-//! # How to get there, and why the sum holds
+//! If total use is above the grant (after a downgrade), every target is what the namespace uses. No namespace grows,
+//! nothing is evicted, and [`Plan::above_grant`] contains the excess.
+//!
+//! # Next step, and why the sum never exceeds the grant
 //!
 //! Admission lets a namespace use up to `status.hard`, which the quota controller copies from `spec.hard` at some later
 //! revision. For one resource and namespace i let `count(i)` be the largest of `spec.hard`, `status.hard`, `used` and
-//! `pending`, the values that writes may still bring. Let `free = grant - sum of count`.
+//! `pending`, the values that unfinished writes may still set. Let `free = grant - sum of count`.
 //!
-//! 1. `spec.hard` above the target: write the target. It frees nothing yet.
+//! 1. `spec.hard` above the target: write the target. This frees nothing yet.
 //! 2. `spec.hard` below the target and `free >= 0`: write at most `count(i) + gain(i)`, where the gains sum to at most
 //!    `free`.
-//! 3. `free < 0`: nobody's `spec.hard` is raised, not even over a lower value that is pending.
+//! 3. `free < 0`: raise no `spec.hard`, not even above a lower value that is pending.
 //!
-//! *Claim:* `S = sum of max(spec.hard, status.hard, used, pending)` never rises above the grant; where it already is
-//! above (the grant was lowered), it does not rise. So the same is true of `sum of max(spec.hard, status.hard)`, and of
+//! *Claim:* `S = sum of max(spec.hard, status.hard, used, pending)` never rises above the grant. If it already is above,
+//! because the grant was lowered, it does not rise. So the same is true of `sum of max(spec.hard, status.hard)`, and of
 //! the sum of use.
 //!
-//! *Proof:* Between two plans only these happen, in any order: a write lands or fails, or the quota controller copies
-//! `spec.hard` into `status.hard`, or use changes to at most `status.hard`, or falls. So each term stays below the
-//! largest of its `spec.hard`, `status.hard`, `used`, `pending` and the value newly written. For one that shrinks that
-//! is `count(i)`; for one that grows `count(i) + gain(i)`; for all of them together at most `sum of count + free`,
-//! which is the grant. In case 3 no written value is above what `spec.hard` may be by now, so no term rises. No write
-//! depends on another, so every subset and order of them will do. What a shrink frees is counted by a later plan only,
-//! when both `spec.hard` and `status.hard` are seen at the new value. A namespace that has no quota yet counts 0 and
-//! starts with what is free. ∎
+//! *Proof:* Between two plans only these events happen, in any order: a write lands or fails; the quota controller copies
+//! `spec.hard` into `status.hard`; use falls, or rises to at most `status.hard`. So each term stays within the largest of
+//! its `spec.hard`, `status.hard`, `used`, `pending` and the value newly written. For a namespace that shrinks that is
+//! `count(i)`; for one that grows `count(i) + gain(i)`; for all of them together at most `sum of count + free`, which is
+//! the grant. In case 3 no written value is above the least that `spec.hard` may be by now, so no term rises. No write
+//! depends on another, so any subset of them may land, in any order. Only a later plan counts what a shrink frees, when it
+//! sees both `spec.hard` and `status.hard` at the new value. A namespace that has no quota yet counts 0 and starts with
+//! what is free. ∎
 //!
-//! The proof asks this of the caller:
+//! The proof requires three things of the caller:
 //!
-//! - One allocator at a time, and it looks before it plans: right after it starts, at a list that is not older than the
-//!   last write of the one before it.
+//! - Only one allocator runs at a time. After its start it lists before it plans, and that list is not older than the last
+//!   write of the previous allocator.
 //! - A value that it wrote counts as `pending` until the watch has shown that write or its failure is certain. A request
-//!   that ran into a timeout is neither.
-//! - Every namespace that still has a quota of the tenant is passed in, also one on its way out (`weight: None`).
+//!   that timed out is neither.
+//! - The caller passes every namespace that still has a quota of the tenant, also one that gets no share any more
+//!   (`weight: None`).
 //!
-//! The claim does not depend on the targets, so the spread may follow demand, and what tells of demand may be wrong,
-//! late or forged.
+//! The claim does not depend on the targets. So the spread may follow demand, and the signs of demand may be wrong, late
+//! or forged.
 //!
-//! *Check:* the tests visit every state of small tenants, over all orders of plans, writes that land late or never, the
-//! quota controller, the watch, admission, restarts and changing demand. The claim holds on every edge; while demand
-//! stands still there is no cycle, so the spread comes to rest on every way; and where it rests, demand that has room
-//! has got it. Each rule above that is broken on purpose is found to bring a tenant above its grant.
+//! *Check:* the tests visit every state of small tenants, through all orders of plans, writes that land late or never, the
+//! quota controller, the watch, admission, restarts and changing demand. The claim is true on every edge. While demand does
+//! not change there is no cycle, so the spread always settles. In every settled state, demand that fits is met. For each
+//! rule above, an allocator that breaks it on purpose brings a tenant above its grant, and the tests find that.
 
 pub mod demand;
 mod fill;
@@ -79,12 +82,12 @@ pub use split::split;
 pub use spread::Spread;
 pub use targets::targets;
 
-/// The smallest step in which a resource is dealt out.
+/// The smallest amount of a resource that a share can change by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unit {
     /// A thousandth: cpu.
     Milli,
-    /// One: bytes, and everything that is counted.
+    /// One: bytes, and every resource that is counted in objects.
     Whole,
 }
 
@@ -106,11 +109,11 @@ impl Unit {
     }
 }
 
-/// What is seen of one resource in one namespace. Amounts that are not there are `None`.
+/// One resource in one namespace, as the watch shows it. An amount that the quota lacks is `None`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Observation {
-    /// The part in the grant relative to the others; 0 takes no part unless all are 0, then all are equal.
-    /// `None`: the namespace is on its way out, and only gives back.
+    /// The namespace's part of the grant, relative to the other weights. 0 gets no share, unless all weights are 0: then
+    /// they are equal. `None`: the namespace gets no share any more, and only gives back.
     pub weight: Option<u32>,
     /// `spec.hard` of the quota.
     pub spec_hard: Option<Quantity>,
@@ -118,9 +121,9 @@ pub struct Observation {
     pub status_hard: Option<Quantity>,
     /// `status.used` of the quota.
     pub used: Option<Quantity>,
-    /// Every `spec.hard` that a write may still bring: sent, and neither seen nor surely failed.
+    /// Every `spec.hard` that a write may still set: it was sent, the watch has not shown it, and its failure is not certain.
     pub pending: Vec<Quantity>,
-    /// The largest single request that was refused lately, as far as it goes beyond `used`.
+    /// The largest single request that was refused recently: the amount that it needs in addition to `used`.
     pub asked: Option<Quantity>,
 }
 
@@ -129,7 +132,7 @@ impl Observation {
         nanos(self.used)
     }
 
-    /// The most that the namespace may come to use, whatever happens before the next plan.
+    /// The most that the namespace can use before the next plan.
     fn count(&self) -> i128 {
         let pending = self.pending.iter().map(|amount| amount.nanos());
         pending
@@ -137,7 +140,7 @@ impl Observation {
             .fold(self.used(), i128::max)
     }
 
-    /// The least that `spec.hard` may be by now.
+    /// The least that `spec.hard` can be by now, if pending writes have landed.
     fn floor(&self) -> i128 {
         self.pending
             .iter()
@@ -146,7 +149,7 @@ impl Observation {
     }
 }
 
-/// An amount that is not there, or below zero, takes nothing from the grant.
+/// A missing or negative amount takes nothing from the grant.
 fn nanos(amount: Option<Quantity>) -> i128 {
     amount.unwrap_or(Quantity::ZERO).nanos().max(0)
 }
@@ -154,22 +157,22 @@ fn nanos(amount: Option<Quantity>) -> i128 {
 /// The next step for one resource.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Plan {
-    /// The next `spec.hard` of each namespace, in every one of them. Empty if the grant is unlimited.
+    /// The next `spec.hard`, one entry for each namespace. Empty if the grant is unlimited.
     pub hard: BTreeMap<String, Quantity>,
-    /// Whether this is how it is, confirmed, and how it stays until something changes. If not, plan again when a quota
-    /// has changed.
+    /// Whether every quota already has its target and the quota controller has confirmed it. If not, plan again when a
+    /// quota has changed.
     pub settled: bool,
     /// By how much use is above the grant.
     pub above_grant: Option<Quantity>,
-    /// Namespaces that take part and are to have nothing, though something is granted: there are more of them than units, or
-    /// others use it all, or they have weight 0.
+    /// Namespaces with a weight whose target is 0 although the grant is not: there are more namespaces than units, or
+    /// the others use everything, or their weight is 0.
     pub left_out: BTreeSet<String>,
 }
 
-/// The next step for one resource; see the module for what it promises and what it asks.
+/// The next step for one resource. The module documentation states what it guarantees and what it requires.
 ///
 /// `grant` is `None` if the resource is unlimited. Amounts print in the format of the grant. `pod_size` is what one pod
-/// takes in nano-units, if that is known; a spread that follows demand then deals in whole pods.
+/// takes in nano-units, if that is known; the shares of a spread that follows demand are then whole pods.
 pub fn plan(
     grant: Option<Quantity>,
     unit: Unit,
@@ -192,7 +195,7 @@ pub fn plan(
     let targets = match spread {
         Spread::Fixed => targets(total, step, namespaces),
         Spread::Demand { floor_percent } => {
-            // Not where somebody would be left with nothing for it.
+            // Not if there are fewer pods of this size in the grant than namespaces: then some would get nothing.
             let each = i128::try_from(namespaces.len()).unwrap_or(i128::MAX);
             let whole_pods = |size: &i128| *size > 0 && size % unit.nanos() == 0 && total / size >= each;
             let step = pod_size.filter(whole_pods).unwrap_or(step);
@@ -212,7 +215,7 @@ pub fn plan(
         .zip(&targets)
         .all(|((seen, next), target)| {
             let next = Some(Quantity::from_nanos(*next, Format::DecimalSi));
-            // Above the grant a namespace may stay below its use, as nobody grows.
+            // While use is above the grant nobody grows, so a namespace may stay below its use.
             let confirmed = seen.spec_hard == next && seen.status_hard == next && seen.pending.is_empty();
             confirmed && (nanos(next) == *target || excess > 0)
         });
@@ -238,10 +241,10 @@ fn shrink(namespaces: &BTreeMap<String, Observation>, targets: &[i128]) -> Vec<i
         .collect()
 }
 
-/// Gives `free` to those below their target; first to those that have nothing yet and cannot open without it.
+/// Gives `free` to namespaces below their target, first to those with a quota of 0: they stay closed until they get some.
 fn grow(free: i128, unit: Unit, namespaces: &BTreeMap<String, Observation>, targets: &[i128]) -> Vec<i128> {
     let seen: Vec<&Observation> = namespaces.values().collect();
-    // What is counted anyway costs nothing.
+    // Up to its count a namespace can be raised without taking from `free`.
     let mut next: Vec<i128> = seen
         .iter()
         .zip(targets)
@@ -259,8 +262,8 @@ fn grow(free: i128, unit: Unit, namespaces: &BTreeMap<String, Observation>, targ
     next
 }
 
-/// The step for the shares: the unit, or a larger one that divides the grant and is at most a hundredth of an equal
-/// share, so that 4Gi over three namespaces gives `1366Mi` and not `1431655766`.
+/// The step for the shares: the unit, or a larger step that divides the grant and is at most a hundredth of an equal
+/// share. So 4Gi over three namespaces gives `1366Mi` and not `1431655766`.
 fn step(grant: Quantity, unit: Unit, namespaces: usize) -> i128 {
     let scales = match grant.format() {
         Format::BinarySi => [1 << 20, 1 << 10],
@@ -275,7 +278,7 @@ fn step(grant: Quantity, unit: Unit, namespaces: usize) -> i128 {
         .unwrap_or(unit.nanos())
 }
 
-/// Held at the end of the range: there nothing is free, which is safe.
+/// Saturates at the end of the range. Nothing is free there, which is safe.
 fn sum(amounts: impl Iterator<Item = i128>) -> i128 {
     amounts.fold(0, i128::saturating_add)
 }

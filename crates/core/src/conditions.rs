@@ -1,13 +1,13 @@
-//! Conditions: what is said of an object, and when it last changed.
+//! Conditions of a status, and the time of their last transition.
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use tenantry_api::Reason;
 
-/// Longest message that is written; the schema takes 32 KiB, people take less.
+/// Longest message that is written, in bytes. The schema allows 32 KiB, but nobody reads that much.
 const MAX_MESSAGE: usize = 4096;
 
-/// What a condition says now.
+/// The current content of a condition.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Statement {
     /// Type of the condition.
@@ -16,12 +16,12 @@ pub struct Statement {
     pub status: Option<bool>,
     /// The reason.
     pub reason: Reason,
-    /// The same for people.
+    /// The reason in a sentence for people.
     pub message: String,
 }
 
 impl Statement {
-    /// A condition that holds.
+    /// A condition that is true.
     pub fn holds(type_: &'static str, reason: Reason, message: impl Into<String>) -> Self {
         Self {
             type_,
@@ -31,7 +31,7 @@ impl Statement {
         }
     }
 
-    /// A condition that does not.
+    /// A condition that is false.
     pub fn fails(type_: &'static str, reason: Reason, message: impl Into<String>) -> Self {
         Self {
             type_,
@@ -41,7 +41,7 @@ impl Statement {
         }
     }
 
-    /// A condition of which nobody knows whether it holds.
+    /// A condition whose status is Unknown.
     pub fn unknown(type_: &'static str, reason: Reason, message: impl Into<String>) -> Self {
         Self {
             type_,
@@ -52,7 +52,7 @@ impl Statement {
     }
 }
 
-/// Turns statements into conditions; a transition time moves only when the status changes.
+/// Turns statements into conditions. A transition time changes only if the status does.
 pub fn conditions(
     statements: Vec<Statement>,
     previous: &[Condition],
@@ -106,9 +106,9 @@ mod tests {
     }
 
     #[test]
-    fn the_transition_time_moves_only_with_the_status() {
+    fn the_transition_time_changes_only_with_the_status() {
         let first = conditions(
-            vec![Statement::holds("Ready", Reason::Reconciled, "all stands")],
+            vec![Statement::holds("Ready", Reason::Reconciled, "all applied")],
             &[],
             Some(1),
             at(1),
@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn a_long_message_is_cut_on_a_character() {
+    fn a_long_message_is_truncated_between_characters() {
         let long = conditions(
             vec![Statement::holds("Ready", Reason::Reconciled, "ü".repeat(4000))],
             &[],

@@ -1,4 +1,4 @@
-//! What a tenant gets: its template, with its overrides where they are allowed.
+//! The effective rules of a tenant: its template, with its overrides where they are allowed.
 //!
 //! An override may always tighten. It may loosen only a field that the template lists in `overridable`.
 
@@ -45,7 +45,7 @@ pub struct Loosened {
     pub opens: OverridableField,
 }
 
-/// Resolves what `tenant` gets; gives every override that it must not make.
+/// Resolves the template with the overrides of `tenant`, or returns every override that the template does not allow.
 pub fn resolve(tenant: &str, template: &TenantTemplateSpec, overrides: &Overrides) -> Result<Effective, Vec<Loosened>> {
     let Overrides {
         quotas,
@@ -158,7 +158,7 @@ impl Check<'_> {
         Some(wanted.to_vec())
     }
 
-    /// A path below a listed registry is tighter than the registry.
+    /// A path below a listed registry is allowed, as it is tighter than the registry.
     fn registries(&mut self, template: Option<&[String]>, wanted: Option<&[String]>) -> Option<Vec<String>> {
         let below = |inner: &str, outer: &str| {
             inner == outer || inner.strip_prefix(outer).is_some_and(|rest| rest.starts_with('/'))
@@ -322,7 +322,7 @@ mod tests {
     }
 
     #[test]
-    fn without_overrides_the_template_holds() {
+    fn without_overrides_the_template_applies() {
         let template =
             json!({ "quotas": { "cpu": "8", "pods": 100 }, "network": { "ingressHosts": ["*.{tenant}.example.com"] } });
         let effective = resolve_json(&template, json!({})).unwrap();

@@ -3,23 +3,23 @@
 /// The class of a failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ErrorClass {
-    /// The cluster changed since it was seen. The next try sees the change: this is a retry and no error.
+    /// The object changed after the watch showed it. The next try sees the change, so this is a retry and not an error.
     Conflict,
     /// The operator lacks a right, or an admission policy refuses the write.
     Forbidden,
     /// A ResourceQuota refuses the write.
     Quota,
-    /// The API server refuses the object, or what it is asked for.
+    /// The API server refuses the object or the request as invalid.
     Invalid,
-    /// The object, its namespace or its kind is not there.
+    /// The object, its namespace or its kind does not exist.
     NotFound,
-    /// No complete answer came in time; the write may have happened.
+    /// No complete answer arrived in time; the write may have landed.
     Timeout,
-    /// The API server asks to be asked less often.
+    /// The API server limits the rate of requests.
     Throttled,
     /// The API server cannot be reached, or fails.
     Unavailable,
-    /// The answer, or what was to be sent, is no Kubernetes object: a bug, or a broken proxy.
+    /// The request body or the answer is not a Kubernetes object, because of a bug or a broken proxy.
     Malformed,
     /// Another replica leads, so nothing was sent.
     NotLeader,
@@ -56,12 +56,13 @@ impl ErrorClass {
         }
     }
 
-    /// Whether it counts as an error. A conflict does not: another look at the cluster is all that is needed.
+    /// Whether it counts as an error. A conflict does not: a retry on the current state resolves it.
     pub const fn is_error(self) -> bool {
         !matches!(self, Self::Conflict)
     }
 
-    /// Whether somebody should look at it: a conflict passes, and a process that no longer leads ends by itself.
+    /// Whether to log it as a warning. A conflict is resolved by the retry, and a process that no longer leads exits by
+    /// itself.
     pub const fn is_worth_a_warning(self) -> bool {
         !matches!(self, Self::Conflict | Self::NotLeader)
     }

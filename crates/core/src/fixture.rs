@@ -1,4 +1,4 @@
-//! What unit tests start from: tenant `acme` with uid `t1`, a template, live objects.
+//! Fixtures of unit tests: tenant `acme` with uid `t1`, a template, live objects.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -18,7 +18,7 @@ use tenantry_api::v1alpha1::{Tenant, TenantTemplateSpec};
 /// uid of the tenant.
 pub const UID: &str = "t1";
 
-/// As the operator is set in tests.
+/// The operator's settings in tests.
 pub fn settings() -> Settings {
     Settings {
         accelerator_resources: vec!["nvidia.com/gpu".to_owned()],
@@ -28,7 +28,7 @@ pub fn settings() -> Settings {
     }
 }
 
-/// `with` laid over `base`: maps are merged, all else is replaced.
+/// `base` overlaid with `with`: maps are merged, other values are replaced.
 pub fn merged(mut base: Value, with: &Value) -> Value {
     match (&mut base, with) {
         (Value::Object(fields), Value::Object(with)) => {
@@ -42,13 +42,13 @@ pub fn merged(mut base: Value, with: &Value) -> Value {
     }
 }
 
-/// A Premium template without self-service; `spec` says what else is in it.
+/// A Premium template without self-service, overlaid with `spec`.
 pub fn template(spec: &Value) -> Arc<TenantTemplateSpec> {
     let base = json!({ "tier": "Premium", "selfService": "Disabled" });
     Arc::new(serde_json::from_value(merged(base, spec)).unwrap())
 }
 
-/// A TenantNamespace in the tenant's home, created in this second.
+/// A TenantNamespace in the tenant's home namespace, created in this second.
 pub fn claim(name: &str, second: u8) -> Claim {
     let metadata = json!({
         "name": name, "namespace": "acme-home", "uid": format!("claim {name}"), "generation": 1, "resourceVersion": "1",
@@ -61,7 +61,7 @@ pub fn claim(name: &str, second: u8) -> Claim {
     Arc::new(serde_json::from_value(claim).unwrap())
 }
 
-/// The tenant with namespace `dev` and owner `ann`; `spec` is laid over that.
+/// The tenant with namespace `dev` and owner `ann`, overlaid with `spec`.
 pub fn tenant(spec: &Value) -> Tenant {
     let base = json!({
         "templateRef": { "name": "premium" },
@@ -75,7 +75,7 @@ pub fn tenant(spec: &Value) -> Tenant {
     .unwrap()
 }
 
-/// A cluster with the template and nothing else.
+/// The facts of a cluster that contains only the template.
 pub fn facts(template_spec: &Value) -> Facts {
     Facts {
         template: Template::Found(template(template_spec)),
@@ -83,7 +83,7 @@ pub fn facts(template_spec: &Value) -> Facts {
     }
 }
 
-/// Everything that a cluster may serve.
+/// Every optional kind is served.
 pub fn everything_served() -> Served {
     Served {
         kinds: Kind::ALL.into_iter().filter(|kind| kind.is_optional()).collect(),
@@ -91,7 +91,7 @@ pub fn everything_served() -> Served {
     }
 }
 
-/// The tenant on a cluster that serves everything and holds nothing.
+/// The tenant on a cluster that serves every kind and contains no object of it.
 pub fn valid(template_spec: &Value, tenant_spec: &Value) -> ValidTenant {
     let facts = Facts {
         served: everything_served(),
@@ -100,7 +100,7 @@ pub fn valid(template_spec: &Value, tenant_spec: &Value) -> ValidTenant {
     validate(&tenant(tenant_spec), &facts, &settings()).unwrap()
 }
 
-/// What the tenant's namespaces come to.
+/// The objects that are built for the tenant.
 pub fn built(template_spec: &Value, tenant_spec: &Value) -> Vec<NamespaceObjects> {
     build(&valid(template_spec, tenant_spec))
 }
@@ -130,7 +130,7 @@ pub fn live(key: &Key, content: &Value) -> Arc<Live> {
     Arc::new(Live::from_value(merged(ours, content)).unwrap())
 }
 
-/// The live namespace `acme-dev`; `metadata` is laid over one that is ours, `null` takes a field out.
+/// The live namespace `acme-dev` of the tenant, overlaid with `metadata`; `null` removes a field.
 pub fn live_namespace(metadata: &Value) -> Arc<Live> {
     live(&Key::namespace("acme-dev"), &json!({ "metadata": metadata }))
 }

@@ -1,11 +1,11 @@
 //! What a Tenant means: pure decisions on plain types.
 //!
-//! What is in here takes values and gives values: it knows neither a client nor a command line, reads no clock and draws no
-//! random number. So the operator, the offline `render` command and the tests all decide alike.
+//! Everything here is a function of its arguments: no client, no command line, no clock, no random number. So the operator,
+//! the offline `render` command and the tests all decide alike.
 //!
-//! - [`tenant`]: the pure steps of a reconcile: facts in, a valid tenant, its objects, and the status of what was applied.
-//! - [`template`]: what each field of a template has as effect on this cluster.
-//! - [`object`]: the closed list of kinds that are written; desired and live objects; drift.
+//! - [`tenant`]: the pure steps of a reconcile: from facts to a valid tenant, its objects, and the status of what was applied.
+//! - [`template`]: the effect that each field of a template has on this cluster.
+//! - [`object`]: the closed list of kinds that the operator writes; desired and live objects; drift.
 //! - [`allocation`]: how a grant is spread over namespaces. [`effective`]: a template with a Tenant's overrides.
 //! - [`conditions`], [`settings`].
 

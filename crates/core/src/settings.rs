@@ -1,4 +1,4 @@
-//! What differs from cluster to cluster, checked.
+//! Settings that differ between clusters, validated.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -9,33 +9,33 @@ pub enum Admission {
     Validating,
     /// The MutatingAdmissionPolicies, on clusters that serve them.
     Mutating,
-    /// The check of multi-factor sign-in, with the user's extra key that tells of it.
+    /// The policy that requires multi-factor sign-in. It reads an extra key of the user.
     Mfa,
 }
 
-/// What differs from cluster to cluster.
+/// Settings that differ between clusters.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// Extended resources that `quotas.aiProcessingUnits` counts.
     pub accelerator_resources: Vec<String>,
-    /// Resource that `quotas.mlModelInstances` counts, `<plural>.<group>`.
+    /// Resource whose objects `quotas.mlModelInstances` counts, `<plural>.<group>`.
     pub model_resource: String,
     /// Admission policies that are installed.
     pub admission: BTreeSet<Admission>,
-    /// How often a mere change of use is written to a status.
+    /// Shortest time between two status writes that only change the use.
     pub status_interval: Duration,
 }
 
-/// Names of resources that differ from cluster to cluster, checked.
+/// Names of resources that differ between clusters, validated.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ResourceNames {
-    /// Extended resources that an AI processing unit means, each `<domain>/<name>`, at least one, none twice.
+    /// Extended resources that count as AI processing units, each `<domain>/<name>`; at least one, without duplicates.
     pub accelerators: Vec<String>,
     /// Resource counted as ML model instances, `<plural>.<group>`.
     pub model: String,
 }
 
-/// A name of a resource that the API server would refuse.
+/// Why the names of resources are not usable.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ResourceNamesError {
     /// A malformed name.
@@ -43,15 +43,15 @@ pub enum ResourceNamesError {
     Name {
         /// The flag.
         flag: &'static str,
-        /// What is expected.
+        /// The expected form.
         wanted: &'static str,
-        /// What was given.
+        /// The value that was given.
         got: String,
     },
-    /// The same resource named twice would be granted twice.
+    /// The same resource twice; it would be granted twice.
     #[error("--accelerator-resource names {0:?} twice")]
     DuplicateAccelerator(String),
-    /// No resource named at all.
+    /// No resource was named.
     #[error("--accelerator-resource needs at least one name, such as nvidia.com/gpu")]
     NoAccelerator,
 }
@@ -78,7 +78,7 @@ impl ResourceNames {
                 return Err(ResourceNamesError::DuplicateAccelerator(name.clone()));
             }
         }
-        // A core resource has no group; `count/<plural>` alone would count pods or the like under a model's name.
+        // A core resource has no group; `count/<plural>` would count core objects such as pods as models.
         if !(is_dns_subdomain(&model) && model.contains('.')) {
             return Err(ResourceNamesError::Name {
                 flag: "--model-resource",

@@ -1,32 +1,34 @@
-//! How much each namespace should come to have when the spread follows demand.
+//! The target of each namespace when the spread follows demand.
 //!
-//! Every rule below looks at what is observed now, and `spec.hard` is the only memory: a restart plans the same.
-//! Amounts are handed out in layers, each out of what those above it left, so that of two wishes the better founded
-//! one wins whatever the spread is at the moment:
+//! Every rule below uses only the current observation, and `spec.hard` is the only memory: a restarted operator plans the
+//! same. Amounts are given out in layers. Each layer uses what the layers above it left, so the better justified of two
+//! wishes wins, independent of the current spread:
 //!
-//! 1. **Use**: what is used is never taken away.
-//! 2. **Floor**: a part of the share by weight, so that nobody is starved.
-//! 3. **Asked**: what would let a refused request in. Whole or not at all, as a part of it helps nobody; first who
-//!    then has least for its weight. It takes all that siblings do not use above their floors, so that a large request
-//!    finds room that lies scattered.
-//! 4. **Least**: one step each, as nothing tells of a bare pod that a namespace with 0 refused. After what is asked, or
-//!    where a share is a unit or two (GPUs) the idle steps of the first namespaces would keep the last waiting for ever.
-//! 5. **Headroom**: who uses 4/5 of what it has wants to have 5/3 of its use; who uses less keeps as
-//!    much of that as it has.
-//! 6. **Hold**: everybody keeps what it has, those with least for their weight first. Who has more than its share and
-//!    uses 2/5 of it or less keeps only its share or its headroom.
-//! 7. **Rest**: what is left goes to headroom and then to the shares, so that nothing lies idle.
+//! 1. **Use**: no namespace loses what it uses.
+//! 2. **Floor**: each namespace gets a part of its share by weight, so that none starves.
+//! 3. **Asked**: a refused request gets all that it needs to be admitted, or nothing, because a part of it helps nobody.
+//!    First comes the namespace that would then have least for its weight. A request may take everything that siblings do
+//!    not use above their floors, so a large one can collect small idle amounts.
+//! 4. **Least**: each namespace gets one step, because no event reports a bare pod that a quota of 0 refused. This layer
+//!    comes after the requests: where a share is a unit or two (GPUs), the idle steps of the first namespaces would keep
+//!    the last one waiting forever.
+//! 5. **Headroom**: a namespace that uses 4/5 of its quota wants 5/3 of its use. One that uses less keeps as much of that
+//!    as it has.
+//! 6. **Hold**: each namespace keeps what it has, those with least for their weight first. A namespace whose quota is above
+//!    its share, and that uses 2/5 of the quota or less, keeps only the larger of its share and its headroom.
+//! 7. **Rest**: the remainder raises namespaces to their headroom and then to their shares, so that nothing stays idle.
 //!
-//! Where all pods of a tenant take the same of cpu or memory, as use and the number of pods tell, a step is what one pod
-//! takes: a piece that is smaller helps nobody, and a bare pod that finds none tells nobody how large it is.
+//! If all pods of a tenant take the same amount of cpu or memory, judged by use and the number of pods, a step is the
+//! amount of one pod. A smaller step helps nobody, and nothing reports the size of a bare pod that was refused.
 //!
-//! # Why it does not thrash
+//! # Why the shares do not oscillate
 //!
-//! With use and asks as they are, targets that are reached stay, and so does the step: it does not look at `spec.hard`. Layers 1 to 4 do not look at `spec.hard`. In 5 and 6 a
-//! namespace that lost comes back with a lower wish that is just what it got, and one that won wishes no less than it
-//! got, which filling does not mind. One that gained headroom uses 3/5 of what it has, one that gave back uses at
-//! least that or is at its share: both lie between the thresholds, so use may move that far before anything
-//! moves. The model check finds no cycle, for any order of events, while demand stands still.
+//! While use and requests do not change, targets that are reached stay, and so does the step, because it does not depend on
+//! `spec.hard`. Layers 1 to 4 do not depend on it either. In layers 5 and 6 a namespace that lost returns with a lower
+//! wish, which is exactly what it got. One that gained wishes no less than it got. `fill` gives the same result for both.
+//! A namespace that gained headroom uses 3/5 of what it has; one that gave back uses at least that or is at its share. Both
+//! are between the thresholds, so use can move that far before any share moves. The model check finds no cycle, for any
+//! order of events, while demand does not change.
 
 use std::{cmp::Ordering, collections::BTreeMap};
 
@@ -35,19 +37,19 @@ use super::{Observation, Unit, fill::fill, split, sum};
 /// A ratio of two small numbers.
 type Ratio = (i128, i128);
 
-/// Use in what a namespace has, from which on it wants more.
+/// Use as a part of the quota; from this ratio on a namespace wants more.
 const HUNGRY: Ratio = (4, 5);
-/// Use in what a namespace has, down to which it gives back what it has above its share.
+/// Use as a part of the quota; at this ratio or below, a namespace gives back what it has above its share.
 const IDLE: Ratio = (2, 5);
-/// What a hungry namespace wants to have in what it uses.
+/// The quota that a hungry namespace wants, as a multiple of its use.
 const HEADROOM: Ratio = (5, 3);
 
 /// The target of each namespace in nano-units, in the order of `namespaces`.
 ///
-/// They sum to `total` nano-units, and none is below what its namespace uses. If all use together is more than `total`,
-/// they are just what is used. Who has weight 0 while others have more, or is on its way out, keeps what it uses. If
-/// there are no others the rest lies idle. Targets are multiples of `step` nano-units where there is room to round up
-/// what is used, else of `unit`; what `total` has beyond goes to the first that takes part.
+/// They sum to `total` nano-units, and none is below what its namespace uses. If total use is more than `total`, each
+/// target is what is used. A namespace without a weight, or with weight 0 while others have more, keeps what it uses. If
+/// there are only such namespaces, the rest stays idle. Targets are multiples of `step` nano-units if there is room to
+/// round use up, else of `unit`. The first namespace that takes part also gets the remainder of `total`.
 pub fn targets(
     total: i128,
     step: i128,
@@ -96,14 +98,14 @@ pub fn targets(
     targets
 }
 
-/// What is seen of one namespace that takes part, in steps.
+/// The observation of one namespace that takes part, in steps.
 struct Seat {
     weight: u32,
     /// Rounded up.
     used: i128,
     /// `spec.hard`, rounded down.
     hard: i128,
-    /// Use with what is asked for, rounded up; 0 if nothing is.
+    /// Use plus the refused request, rounded up; 0 without a request.
     need: i128,
 }
 
@@ -133,13 +135,13 @@ impl Seat {
         self.used > 0 && self.uses(HUNGRY) != Ordering::Less
     }
 
-    /// How use compares to a part of what it has.
+    /// How use compares to this part of the quota.
     fn uses(&self, (times, parts): Ratio) -> Ordering {
         self.used.saturating_mul(parts).cmp(&self.hard.saturating_mul(times))
     }
 }
 
-/// The layers, and what they have handed out so far.
+/// The layers, and the level that each namespace has reached so far.
 struct Spreading {
     room: i128,
     seats: Vec<Seat>,
@@ -182,13 +184,13 @@ impl Spreading {
         self.room - sum(self.levels.iter().copied())
     }
 
-    /// Towards `to` with what is left, the lowest for its weight first.
+    /// Raises levels towards `to` with what is left, the lowest for its weight first.
     fn raise(&mut self, to: Vec<i128>) {
         let order: Vec<usize> = (0..to.len()).collect();
         self.levels = fill(self.left(), &self.levels, &to, &self.weights, &order);
     }
 
-    /// Indexes, by amount for weight.
+    /// Indexes in order of amount divided by weight.
     fn least_first(&self, amount: impl Fn(usize) -> i128) -> Vec<usize> {
         let mut order: Vec<usize> = (0..self.seats.len()).collect();
         // Whole part and remainder, as the product of amount and weight may overflow.
@@ -212,8 +214,8 @@ impl Spreading {
         }
     }
 
-    /// By equal gains for equal weights, and not from the lowest up: a namespace that is full gets its part of the room
-    /// also while a sibling of the same size has some.
+    /// Gains are equal for equal weights; the lowest level is not raised first. So a full namespace gets its part of the
+    /// room even if a sibling of the same size has some.
     fn headroom(&mut self) {
         let want = |seat: &Seat| {
             let headroom = seat.headroom();

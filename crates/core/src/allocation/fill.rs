@@ -1,15 +1,19 @@
-//! Filling levels as water would, in whole steps.
+//! Raises levels together in proportion to their weights, in whole steps, as water fills connected vessels.
 
-/// Raises levels from `from` towards `to` by `room` steps in all; less only if all reach `to`.
+/// Raises levels from `from` towards `to` by `room` steps in all; by fewer only if all reach `to`.
 ///
-/// A level rises in step with its weight, those that are lowest for their weight first, as if water rose in vessels as
-/// wide as the weights: the step from k to k + 1 is taken when the water stands at `(k + 1) / weight`. Steps taken at
-/// the same water go to those that `order` names first. A level with `from >= to` stays. `from` is not negative, no
-/// weight is 0, all slices are equally long, and `order` is a permutation of their indexes.
+/// The level that is lowest for its weight rises first, as if water rose in vessels as wide as the weights: a level steps
+/// from k to k + 1 when the water is at `(k + 1) / weight`. If several levels step at the same water, the first in
+/// `order` steps first. A level with `from >= to` does not change. `from` is not negative, no weight is 0, all slices
+/// are equally long, and `order` is a permutation of their indexes.
 ///
-/// The steps have one fixed order and the first `room` of them are taken. So the outcome does not change where a `to`
-/// is lowered to its outcome, or raised where it was not reached, or a `from` raised to at most its outcome with
-/// `room` less by as much. That is why a spread that is planned again half-way, or afterwards, comes out the same.
+/// The steps have one fixed order, and the first `room` of them are taken. So three changes leave the outcome the same:
+///
+/// - a `to` is lowered to its outcome;
+/// - a `to` that was not reached is raised;
+/// - a `from` is raised to at most its outcome, and `room` is reduced by as much.
+///
+/// That is why a plan that is made again halfway, or afterwards, gives the same spread.
 pub fn fill(room: i128, from: &[i128], to: &[i128], weights: &[u32], order: &[usize]) -> Vec<i128> {
     let vessels = || {
         from.iter()
@@ -84,13 +88,13 @@ mod tests {
     }
 
     #[test]
-    fn of_equals_the_one_named_first_takes_the_odd_step() {
+    fn of_equal_levels_the_first_in_order_gets_the_odd_step() {
         assert_eq!(in_order(3, &[0, 0], &[9, 9], &[1, 1]), [2, 1]);
         assert_eq!(fill(3, &[0, 0], &[9, 9], &[1, 1], &[1, 0]), [1, 2]);
     }
 
     #[test]
-    fn absurd_numbers_neither_panic_nor_overflow() {
+    fn extreme_numbers_neither_panic_nor_overflow() {
         let many = vec![i128::MAX; 50];
         let filled = in_order(i128::MAX - 1, &[0; 50], &many, &[u32::MAX; 50]);
         assert_eq!(filled.iter().sum::<i128>(), i128::MAX - 1);
@@ -105,7 +109,7 @@ mod tests {
         prop::collection::vec((amount(), amount(), weight), 1..8)
     }
 
-    /// The order of steps, taken one by one.
+    /// The reference: takes the steps one by one, in their order.
     fn by_hand(room: i128, from: &[i128], to: &[i128], weights: &[u32]) -> Vec<i128> {
         let mut levels = from.to_vec();
         for _ in 0..room {
@@ -122,7 +126,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn all_room_is_used_up_to_the_brim(room in 0_i128..1 << 92, vessels in vessels()) {
+        fn fill_uses_all_room_up_to_the_targets(room in 0_i128..1 << 92, vessels in vessels()) {
             let (from, to, weights) = unzip(&vessels);
             let filled = in_order(room, &from, &to, &weights);
             let rise = |levels: &[i128]| levels.iter().zip(&from).map(|(l, f)| l - f).sum::<i128>();
@@ -132,13 +136,13 @@ mod tests {
         }
 
         #[test]
-        fn it_is_the_same_as_step_by_step(room in 0_i128..60, small in prop::collection::vec((0_i128..20, 0_i128..20, 1_u32..9), 1..6)) {
+        fn fill_equals_the_step_by_step_reference(room in 0_i128..60, small in prop::collection::vec((0_i128..20, 0_i128..20, 1_u32..9), 1..6)) {
             let (from, to, weights) = unzip(&small);
             prop_assert_eq!(in_order(room, &from, &to, &weights), by_hand(room, &from, &to, &weights));
         }
 
         #[test]
-        fn half_way_and_afterwards_it_comes_out_the_same(room in 0_i128..1 << 92, vessels in vessels(), part in 0_i128..100) {
+        fn fill_gives_the_same_levels_halfway_and_afterwards(room in 0_i128..1 << 92, vessels in vessels(), part in 0_i128..100) {
             let (mut from, mut to, weights) = unzip(&vessels);
             let filled = in_order(room, &from, &to, &weights);
             prop_assert_eq!(&in_order(room, &from, &filled, &weights), &filled);

@@ -1,13 +1,15 @@
-//! Every state that a small tenant can come to, over all orders of events.
+//! Every state that a small tenant can reach, over all orders of events.
 //!
-//! The world has the allocator with its watch, which lags by namespace; its writes, which land whenever they like, fail
-//! or are left on the wire by a crash; the quota controller; admission; workloads that are refused, retry, grow, shrink
-//! and give up. The search visits every state that they reach and checks in each that the sum holds, and that what
-//! comes to rest while demand stands still has met it. It also has to find what goes wrong with an allocator that
-//! breaks the rules: a search that finds nothing there would prove nothing here.
+//! The model world contains the allocator, its watch, its writes, the quota controller, admission and workloads. The watch
+//! lags separately for each namespace. A write lands at any time, fails, or is still in flight after a crash. Workloads are
+//! refused, retry, grow, shrink and give up.
 //!
-//! Our own search and not a library, as it is two hundred lines: breadth first over a map of states, and a topological
-//! sort of those edges that happen by themselves.
+//! The search visits every reachable state. It checks that the sum never exceeds the grant, that the spread settles while
+//! demand does not change, and that each settled state meets the demand. It also must find the error of each allocator that
+//! breaks a rule: a search that misses those would prove nothing about the real one.
+//!
+//! The search is our own and not a library because it is only two hundred lines: breadth-first over a map of states, and a
+//! topological sort of the edges that happen without a change of demand.
 
 mod search;
 mod state;
@@ -58,25 +60,25 @@ fn breaks(allocator: Allocator, how: &str) {
 }
 
 #[test]
-fn two_namespaces_stay_within_the_grant_and_come_to_rest_where_demand_is_met() {
+fn two_namespaces_stay_in_the_grant_and_settle_with_demand_met() {
     holds(DEMAND, [1, 1], SMALL);
     holds(DEMAND, [0, 1], Limits { grant: 3, ..SMALL });
 }
 
 #[test]
-fn so_do_more_namespaces_than_there_are_units() {
+fn more_namespaces_than_units_stay_in_the_grant_and_settle() {
     holds(DEMAND, [1, 1, 1], TINY);
 }
 
 #[test]
-fn so_does_a_fixed_spread() {
+fn a_fixed_spread_stays_in_the_grant_and_settles() {
     let three = Limits { grant: 3, ..SMALL };
     holds(Spread::Fixed, [1, 1], three);
     holds(Spread::Fixed, [1, 2, 1], three);
 }
 
 #[test]
-fn so_does_an_allocator_that_sends_more_before_it_knows_what_became_of_the_last_write() {
+fn an_allocator_with_two_open_writes_stays_in_the_grant() {
     let limits = Limits {
         grant: 2,
         writes: 2,
@@ -87,12 +89,12 @@ fn so_does_an_allocator_that_sends_more_before_it_knows_what_became_of_the_last_
 
 #[test]
 #[ignore = "minutes and gigabytes, optimised: --config 'profile.dev.package.tenantry.opt-level=2' -- --ignored --nocapture"]
-fn so_do_larger_worlds() {
+fn larger_worlds_stay_in_the_grant_and_settle() {
     let three = Limits { grant: 3, ..SMALL };
     holds(DEMAND, [1, 1], three);
     holds(DEMAND, [1, 2], three);
     holds(Spread::Demand { floor_percent: 0 }, [1, 1], three);
-    // Floors of one step each.
+    // Each floor is one step.
     let floors = Spread::Demand { floor_percent: 50 };
     holds(floors, [1, 1], Limits { grant: 4, ..SMALL });
     holds(DEMAND, [1, 1], Limits { writes: 2, ..SMALL });
@@ -124,25 +126,25 @@ fn so_do_larger_worlds() {
 }
 
 #[test]
-fn a_shrink_that_is_counted_too_early_is_found() {
+fn the_search_finds_a_shrink_that_is_counted_too_early() {
     breaks(Allocator::CountsShrinksAtOnce, "above its grant");
     breaks(Allocator::CountsShrinksWhenSent, "above its grant");
 }
 
 #[test]
-fn a_write_or_a_use_that_is_not_counted_is_found() {
+fn the_search_finds_an_uncounted_write_or_use() {
     breaks(Allocator::IgnoresPending, "above its grant");
     breaks(Allocator::IgnoresUse, "above its grant");
 }
 
 #[test]
-fn a_restart_that_does_not_look_or_does_not_wait_is_found() {
+fn the_search_finds_a_restart_without_a_list_or_a_wait() {
     breaks(Allocator::RestartsBlind, "above its grant");
     breaks(Allocator::RestartsEarly, "above its grant");
 }
 
 #[test]
-fn a_request_that_is_not_heard_or_not_remembered_is_found() {
+fn the_search_finds_a_request_that_is_ignored_or_forgotten() {
     breaks(Allocator::IgnoresRequests, "there is room for");
     breaks(Allocator::DropsRequestsThatFit, "in circles");
 }

@@ -1,14 +1,14 @@
-//! What one pod takes.
+//! The size of one pod of a tenant.
 
 use std::collections::BTreeMap;
 
 use super::QuotaObservation;
 use tenantry_api::quantity::Quantity;
 
-/// What one pod of the tenant takes of `resource`, in nano-units, if all its namespaces that have pods say the same: use
-/// by number of pods. `None` where pods differ, or are not counted, or the resource is not one of pods.
+/// What one pod of the tenant takes of `resource`, in nano-units: use divided by the number of pods, if that is the same
+/// in all namespaces that have pods. `None` if it differs, if pods are not counted, or if pods do not take this resource.
 ///
-/// Pods of different sizes may come to the same average; then shares are rounded to that, without harm.
+/// Pods of different sizes may have the same average. Shares are then rounded to that average, which does no harm.
 pub fn pod_size(resource: &str, quotas: &BTreeMap<String, QuotaObservation>) -> Option<i128> {
     if !matches!(
         resource,
@@ -44,7 +44,7 @@ mod tests {
     }
 
     #[test]
-    fn it_is_known_where_all_namespaces_with_pods_say_the_same() {
+    fn pod_size_is_known_if_it_is_the_same_in_all_namespaces() {
         assert_eq!(size(&[("3", "300m"), ("0", "0"), ("1", "100m")]), Some(100_000_000));
         assert_eq!(size(&[("3", "300m"), ("1", "200m")]), None);
         assert_eq!(size(&[("3", "100m")]), None);
@@ -54,7 +54,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_every_pod_takes_has_one() {
+    fn only_cpu_and_memory_have_a_pod_size() {
         let used = ["pods", "requests.nvidia.com/gpu"].map(|resource| (resource.to_owned(), "2".parse().unwrap()));
         let observation = QuotaObservation {
             used: used.into(),

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{Observation, Plan, Refusal, Spread, Unit, plan, pod_size::pod_size};
 use tenantry_api::quantity::Quantity;
 
-/// What is seen of one namespace's quota: all resources.
+/// One namespace's quota as the watch shows it, with all resources.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct QuotaObservation {
     /// See [`Observation::weight`].
@@ -16,14 +16,14 @@ pub struct QuotaObservation {
     pub status_hard: BTreeMap<String, Quantity>,
     /// `status.used`.
     pub used: BTreeMap<String, Quantity>,
-    /// See [`Observation::pending`]: each a whole `spec.hard`.
+    /// See [`Observation::pending`]; each entry is a whole `spec.hard`.
     pub pending: Vec<BTreeMap<String, Quantity>>,
-    /// Requests that this quota refused lately.
+    /// Requests that this quota refused recently.
     pub refusals: Vec<Refusal>,
 }
 
 impl QuotaObservation {
-    /// The most that may stand under this quota, whatever becomes of writes that are under way.
+    /// The most that this quota can admit, whether pending writes land or fail, or what is used if that is more.
     pub fn bound(&self) -> BTreeMap<String, Quantity> {
         let Self {
             weight: _,
@@ -68,15 +68,15 @@ impl QuotaObservation {
 pub struct Plans {
     /// The next `spec.hard`, whole, by namespace. Every namespace that was passed in is here.
     pub hard: BTreeMap<String, BTreeMap<String, Quantity>>,
-    /// Whether every resource is settled, and no quota holds a resource that is unlimited now.
+    /// Whether every resource is settled, and no quota contains a resource that is unlimited now.
     pub settled: bool,
-    /// By how much use is above the grant, by resource; empty if it is nowhere.
+    /// By how much use is above the grant, by resource. Resources within their grant are omitted.
     pub above_grant: BTreeMap<String, Quantity>,
-    /// See [`Plan::left_out`], by resource; those of which nobody is left out are not here.
+    /// See [`Plan::left_out`], by resource. Resources that leave out no namespace are omitted.
     pub left_out: BTreeMap<String, BTreeSet<String>>,
 }
 
-/// Plans each resource by itself. Keys of `grants` are those of `ResourceQuota.spec.hard`; `None`, or no entry, means
+/// Plans each resource separately. The keys of `grants` are those of `ResourceQuota.spec.hard`; `None`, or no entry, means
 /// unlimited.
 pub fn plan_all(
     grants: &BTreeMap<String, Option<Quantity>>,

@@ -1,4 +1,4 @@
-//! What the API server says when a quota refuses a request.
+//! Requests that a ResourceQuota refused, read from the API server's message.
 
 use std::collections::BTreeMap;
 
@@ -6,26 +6,26 @@ use tenantry_api::quantity::Quantity;
 
 /// A request that a ResourceQuota refused, read from the API server's message.
 ///
-/// Controllers pass that message on in their `FailedCreate` events, so it tells what a ReplicaSet or a Job waits for.
-/// Anyone who may write events may write such a message: what it says moves targets, which may be wrong without harm,
-/// and never more than what siblings do not use above their floors.
+/// Controllers repeat that message in their `FailedCreate` events, so it shows what a ReplicaSet or a Job waits for.
+/// Anyone who may write events can forge such a message. A forged one only moves targets, which does no harm, and only
+/// amounts that siblings do not use above their floors.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Refusal {
     /// Name of the ResourceQuota that refused.
     pub quota: String,
-    /// What was requested of each resource that would have gone over its limit, by key of `spec.hard`; above zero.
+    /// The requested amount of each resource that would have exceeded its limit, by key of `spec.hard`; above zero.
     pub requested: BTreeMap<String, Quantity>,
-    /// What was used of them then. Empty if the message was cut off before.
+    /// The use of these resources at that time. Empty if the message was truncated before it.
     pub used: BTreeMap<String, Quantity>,
 }
 
 impl Refusal {
     /// Reads `... exceeded quota: <name>, requested: <list>, used: <list>, limited: <list>`, where a list is
-    /// `<resource>=<quantity>` joined by commas. `None` if the message is another, or requests nothing.
+    /// `<resource>=<quantity>` joined by commas. `None` if the message has another form, or requests nothing.
     pub fn parse(message: &str) -> Option<Self> {
         let (_, refusal) = message.split_once("exceeded quota: ")?;
         let (quota, lists) = refusal.split_once(", requested: ")?;
-        // Without what follows, the list may be cut off within an amount.
+        // If `used` is missing, the message may be truncated within the last requested amount.
         let (requested, rest) = lists.split_once(", used: ")?;
         let mut requested = amounts(requested)?;
         requested.retain(|_, amount| *amount > Quantity::ZERO);
@@ -40,7 +40,7 @@ impl Refusal {
         })
     }
 
-    /// What is still asked of a resource, on top of what is used `now`; `None` once as much has been admitted.
+    /// How much of a resource the request still needs in addition to use `now`; `None` once as much has been admitted.
     pub fn asked(&self, resource: &str, now: Quantity) -> Option<Quantity> {
         let requested = *self.requested.get(resource)?;
         let then = self.used.get(resource).copied().unwrap_or(now);
@@ -49,7 +49,7 @@ impl Refusal {
     }
 }
 
-/// A list of amounts; of a resource that is there twice the larger. `None` if it is no such list.
+/// Parses a list of amounts; if a resource occurs twice, the larger amount counts. `None` if it is no such list.
 fn amounts(list: &str) -> Option<BTreeMap<String, Quantity>> {
     let mut amounts = BTreeMap::new();
     for pair in list.split(',') {
@@ -82,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn the_events_of_the_workload_controllers_are_read() {
+    fn messages_of_workload_controllers_are_parsed() {
         let replica_set = r#"Error creating: pods "web-7d9c5b8f6-x2x9p" is forbidden: exceeded quota: tenantry, requested: pods=1,requests.cpu=3, used: pods=5,requests.cpu=2500m, limited: pods=5,requests.cpu=5"#;
         let refusal = Refusal::parse(replica_set).unwrap();
         assert_eq!(refusal.quota, "tenantry");
@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn a_message_that_is_cut_off_counts_as_far_as_its_amounts_are_whole() {
+    fn a_truncated_message_counts_if_its_requests_are_complete() {
         let whole =
             "exceeded quota: q, requested: limits.memory=1500Mi, used: limits.memory=12Gi, limited: limits.memory=13Gi";
         let cut = |at: &str| Refusal::parse(&whole[..whole.find(at).unwrap()]);
@@ -111,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn other_messages_are_none() {
+    fn other_messages_are_not_parsed() {
         for message in [
             "",
             "exceeded quota: ",
@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn an_ask_ends_when_as_much_has_been_admitted() {
+    fn a_request_ends_when_as_much_has_been_admitted() {
         let refusal = Refusal {
             requested: list([("pods", "3")]),
             used: list([("pods", "5")]),
@@ -136,7 +136,11 @@ mod tests {
         };
         let asked = |now| refusal.asked("pods", amount(now));
         assert_eq!(asked("5"), Some(amount("3")));
-        assert_eq!(asked("2"), Some(amount("3")), "it still needs room for all of it");
+        assert_eq!(
+            asked("2"),
+            Some(amount("3")),
+            "the request still needs its whole amount"
+        );
         assert_eq!(asked("7"), Some(amount("1")));
         assert_eq!(asked("8"), None);
         assert_eq!(refusal.asked("requests.cpu", Quantity::ZERO), None);
@@ -158,7 +162,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn every_message_of_the_api_server_is_read(
+        fn every_message_of_the_api_server_is_parsed(
             prefix in "[a-zA-Z():\" ]{0,40}",
             quota in "[a-z0-9][a-z0-9.-]{0,30}",
             requested in amounts_of(1..u64::MAX),
@@ -178,7 +182,7 @@ mod tests {
         }
 
         #[test]
-        fn no_message_makes_it_panic_or_ask_for_nothing(
+        fn parse_never_panics_and_never_gives_a_zero_request(
             parts in prop::collection::vec(prop_oneof![
                 Just("exceeded quota: ".to_owned()), Just(", requested: ".to_owned()), Just(", used: ".to_owned()),
                 Just(", limited: ".to_owned()), Just("pods=1".to_owned()), Just(",".to_owned()), Just("=".to_owned()),

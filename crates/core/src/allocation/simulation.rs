@@ -1,4 +1,4 @@
-//! The allocator against a small world in which everything may happen in any order.
+//! Tests of the allocator in a small simulated cluster in which events happen in any order.
 
 use proptest::prelude::*;
 
@@ -17,11 +17,11 @@ struct Revision {
 #[derive(Clone, Copy, Debug)]
 struct Write {
     value: i128,
-    /// The revision that it became, once it has landed.
+    /// The revision that the write made, once it has landed.
     landed: Option<usize>,
 }
 
-/// A namespace as the API server has it, and as far as the allocator's watch has come.
+/// All revisions of a namespace in the API server, and the last one that the allocator's watch has shown.
 #[derive(Clone, Debug)]
 struct Namespace {
     weight: Option<u32>,
@@ -53,7 +53,7 @@ impl Namespace {
         }
     }
 
-    /// The largest term of the claim: what the namespace holds, uses, or may yet be given.
+    /// The namespace's term of the claim: the largest of `spec.hard`, `status.hard`, use and writes in flight.
     fn term(&self) -> i128 {
         let Revision { spec, status, used } = self.now();
         let in_flight = self
@@ -81,7 +81,7 @@ struct World {
     spread: Spread,
     pod_size: Option<i128>,
     namespaces: BTreeMap<String, Namespace>,
-    born: usize,
+    added: usize,
 }
 
 #[derive(Clone, Debug)]
@@ -108,7 +108,7 @@ impl World {
             spread,
             pod_size: None,
             namespaces: BTreeMap::new(),
-            born: 0,
+            added: 0,
         }
     }
 
@@ -179,7 +179,7 @@ impl World {
             }
             Event::Use(i, wanted) => {
                 if let Some(namespace) = self.pick(i) {
-                    // No status yet: nobody has a right yet. Admission refuses what is more than before and over hard.
+                    // Before the quota has a status, nobody has rights. Admission refuses a rise above `status.hard`.
                     let Revision { status, used, .. } = namespace.now();
                     if wanted <= used.max(status.unwrap_or(0)) {
                         namespace.push(Revision {
@@ -207,7 +207,7 @@ impl World {
             Event::Grant(grant) => self.grant = grant,
             Event::PodSize(size) => self.pod_size = size,
             Event::Add(weight) => {
-                self.born += 1;
+                self.added += 1;
                 let revisions = vec![Revision::default()];
                 let namespace = Namespace {
                     weight: Some(weight),
@@ -216,7 +216,7 @@ impl World {
                     writes: Vec::new(),
                     asked: None,
                 };
-                self.namespaces.insert(format!("n{}", self.born * 7 % 100), namespace);
+                self.namespaces.insert(format!("n{}", self.added * 7 % 100), namespace);
             }
             Event::Vanish(i) => {
                 let name = self
@@ -241,7 +241,7 @@ impl World {
         }
     }
 
-    /// The requests on the wire land or do not, in the order in which they were sent; then the next allocator lists.
+    /// Writes in flight land or fail, in the order in which they were sent; then the next allocator lists.
     fn crash(&mut self, fates: &[bool]) {
         for (namespace, lands) in self.namespaces.values_mut().zip(fates) {
             for write in namespace
@@ -259,7 +259,7 @@ impl World {
         }
     }
 
-    /// Everything that was sent lands, is confirmed and is seen.
+    /// Every sent write lands, the quota controller confirms it and the watch shows it.
     fn calm(&mut self) {
         let fates = vec![true; self.namespaces.len()];
         self.happen(Event::Crash(fates));
@@ -290,8 +290,8 @@ fn event() -> impl Strategy<Value = Event> {
 }
 
 fn events() -> impl Strategy<Value = Vec<Event>> {
-    let births = prop::collection::vec((0_u32..5).prop_map(Event::Add), 1..5);
-    (births, prop::collection::vec(event(), 0..120)).prop_map(|(births, rest)| [births, rest].concat())
+    let additions = prop::collection::vec((0_u32..5).prop_map(Event::Add), 1..5);
+    (additions, prop::collection::vec(event(), 0..120)).prop_map(|(additions, rest)| [additions, rest].concat())
 }
 
 fn spread() -> impl Strategy<Value = Spread> {
@@ -317,7 +317,7 @@ proptest! {
     }
 
     #[test]
-    fn from_any_state_a_spread_that_follows_demand_settles_and_stays(
+    fn a_demand_spread_settles_from_any_state(
         grant in 0_i128..40, floor_percent in any::<u8>(), events in events(),
     ) {
         let mut world = World::new(grant, Spread::Demand { floor_percent });
@@ -336,12 +336,12 @@ proptest! {
         prop_assert_eq!(hard(&plan), now, "a settled plan writes nothing");
         let used: i128 = world.namespaces.values().map(|n| n.now().used).sum();
         if used <= world.grant && world.namespaces.values().any(|n| n.weight.is_some()) {
-            prop_assert_eq!(hard(&plan).into_iter().flatten().sum::<i128>(), world.grant, "nothing lies idle");
+            prop_assert_eq!(hard(&plan).into_iter().flatten().sum::<i128>(), world.grant, "nothing is idle");
         }
     }
 
     #[test]
-    fn from_any_state_three_calm_rounds_settle_the_spread(grant in 0_i128..40, events in events(), fit in any::<bool>()) {
+    fn a_fixed_spread_settles_in_three_calm_rounds_from_any_state(grant in 0_i128..40, events in events(), fit in any::<bool>()) {
         let mut world = World::new(grant, Spread::Fixed);
         for event in events {
             world.happen(event);
@@ -373,7 +373,7 @@ proptest! {
         let used: i128 = world.namespaces.values().map(|n| n.now().used).sum();
         prop_assert_eq!(plan.above_grant.is_some(), used > world.grant);
         if used <= world.grant && !weights.is_empty() {
-            prop_assert_eq!(hard.iter().sum::<i128>(), world.grant, "nothing lies idle");
+            prop_assert_eq!(hard.iter().sum::<i128>(), world.grant, "nothing is idle");
         }
     }
 }

@@ -2,10 +2,10 @@
 
 /// Splits `total` by `weights` into parts that sum to exactly `total`, by the method of the largest remainder.
 ///
-/// Parts are multiples of `step`, each less than one `step` off its exact part; of equal remainders the earlier takes
-/// first. What `total` has beyond a multiple of `step` goes on top of the first part that is not of weight 0. If all
-/// weights are 0, they count as equal. A negative `total` counts as 0, and a `step` below 1 as 1. Without weights there
-/// are no parts.
+/// Parts are multiples of `step`, and each differs from its exact part by less than one `step`. Of equal remainders the
+/// earlier one is rounded up first. The first part whose weight is not 0 also gets the remainder of `total` below one
+/// `step`. If all weights are 0, they count as equal. A negative `total` counts as 0, and a `step` below 1 as 1. Without
+/// weights there are no parts.
 pub fn split(total: i128, step: i128, weights: &[u32]) -> Vec<i128> {
     if weights.iter().all(|weight| *weight == 0) {
         return if weights.is_empty() {
@@ -63,12 +63,12 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_multiple_of_the_step_is_not_lost() {
+    fn a_remainder_below_one_step_is_not_lost() {
         assert_eq!(split(107, 10, &[0, 1, 1]), [0, 57, 50]);
     }
 
     #[test]
-    fn absurd_numbers_neither_panic_nor_overflow() {
+    fn extreme_numbers_neither_panic_nor_overflow() {
         assert_eq!(split(i128::MAX, 1, &[u32::MAX; 1000]).iter().sum::<i128>(), i128::MAX);
         assert_eq!(split(i128::MIN, i128::MIN, &[1, 2]), [0, 0]);
         assert_eq!(split(5, i128::MAX, &[1, 2]), [5, 0]);
@@ -89,7 +89,7 @@ mod tests {
             for (i, (part, weight)) in parts.iter().zip(&weights).enumerate() {
                 let extra = if weights.iter().position(|w| *w > 0) == Some(i) { total % step } else { 0 };
                 prop_assert_eq!((part - extra) % step, 0);
-                // |part / step - steps * weight / sum| < 1, in floats where the product is too large.
+                // |part / step - steps * weight / sum| < 1, checked only if the product does not overflow.
                 if let Some(product) = steps.checked_mul(i128::from(*weight)) {
                     prop_assert!(((part - extra) / step - product / i128::from(sum)) <= 1);
                     prop_assert!((part - extra) / step >= product / i128::from(sum));

@@ -1,14 +1,14 @@
-//! Which targets a tenant's spread has.
+//! The rule that a tenant's spread follows.
 
 /// How a grant is spread over namespaces.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Spread {
     /// By weight; see [`targets`](super::targets).
     Fixed,
-    /// By weight to begin with, then as demand moves; see [`demand`](super::demand).
+    /// By weight at first, then by demand; see [`demand`](super::demand).
     Demand {
-        /// How much of its share by weight a namespace keeps whatever the others need, in percent; above 100 counts as
-        /// 100. Above 0 it keeps at least one step, if the share is as much and no refused request needs it.
+        /// The percentage of its share by weight that a namespace keeps even if the others need it; above 100 counts as
+        /// 100. Above 0 it keeps at least one step, if its share is at least a step and no refused request needs it.
         floor_percent: u8,
     },
 }

@@ -1,4 +1,4 @@
-//! How much each namespace should come to have.
+//! The target of each namespace when the spread is fixed.
 
 use std::collections::BTreeMap;
 
@@ -6,9 +6,9 @@ use super::{Observation, split, sum};
 
 /// The target of each namespace in nano-units, in the order of `namespaces`.
 ///
-/// They sum to `total` nano-units, and none is below what its namespace uses. If all use together is more than `total`,
-/// they are just what is used. If all namespaces are on their way out, they keep what they use and the rest lies idle.
-/// Parts by weight are multiples of `step` nano-units as far as [`split`] makes them so.
+/// They sum to `total` nano-units, and none is below what its namespace uses. If total use is more than `total`, each
+/// target is what is used. If no namespace has a weight, each keeps what it uses and the rest stays idle. Parts by weight
+/// are multiples of `step` nano-units, with the remainder as in [`split`].
 pub fn targets(total: i128, step: i128, namespaces: &BTreeMap<String, Observation>) -> Vec<i128> {
     let used: Vec<i128> = namespaces.values().map(Observation::used).collect();
     let weights: Vec<Option<u32>> = namespaces.values().map(|seen| seen.weight).collect();
@@ -16,8 +16,8 @@ pub fn targets(total: i128, step: i128, namespaces: &BTreeMap<String, Observatio
     if sum(used.iter().copied()) >= total {
         return targets;
     }
-    // Those that share by weight. Whoever uses more than its part leaves, keeps what it uses, and makes the parts of
-    // the others smaller; so it would leave in every later round too, and the loop ends after at most one round each.
+    // Namespaces that share by weight. One that uses more than its part drops out, keeps what it uses, and makes the parts
+    // of the others smaller. It would drop out in every later round too, so each namespace causes at most one round.
     let mut sharing: Vec<usize> = (0..weights.len()).filter(|&i| weights[i].is_some()).collect();
     loop {
         let kept = sum((0..used.len()).filter(|i| !sharing.contains(i)).map(|i| used[i]));

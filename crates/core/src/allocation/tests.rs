@@ -50,7 +50,7 @@ fn new_namespaces_start_with_their_shares() {
 }
 
 #[test]
-fn a_settled_spread_stays() {
+fn a_settled_spread_does_not_change() {
     let plan = pods("20", [confirmed(1, "10", "3"), confirmed(1, "10", "10")]);
     assert_eq!(
         (hard(&plan), plan.settled, plan.above_grant),
@@ -59,7 +59,7 @@ fn a_settled_spread_stays() {
 }
 
 #[test]
-fn a_new_namespace_waits_until_the_others_have_confirmed_that_they_shrank() {
+fn a_new_namespace_waits_for_confirmed_shrinks_of_siblings() {
     let plan = pods("20", [confirmed(1, "20", "3"), fresh(1)]);
     assert_eq!((hard(&plan), plan.settled), (vec!["10".into(), "0".into()], false));
     let unconfirmed = Observation {
@@ -74,7 +74,7 @@ fn a_new_namespace_waits_until_the_others_have_confirmed_that_they_shrank() {
 }
 
 #[test]
-fn a_write_that_may_still_land_is_counted() {
+fn a_pending_write_is_counted() {
     let sent = Observation {
         pending: vec![amount("20")],
         ..fresh(1)
@@ -83,7 +83,7 @@ fn a_write_that_may_still_land_is_counted() {
 }
 
 #[test]
-fn above_the_grant_nobody_is_raised_over_a_lower_value_that_may_have_landed() {
+fn above_the_grant_no_quota_is_raised_over_a_pending_lower_one() {
     let lowered = Observation {
         pending: vec![amount("0")],
         ..confirmed(1, "5", "0")
@@ -92,7 +92,7 @@ fn above_the_grant_nobody_is_raised_over_a_lower_value_that_may_have_landed() {
 }
 
 #[test]
-fn a_spread_that_the_quota_controller_has_not_confirmed_is_not_settled() {
+fn a_spread_with_an_unconfirmed_quota_is_not_settled() {
     let unconfirmed = Observation {
         status_hard: None,
         ..confirmed(1, "10", "0")
@@ -101,7 +101,7 @@ fn a_spread_that_the_quota_controller_has_not_confirmed_is_not_settled() {
 }
 
 #[test]
-fn a_spread_with_a_write_on_the_way_is_not_settled() {
+fn a_spread_with_a_pending_write_is_not_settled() {
     let sent = Observation {
         pending: vec![amount("7")],
         ..confirmed(1, "10", "0")
@@ -110,17 +110,21 @@ fn a_spread_with_a_write_on_the_way_is_not_settled() {
 }
 
 #[test]
-fn what_little_is_free_goes_first_to_those_that_have_nothing() {
+fn namespaces_with_a_quota_of_zero_get_the_free_amount_first() {
     let plan = pods("20", [confirmed(1, "2", "0"), confirmed(1, "15", "0"), fresh(2)]);
     assert_eq!(hard(&plan), ["2", "5", "3"]);
 }
 
 #[test]
-fn a_namespace_over_its_share_keeps_what_it_uses_and_the_others_share_the_rest() {
+fn a_namespace_over_its_share_keeps_what_it_uses() {
     let plan = pods("10", [confirmed(1, "10", "8"), confirmed(1, "10", "1")]);
     assert_eq!((hard(&plan), plan.above_grant), (vec!["8".into(), "2".into()], None));
     let later = pods("10", [confirmed(1, "8", "6"), confirmed(1, "2", "1")]);
-    assert_eq!(hard(&later), ["6", "2"], "what was let go is given only when confirmed");
+    assert_eq!(
+        hard(&later),
+        ["6", "2"],
+        "what the first gave up is given only when confirmed"
+    );
     assert_eq!(
         hard(&pods("10", [confirmed(1, "6", "6"), confirmed(1, "2", "1")])),
         ["6", "4"]
@@ -128,7 +132,7 @@ fn a_namespace_over_its_share_keeps_what_it_uses_and_the_others_share_the_rest()
 }
 
 #[test]
-fn after_a_downgrade_below_use_everybody_keeps_what_it_uses_and_nobody_grows() {
+fn after_a_downgrade_below_use_no_namespace_grows() {
     let plan = pods("5", [confirmed(1, "10", "8"), confirmed(1, "10", "1"), fresh(8)]);
     assert_eq!(
         (hard(&plan), plan.settled),
@@ -143,7 +147,7 @@ fn after_a_downgrade_below_use_everybody_keeps_what_it_uses_and_nobody_grows() {
 }
 
 #[test]
-fn a_namespace_on_its_way_out_gives_back_what_it_does_not_use() {
+fn a_leaving_namespace_gives_back_what_it_does_not_use() {
     let out = Observation {
         weight: None,
         ..confirmed(0, "10", "4")
@@ -164,7 +168,7 @@ fn an_unlimited_resource_has_no_hard_value() {
 }
 
 #[test]
-fn a_grant_below_one_each_gives_to_the_first_and_loses_nothing() {
+fn a_grant_below_one_each_is_given_to_the_first_namespaces() {
     assert_eq!(hard(&pods("2", [fresh(1), fresh(1), fresh(1)])), ["1", "1", "0"]);
     assert_eq!(hard(&pods("0", [fresh(1), fresh(1)])), ["0", "0"]);
     assert_eq!(hard(&pods("-1", [fresh(1), fresh(1)])), ["0", "0"]);
@@ -183,7 +187,7 @@ fn shares_are_readable_and_exact() {
 }
 
 #[test]
-fn shares_that_follow_demand_are_whole_pods_where_their_size_is_known() {
+fn demand_shares_are_whole_pods_if_the_pod_size_is_known() {
     let cpu = |grant: &str, pod_size: Option<&str>, seen| {
         let pod_size = pod_size.map(|size| amount(size).nanos());
         hard(&plan(
@@ -197,16 +201,20 @@ fn shares_that_follow_demand_are_whole_pods_where_their_size_is_known() {
     let hungry = || [confirmed(1, "1", "800m"), confirmed(1, "1", "0")];
     assert_eq!(cpu("2", None, hungry()), ["1", "666m"]);
     assert_eq!(cpu("2", Some("200m"), hungry()), ["1", "600m"]);
-    assert_eq!(cpu("2", Some("1100m"), hungry()), ["1", "666m"], "not one for each");
+    assert_eq!(
+        cpu("2", Some("1100m"), hungry()),
+        ["1", "666m"],
+        "the grant has fewer pods of this size than namespaces"
+    );
     assert_eq!(
         cpu("2", Some("333333333n"), hungry()),
         ["1", "666m"],
-        "finer than cpu is dealt out"
+        "a share of cpu is at least a thousandth"
     );
 }
 
 #[test]
-fn amounts_beyond_the_range_make_nobody_grow() {
+fn no_namespace_grows_if_amounts_exceed_the_range() {
     let huge = Observation {
         used: Some(Quantity::from_nanos(i128::MAX, Format::DecimalSi)),
         ..fresh(1)
@@ -215,7 +223,7 @@ fn amounts_beyond_the_range_make_nobody_grow() {
 }
 
 #[test]
-fn resources_are_planned_one_by_one_and_unlimited_ones_leave_the_quota() {
+fn each_resource_has_its_plan_and_unlimited_ones_have_none() {
     let grants: BTreeMap<String, Option<Quantity>> = [
         ("pods".to_owned(), Some(amount("10"))),
         ("requests.cpu".to_owned(), Some(amount("1"))),
@@ -240,7 +248,7 @@ fn resources_are_planned_one_by_one_and_unlimited_ones_leave_the_quota() {
     };
     let over = |extra| [("x".to_owned(), quota("5", extra)), ("y".to_owned(), quota("5", false))].into();
     let plans = plan_all(&grants, Spread::Fixed, &over(true));
-    assert!(!plans.settled, "the quota still holds secrets");
+    assert!(!plans.settled, "the quota still contains secrets");
     assert_eq!(plans.hard["x"].keys().collect::<Vec<_>>(), ["pods", "requests.cpu"]);
     assert_eq!(
         plan_all(&grants, Spread::Fixed, &over(false)),

@@ -1,10 +1,10 @@
-//! A desired object, and the key by which desired and live objects meet.
+//! A desired object, and the key that identifies it in the cluster.
 
 use serde_json::{Map, Value, json};
 
 use super::Kind;
 
-/// Identifies an object on the cluster.
+/// Identifies an object in the cluster.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Key {
     /// Kind.
@@ -30,7 +30,7 @@ impl Key {
         Self::new(Kind::Namespace, "", name)
     }
 
-    /// The namespace that the object is in or is.
+    /// The namespace that contains the object; for a Namespace its own name.
     pub fn home(&self) -> &str {
         if self.kind == Kind::Namespace {
             &self.name
@@ -49,7 +49,7 @@ impl std::fmt::Display for Key {
     }
 }
 
-/// A desired object: everything that we say about it, and nothing else.
+/// A desired object: exactly the fields that the operator sets.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Object {
     /// Identity.
@@ -58,9 +58,9 @@ pub struct Object {
     pub labels: Map<String, Value>,
     /// Annotations that must be there.
     pub annotations: Map<String, Value>,
-    /// The one owner reference, unless rendered offline.
+    /// The only owner reference; `None` when rendered offline.
     pub owner: Option<Value>,
-    /// Every top-level field but apiVersion, kind, metadata and status: `spec`, `data`, `subjects` ...
+    /// Every top-level field except apiVersion, kind, metadata and status: `spec`, `data`, `subjects` ...
     pub content: Map<String, Value>,
 }
 

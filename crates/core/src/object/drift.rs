@@ -1,9 +1,9 @@
 //! Whether a live object is as desired.
 //!
-//! Labels, annotations and owner references must be contained in the live ones, so other tools may add theirs. The
-//! content must be equal: a rule that someone added to a NetworkPolicy is drift just as one that is missing. Only the
-//! kinds of other projects are compared by containment, since their CRDs may carry defaults that we do not know; an
-//! annotation tells whether we said more there once.
+//! The live labels, annotations and owner references must contain the desired ones, so other tools may add theirs. The
+//! content must be equal: a rule that someone added to a NetworkPolicy is drift, just like a missing one. Only kinds of
+//! other projects are compared by containment, because their CRDs may set defaults that the operator does not know. For
+//! those an annotation shows whether the operator set more fields before.
 
 use serde_json::{Map, Value, json};
 
@@ -21,11 +21,12 @@ pub fn is_as_desired(live: &Value, desired: &Object) -> bool {
         .annotations
         .iter()
         .all(|(key, value)| metadata["annotations"].get(key) == Some(value));
-    // A right that is taken away must go at once. Other kinds may be held by those who put them into effect: network plugins.
-    let held = desired.key.kind == Kind::RoleBinding && metadata["finalizers"][0].is_string();
+    // A finalizer would delay the removal of a right. Other kinds may keep one from the component that enforces them, such as a network
+    // plugin.
+    let has_finalizer = desired.key.kind == Kind::RoleBinding && metadata["finalizers"][0].is_string();
     labelled
         && annotated
-        && !held
+        && !has_finalizer
         && stale_labels(metadata, desired).next().is_none()
         && (metadata["annotations"].get(names::CLAIM_WEIGHT).is_none()
             || desired.annotations.contains_key(names::CLAIM_WEIGHT))
@@ -33,7 +34,7 @@ pub fn is_as_desired(live: &Value, desired: &Object) -> bool {
         && content_matches(live, desired)
 }
 
-/// The body that a replace sends: what is live, with everything that we say in place of what is there.
+/// The body of a replace request: the live object with every desired field in place of the live one.
 pub fn replacement(live: &Value, desired: &Object) -> Value {
     let mut body = desired.manifest();
     let metadata = &live["metadata"];
@@ -59,10 +60,10 @@ pub fn replacement(live: &Value, desired: &Object) -> Value {
     body
 }
 
-/// Annotation that lists the labels which came from the Tenant or its template, so that they go when they go there.
+/// Annotation that lists the labels from the Tenant or its template. A label that is removed there is then removed here.
 pub const OUR_LABELS: &str = "tenantry.dev/labels";
 
-/// Labels that we set once, as the live annotation tells, and want no more.
+/// Labels that the live annotation lists as ours and that are no longer desired.
 fn stale_labels<'a>(metadata: &'a Value, desired: &'a Object) -> impl Iterator<Item = &'a str> {
     let ours = metadata["annotations"]
         .get(OUR_LABELS)
@@ -116,7 +117,7 @@ fn content_matches(live: &Value, desired: &Object) -> bool {
     }
 }
 
-/// Equality in which `1` and `1000m` are the same: the API server keeps amounts in the form in which they came.
+/// Equality in which `1` and `1000m` are the same: the API server keeps amounts in the form in which they were sent.
 fn same_amounts(live: &Value, desired: &Value) -> bool {
     match (live, desired) {
         (Value::Object(live), Value::Object(desired)) => {
@@ -135,13 +136,13 @@ fn same_amounts(live: &Value, desired: &Value) -> bool {
         (Value::String(live), Value::String(desired)) if live != desired => {
             matches!((live.parse::<Quantity>(), desired.parse::<Quantity>()), (Ok(live), Ok(desired)) if live == desired)
         }
-        // The API server gives an empty list of limits back as null.
+        // The API server returns an empty list of limits as null.
         (Value::Null, Value::Array(desired)) => desired.is_empty(),
         (live, desired) => live == desired,
     }
 }
 
-/// Whether `live` has everything that `desired` says; it may have more fields, but not more list items.
+/// Whether `live` contains everything in `desired`; it may have more fields, but not more list items.
 fn contains(live: &Value, desired: &Value) -> bool {
     match (live, desired) {
         (Value::Object(live), Value::Object(desired)) => desired
@@ -180,13 +181,13 @@ mod tests {
     }
 
     #[test]
-    fn what_we_created_is_as_desired() {
+    fn an_object_as_created_is_as_desired() {
         let object = object(Kind::NetworkPolicy, json!({ "spec": { "podSelector": {} } }));
         assert!(is_as_desired(&live(&object), &object));
     }
 
     #[test]
-    fn a_foreign_label_is_no_drift_and_survives_a_replace() {
+    fn a_label_of_another_tool_is_no_drift_and_survives_a_replace() {
         let object = object(Kind::NetworkPolicy, json!({ "spec": { "podSelector": {} } }));
         let mut live = live(&object);
         live["metadata"]["labels"]["other"] = json!("x");
@@ -212,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_list_of_limits_that_comes_back_as_null_is_no_drift() {
+    fn null_for_an_empty_list_of_limits_is_no_drift() {
         let empty = object(Kind::LimitRange, json!({ "spec": { "limits": [] } }));
         let mut live = live(&empty);
         live["spec"]["limits"] = Value::Null;
@@ -225,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn a_foreign_owner_is_drift() {
+    fn another_owner_reference_is_drift() {
         let object = object(Kind::NetworkPolicy, json!({ "spec": {} }));
         let mut live = live(&object);
         live["metadata"]["ownerReferences"] = json!([{ "uid": "u1" }, { "uid": "stranger" }]);
@@ -235,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn defaults_of_a_foreign_crd_are_no_drift() {
+    fn defaults_of_another_projects_crd_are_no_drift() {
         let object = object(
             Kind::PodMonitor,
             json!({ "spec": { "podMetricsEndpoints": [{ "port": "metrics" }] } }),
@@ -248,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn a_label_that_left_the_tenant_leaves_the_namespace() {
+    fn a_label_removed_from_the_tenant_is_removed_from_live() {
         let mut object = object(Kind::Namespace, json!({}));
         object.key = Key::namespace("acme-dev");
         let mut live = live(&object);
@@ -261,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn a_replace_carries_the_version_that_it_was_computed_from() {
+    fn a_replace_names_the_version_that_it_was_computed_from() {
         let object = object(Kind::ResourceQuota, json!({ "spec": { "hard": { "pods": "1" } } }));
         let body = replacement(&live(&object), &object);
         assert_eq!(

@@ -5,17 +5,17 @@ use kube::core::ApiResource;
 /// A managed kind. The order is the order of application: guards first, rights last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Kind {
-    /// Created with all its labels in the first call.
+    /// Created together with all its labels in one call.
     Namespace,
-    /// Before ResourceQuota, else bare pods are refused.
+    /// Comes before ResourceQuota; otherwise the API server refuses bare pods.
     LimitRange,
-    /// Enforces nothing until the controller manager has filled its status.
+    /// Enforces nothing until the quota controller has filled its status.
     ResourceQuota,
-    /// Default deny, and what is opened.
+    /// The default deny, and the traffic that the template opens.
     NetworkPolicy,
-    /// Parameter of the admission policies: without it they refuse every write.
+    /// Parameter of the admission policies, which refuse every write in its namespace while it is missing.
     TenantPolicy,
-    /// Limits for workloads, and the dashboard.
+    /// The limits that workloads read, and the dashboard.
     ConfigMap,
     /// Scraping of pods; optional.
     PodMonitor,
@@ -126,7 +126,7 @@ impl Kind {
         self.row().status
     }
 
-    /// Group, plural and version in the form that kube's dynamic API takes.
+    /// The kind in the form that kube's dynamic API takes.
     pub fn api_resource(self) -> ApiResource {
         let Row {
             kind: _,
@@ -167,7 +167,7 @@ impl Kind {
         matches!(self.row().role, Role::Optional)
     }
 
-    /// Whether an owner's right must wait for objects of this kind.
+    /// Whether rights must wait for objects of this kind.
     pub const fn is_guard(self) -> bool {
         matches!(self.row().role, Role::Guard)
     }

@@ -1,4 +1,4 @@
-//! An object as the API server holds it: what decisions read of it, and the rest packed.
+//! A live object: the fields that decisions read, and the whole object packed.
 
 use serde_json::Value;
 
@@ -18,13 +18,14 @@ pub struct Live {
     pub owner: Option<Box<str>>,
     /// The tenant that its label names, if it carries our managed-by label.
     pub tenant: Option<Box<str>>,
-    /// The tenant whose label it carries without being managed or owned: an owner made this namespace for it.
+    /// The tenant that its label names, if the object is neither managed nor owned by a Tenant: an owner created this
+    /// namespace for that tenant.
     pub asks: Option<Box<str>>,
     body: Packed,
 }
 
 impl Live {
-    /// Reads a live object as the API server sent it. Gives `None` for what is no object.
+    /// Reads a live object as the API server sent it. `None` if the value is not an object of the API.
     pub fn from_value(mut object: Value) -> Option<Self> {
         let metadata = object.get_mut("metadata")?.as_object_mut()?;
         metadata.remove("managedFields");
@@ -68,7 +69,7 @@ impl Live {
         })
     }
 
-    /// Whether the Tenant with this uid owns it; offline there is none.
+    /// Whether the Tenant with this uid owns it. Offline there is no uid, and the answer is no.
     pub fn is_owned_by(&self, uid: Option<&str>) -> bool {
         uid.is_some() && self.owner.as_deref() == uid
     }

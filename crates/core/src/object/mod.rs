@@ -1,4 +1,4 @@
-//! Managed objects: which kinds there are, what is desired, what is live, and whether the two differ.
+//! Managed objects: the closed list of kinds, desired objects, live objects, and the drift between them.
 
 pub mod desired;
 pub mod drift;

@@ -1,13 +1,12 @@
-//! JSON in little memory: compact text, compressed with what such objects have in common.
+//! JSON in little memory: compact text, compressed with a dictionary of typical objects.
 //!
-//! Most of an object's text is the same for every tenant. With a dictionary of typical objects what is left of it is names, uids
-//! and amounts.
+//! Most of an object's text is the same for every tenant. With the dictionary only names, uids and amounts take memory.
 
 use lz4_flex::block;
 use serde_json::Value;
 
-/// One typical object a line, in the order of keys in which serde_json writes. Any text is right here: it decides how much is saved,
-/// and may be changed at will, as nothing packed outlives the process.
+/// One typical object a line, with keys in the order in which serde_json writes them. The text only affects how much memory is saved.
+/// It may change at any time, because packed values never outlive the process.
 const DICTIONARY: &[u8] = include_bytes!("packed_dictionary.txt");
 
 /// A JSON value.
@@ -24,7 +23,7 @@ impl Packed {
     /// The value.
     pub fn value(&self) -> Value {
         let text = block::decompress_size_prepended_with_dict(&self.0, DICTIONARY);
-        // Both only undo what `new` did.
+        // Neither can fail: both only reverse what `new` did.
         text.ok()
             .and_then(|text| serde_json::from_slice(&text).ok())
             .unwrap_or(Value::Null)
@@ -39,7 +38,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_object_like_all_others_takes_a_third_of_its_text() {
+    fn a_typical_object_takes_a_third_of_its_text() {
         let binding = json!({
             "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding",
             "metadata": {
@@ -78,7 +77,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_was_packed_comes_out_as_it_was(value in values()) {
+        fn a_packed_value_unpacks_unchanged(value in values()) {
             prop_assert_eq!(Packed::new(&value).value(), value);
         }
     }

@@ -1,4 +1,4 @@
-//! Step 1: look up everything that the Tenant refers to. Reads caches only; the cluster is not asked.
+//! Step 1: look up everything that the Tenant refers to. It reads only caches and makes no API call.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -17,19 +17,19 @@ use tenantry_api::{
     v1alpha1::{Tenant, TenantNamespace, TenantTemplateSpec},
 };
 
-/// A TenantNamespace, also one that cannot be read: what it asked for must not go for that.
+/// A TenantNamespace, also one that cannot be decoded: its namespace must not be deleted for that reason.
 pub type Claim = Arc<DeserializeGuard<TenantNamespace>>;
 
-/// What may still come to stand, by namespace: each entry a whole `spec.hard`.
+/// The quotas that unfinished writes may still set, by namespace; each entry is a whole `spec.hard`.
 pub type Pending = BTreeMap<String, Vec<BTreeMap<String, Quantity>>>;
 
 /// Quotas of one tenant that this process wrote.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum OwnWrites {
-    /// Nobody else ever wrote one.
+    /// No other process ever wrote one.
     #[default]
     All,
-    /// Those in these namespaces.
+    /// The quotas in these namespaces.
     Only(BTreeSet<String>),
 }
 
@@ -43,19 +43,19 @@ impl OwnWrites {
     }
 }
 
-/// What it means that TenantNamespaces of a tenant are being deleted.
+/// Why TenantNamespaces of a tenant are being deleted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Deletions {
-    /// Somebody deleted them: their namespaces are to go.
+    /// Somebody deleted them, so their namespaces are to be deleted.
     Asked,
-    /// They go with their definition or with the home namespace: their namespaces stay.
+    /// They are deleted with their definition or with the home namespace, so their namespaces stay.
     Cascaded,
-    /// The API server was not asked, or gave no answer: nothing is done about it.
+    /// The operator did not ask the API server, or got no answer, so it does nothing yet.
     #[default]
     Unknown,
 }
 
-/// The live objects as a decision sees them: caches in the operator, a list in a command.
+/// The source of live objects for a decision: caches in the operator, a list in a command.
 pub trait LiveObjects {
     /// Every object with the label of `tenant`.
     fn of_tenant(&self, tenant: &str) -> BTreeMap<Key, Arc<Live>>;
@@ -88,54 +88,54 @@ impl LiveObjects for BTreeMap<Key, Arc<Live>> {
     }
 }
 
-/// What was found.
+/// Everything that the decisions about one Tenant use.
 #[derive(Clone, Debug, Default)]
 pub struct Facts {
     /// The template that the Tenant names.
     pub template: Template,
     /// Every live object that is labelled as this tenant's.
     pub live: BTreeMap<Key, Arc<Live>>,
-    /// What its owners asked for, by name.
+    /// The TenantNamespaces of its owners, by name.
     pub claims: Vec<Claim>,
-    /// What it means that some of them are being deleted.
+    /// Why some of them are being deleted.
     pub deletions: Deletions,
-    /// Namespaces that its owners made, each under its key, and that are nobody's yet.
+    /// Namespaces that its owners created and that no Tenant owns yet, by key.
     pub asking: BTreeMap<Key, Arc<Live>>,
-    /// The live namespace behind each name of [`names_of`], whoever it belongs to, and those of `asking`.
+    /// The live namespace of each name of [`names_of`], even if it belongs to somebody else, and those of `asking`.
     pub namespaces: BTreeMap<String, Arc<Live>>,
-    /// What the cluster serves of the kinds that it may lack.
+    /// The optional kinds that the cluster serves.
     pub served: Served,
-    /// What was sent to a namespace's quota and may still come to stand; see [`crate::allocation`].
+    /// Quota writes that were sent and may still land; see [`crate::allocation`].
     pub pending: Pending,
-    /// The quotas that no write of another process can change any more; see [`OwnWrites`].
+    /// The quotas that no write of another process can change any more.
     pub own_writes: OwnWrites,
     /// Name of this process.
     pub process: String,
-    /// What each namespace's quota refused lately.
+    /// The requests that each namespace's quota refused recently.
     pub refusals: BTreeMap<String, Vec<Refusal>>,
-    /// Namespaces whose use changed just now, and how long their quotas are left alone for that.
+    /// Namespaces whose use has just changed, and how long their quotas must not be moved for that reason.
     pub busy: BTreeMap<String, Duration>,
-    /// Whether the quota of the home namespace must be written to be counted.
+    /// Whether the operator must write the quota of the home namespace to make the quota controller count TenantNamespaces.
     pub nudge_home: bool,
-    /// How long until that has to be looked at again.
+    /// How long until the operator checks that again.
     pub look_again: Option<Duration>,
-    /// How long the first of the refusals still counts.
+    /// How long until the first of the refusals no longer counts.
     pub refusals_end: Option<Duration>,
 }
 
 /// The template that a Tenant names.
 #[derive(Clone, Debug, Default)]
 pub enum Template {
-    /// It is there.
+    /// It exists.
     Found(Arc<TenantTemplateSpec>),
-    /// It is not.
+    /// It does not exist.
     #[default]
     Missing,
-    /// It is there and cannot be read.
+    /// It exists and cannot be decoded.
     Undecodable(String),
 }
 
-/// What the cluster serves of the kinds that it may lack.
+/// The optional kinds that the cluster serves.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Served {
     /// Optional managed kinds.
@@ -144,7 +144,7 @@ pub struct Served {
     pub models: bool,
 }
 
-/// Every namespace that a Tenant may be about: those that it lists, those that were asked for, and its home.
+/// Every namespace that may belong to a Tenant: those that it lists, those of its claims, and its home namespace.
 pub fn names_of(tenant: &Tenant, name: &str, claims: &[Claim]) -> Vec<String> {
     let listed = tenant.spec.namespaces.iter().map(|entry| entry.name.clone());
     let claimed = claims.iter().map(|claim| claim.name_any());
@@ -152,7 +152,7 @@ pub fn names_of(tenant: &Tenant, name: &str, claims: &[Claim]) -> Vec<String> {
     all.map(|short| names::namespace(name, &short)).collect()
 }
 
-/// Looks up what `tenant` refers to; what this process itself remembers of it is left empty.
+/// Looks up everything that `tenant` refers to. Facts that only this process remembers stay empty.
 pub fn dereference(
     tenant: &Tenant,
     name: &str,

@@ -1,20 +1,20 @@
-//! What holds a namespace that is being deleted.
+//! Why a namespace that is being deleted still exists.
 
 use serde_json::Value;
 
 use crate::object::Live;
 
-/// A namespace that is on its way out.
+/// A namespace that is being deleted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Going {
     /// Full name.
     pub name: String,
-    /// What holds it, if the API server says so, and how to name the objects.
+    /// What delays its deletion according to the API server, and the command that lists the objects.
     pub held: Option<String>,
 }
 
 impl Going {
-    /// A live namespace that is being deleted, or is to be.
+    /// From a live namespace that is being deleted, or is to be deleted.
     pub fn of(name: &str, live: &Live) -> Self {
         Self {
             name: name.to_owned(),
@@ -23,8 +23,8 @@ impl Going {
     }
 }
 
-/// In the API server's own words: it names kinds and finalizers. Which objects they are, the operator must not ask: it has no right
-/// to read what tenants make.
+/// The message of the namespace's conditions, which name kinds and finalizers. The operator cannot name the objects: it has no right
+/// to read what tenants create.
 fn held(namespace: &str, body: &Value) -> Option<String> {
     let conditions = body.pointer("/status/conditions").and_then(Value::as_array)?;
     let holds = conditions
@@ -74,7 +74,7 @@ mod tests {
     }
 
     #[test]
-    fn what_remains_is_told_with_the_command_that_names_it() {
+    fn remaining_content_is_reported_with_the_command_to_list_it() {
         let held = of(&json!([
             { "type": "NamespaceDeletionDiscoveryFailure", "status": "True", "message": "no" },
             { "type": "NamespaceDeletionContentFailure", "status": "False", "message": "All content successfully deleted" },
@@ -92,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn a_namespace_that_goes_as_it_should_is_held_by_nothing() {
+    fn a_deletion_without_obstacle_reports_nothing() {
         assert_eq!(of(&json!([])), None);
         let done = json!([{ "type": "NamespaceContentRemaining", "status": "False", "message": "All content successfully removed" }]);
         assert_eq!(of(&done), None);

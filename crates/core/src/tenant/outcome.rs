@@ -1,4 +1,4 @@
-//! What a run of writes did, as plain data: step 5 computes a status of it.
+//! The outcome of a run of writes, as plain data. Step 5 computes the status from it.
 
 use std::{collections::BTreeSet, fmt, sync::Arc};
 
@@ -13,14 +13,14 @@ pub struct Failure {
     pub key: Option<Key>,
     /// Why it failed.
     pub class: ErrorClass,
-    /// For a status: the same failure gives the same bytes.
+    /// The message for a status: the same failure gives the same bytes.
     pub message: String,
-    /// For a log: with the answer as the client gave it.
+    /// The message for a log: it contains the client's error.
     pub detail: String,
 }
 
 impl Failure {
-    /// Whether another look at the cluster is all that is needed.
+    /// Whether a retry on the current state of the cluster resolves it.
     pub fn is_outdated(&self) -> bool {
         self.class == ErrorClass::Conflict
     }
@@ -32,18 +32,18 @@ impl fmt::Display for Failure {
     }
 }
 
-/// What stands after this run.
+/// The outcome of one run.
 #[derive(Debug, Default)]
 pub struct Applied {
-    /// One entry for each namespace that is to stand, in order of name.
+    /// One entry for each namespace that is to exist, in order of name.
     pub namespaces: Vec<AppliedNamespace>,
-    /// Our namespaces that are on their way out.
+    /// Namespaces of the tenant that are being deleted.
     pub leaving: Vec<Going>,
     /// Whether any write was made.
     pub changed: bool,
-    /// Objects that were created or replaced, but for quotas, whose shares move by themselves.
+    /// Objects that were created or replaced, except quotas: their shares also change without an edit.
     pub written: Vec<Key>,
-    /// What could not be done, in a stable order.
+    /// The writes that failed, in a stable order.
     pub failures: Vec<Failure>,
 }
 
@@ -52,33 +52,33 @@ pub struct Applied {
 pub struct AppliedNamespace {
     /// Full name.
     pub name: String,
-    /// What it is to its tenant.
+    /// Whether it is wanted, retained or the home namespace.
     pub place: Place,
-    /// How far it came.
+    /// Which step it has reached.
     pub progress: Progress,
-    /// The quota as it stands.
+    /// The live quota.
     pub quota: Option<Arc<Live>>,
-    /// Optional objects that stand, by kind.
+    /// Kinds of the optional objects that exist.
     pub monitors: BTreeSet<Kind>,
 }
 
-/// How far a namespace came.
+/// Which step a namespace has reached.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Progress {
-    /// Something could not be written; the message is among the failures.
+    /// A write failed; its message is among the failures.
     Failed,
     /// It exists and is not ours.
     Conflict(String),
-    /// Every guard stands but the quota is not counted yet, so nobody has rights.
+    /// Every guard is applied, but the quota controller has not filled the quota's status yet, so nobody has rights.
     AwaitingQuota,
-    /// Every guard stands and everybody has their rights.
+    /// Every guard is applied and every right is granted.
     Complete,
 }
 
 /// Namespaces that stay although their Tenant says `deletionPolicy: Delete`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Kept {
-    /// Why they do.
+    /// Why they stay.
     pub why: Why,
     /// Their full names.
     pub namespaces: Vec<String>,
@@ -87,25 +87,25 @@ pub struct Kept {
 /// Why the operator deletes no namespace of a Tenant that is being deleted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Why {
-    /// `deletionProtection` is true, and whoever deleted the Tenant got past the admission policy.
+    /// `deletionProtection` is true, but the admission policy did not stop the deletion of the Tenant.
     Protected,
     /// The definition of Tenants is being deleted, or is gone.
     Undefined,
 }
 
-/// What is left to do for a Tenant under deletion.
+/// The remaining work for a Tenant that is being deleted.
 #[derive(Debug, Default)]
 pub struct Remaining {
     /// Namespaces that still exist.
     pub namespaces: Vec<Going>,
     /// Namespaces that were kept in this step.
     pub kept: Option<Kept>,
-    /// What was done and what failed.
+    /// The writes of this step, and those that failed.
     pub applied: Applied,
 }
 
 impl Remaining {
-    /// Whether the finalizer can go.
+    /// Whether the finalizer can be removed.
     pub fn is_nothing(&self) -> bool {
         self.namespaces.is_empty() && self.applied.failures.is_empty()
     }

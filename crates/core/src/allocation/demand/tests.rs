@@ -10,7 +10,7 @@ fn amount(units: i128) -> Quantity {
     Quantity::from_nanos(units * NANOS, Format::DecimalSi)
 }
 
-/// Weight, hard, used and what is asked for, in units.
+/// Weight, hard, used and a refused request, in units.
 fn seen(weight: u32, hard: i128, used: i128, asked: i128) -> Observation {
     Observation {
         weight: Some(weight),
@@ -36,7 +36,7 @@ fn spread<const N: usize>(total: i128, namespaces: [Observation; N]) -> Vec<i128
 }
 
 #[test]
-fn a_tenant_begins_with_its_shares() {
+fn new_namespaces_start_with_their_shares_by_weight() {
     let fresh = |weight| Observation {
         weight: Some(weight),
         ..Observation::default()
@@ -45,7 +45,7 @@ fn a_tenant_begins_with_its_shares() {
 }
 
 #[test]
-fn a_namespace_at_four_fifths_pulls_headroom_from_those_that_do_not_use_theirs() {
+fn a_namespace_at_four_fifths_gets_idle_amounts_of_siblings() {
     assert_eq!(spread(20, [seen(1, 10, 7, 0), seen(1, 10, 2, 0)]), [10, 10]);
     assert_eq!(spread(20, [seen(1, 10, 8, 0), seen(1, 10, 2, 0)]), [14, 6]);
     assert_eq!(
@@ -56,24 +56,24 @@ fn a_namespace_at_four_fifths_pulls_headroom_from_those_that_do_not_use_theirs()
     assert_eq!(
         spread(20, [seen(1, 16, 16, 0), seen(1, 4, 0, 0)]),
         [18, 2],
-        "and its floor"
+        "a sibling keeps its floor"
     );
 }
 
 #[test]
-fn a_full_namespace_gets_its_part_of_the_room_beside_a_sibling_that_has_some() {
+fn a_full_namespace_gets_headroom_although_its_sibling_has_some() {
     assert_eq!(spread(20, [seen(1, 10, 10, 0), seen(1, 10, 6, 0)]), [12, 8]);
     assert_eq!(spread(20, [seen(1, 12, 10, 0), seen(1, 8, 6, 0)]), [12, 8]);
     assert_eq!(spread(20, [seen(3, 10, 10, 0), seen(1, 10, 6, 0)]), [13, 7]);
 }
 
 #[test]
-fn the_last_step_of_room_goes_to_who_has_least_for_its_weight() {
+fn the_last_step_goes_to_the_lowest_share_by_weight() {
     assert_eq!(spread(20, [seen(1, 17, 17, 0), seen(1, 2, 2, 0)]), [17, 3]);
 }
 
 #[test]
-fn a_large_request_finds_room_that_lies_scattered() {
+fn a_large_request_collects_idle_amounts_of_siblings() {
     let siblings = || [seen(1, 5, 1, 0), seen(1, 5, 2, 0), seen(1, 5, 3, 0)];
     let [a, b, c] = siblings();
     assert_eq!(spread(20, [seen(1, 5, 2, 9), a, b, c])[0], 11);
@@ -89,35 +89,39 @@ fn a_request_that_cannot_fit_moves_nothing() {
 }
 
 #[test]
-fn of_two_requests_that_do_not_both_fit_the_one_with_less_goes_first() {
+fn of_two_requests_the_one_with_the_smaller_total_is_met() {
     assert_eq!(spread(10, [seen(1, 5, 4, 4), seen(1, 5, 1, 4)]), [5, 5]);
     assert_eq!(
         spread(10, [seen(1, 8, 4, 4), seen(1, 2, 1, 4)]),
         [5, 5],
-        "also if the other has been served"
+        "also if the other already has its room"
     );
 }
 
 #[test]
-fn a_request_waits_for_its_retry_and_then_gives_back() {
+fn a_request_keeps_its_room_until_retried_or_given_up() {
     assert_eq!(spread(20, [seen(1, 14, 2, 12), seen(1, 6, 1, 0)]), [14, 6]);
-    assert_eq!(spread(20, [seen(1, 14, 14, 0), seen(1, 6, 1, 0)]), [18, 2], "it came");
+    assert_eq!(
+        spread(20, [seen(1, 14, 14, 0), seen(1, 6, 1, 0)]),
+        [18, 2],
+        "the retry came"
+    );
     assert_eq!(
         spread(20, [seen(1, 14, 2, 0), seen(1, 6, 1, 0)]),
         [10, 10],
-        "it never came"
+        "no retry came"
     );
 }
 
 #[test]
-fn who_has_more_than_its_share_gives_back_only_when_idle() {
+fn a_namespace_above_its_share_gives_back_only_when_idle() {
     assert_eq!(spread(20, [seen(1, 15, 7, 0), seen(1, 5, 1, 0)]), [15, 5]);
     assert_eq!(spread(20, [seen(1, 15, 6, 0), seen(1, 5, 1, 0)]), [10, 10]);
     assert_eq!(spread(30, [seen(1, 27, 10, 0), seen(1, 3, 1, 0)]), [17, 13]);
 }
 
 #[test]
-fn a_new_namespace_starts_with_its_floor_and_what_lies_idle() {
+fn a_new_namespace_starts_with_its_floor_and_idle_amounts() {
     let fresh = || Observation {
         weight: Some(1),
         ..Observation::default()
@@ -134,7 +138,7 @@ fn weight_zero_keeps_what_it_uses_unless_all_are_zero() {
 }
 
 #[test]
-fn who_is_on_its_way_out_keeps_what_it_uses() {
+fn a_leaving_namespace_keeps_what_it_uses() {
     let out = || Observation {
         weight: None,
         ..seen(1, 5, 2, 3)
@@ -144,7 +148,7 @@ fn who_is_on_its_way_out_keeps_what_it_uses() {
 }
 
 #[test]
-fn a_grant_below_one_each_goes_to_whoever_asks_and_is_never_below_use() {
+fn a_grant_below_one_each_covers_use_first_then_requests() {
     assert_eq!(
         spread(2, [seen(1, 1, 0, 0), seen(1, 1, 0, 0), seen(1, 0, 0, 1)]),
         [1, 0, 1]
@@ -152,7 +156,7 @@ fn a_grant_below_one_each_goes_to_whoever_asks_and_is_never_below_use() {
     assert_eq!(
         spread(2, [seen(1, 1, 0, 0), seen(1, 0, 0, 0), seen(1, 1, 1, 0)]),
         [1, 0, 1],
-        "it came"
+        "the retry came"
     );
     assert_eq!(spread(0, [seen(1, 0, 0, 1), seen(1, 0, 0, 0)]), [0, 0]);
     assert_eq!(
@@ -163,7 +167,7 @@ fn a_grant_below_one_each_goes_to_whoever_asks_and_is_never_below_use() {
 }
 
 #[test]
-fn a_floor_of_nothing_lets_one_take_all_and_a_whole_floor_is_the_fixed_spread() {
+fn floor_0_lets_one_take_all_and_floor_100_equals_fixed() {
     let namespaces = named([seen(1, 5, 5, 5), seen(1, 5, 0, 0)]);
     let with = |floor| targets(10 * NANOS, NANOS, Unit::Whole, floor, &namespaces);
     assert_eq!(with(0), [10 * NANOS, 0]);
@@ -235,7 +239,7 @@ fn with_hard(namespaces: &BTreeMap<String, Observation>, hard: &[i128]) -> BTree
     moved.collect()
 }
 
-/// Between the thresholds.
+/// Whether use is between the thresholds, and the quota is not below the floor.
 fn holds(seen: &Observation, hard: i128, share: i128) -> bool {
     let used = seen.used();
     let hungry = used > 0 && used * 5 >= hard * 4;
@@ -259,7 +263,7 @@ proptest! {
     }
 
     #[test]
-    fn targets_that_are_reached_stay(
+    fn targets_do_not_change_once_reached(
         total in 0_i128..200, step in prop::sample::select(vec![1, 3, 7]), floor in any::<u8>(), namespaces in namespaces(60),
     ) {
         let plan = |namespaces: &_| targets(total * NANOS, step * NANOS, Unit::Whole, floor, namespaces);
@@ -268,7 +272,7 @@ proptest! {
     }
 
     #[test]
-    fn demand_that_moves_between_the_thresholds_moves_nothing(
+    fn use_that_moves_between_the_thresholds_moves_no_share(
         total in 1_i128..200, namespaces in namespaces(60), uses in prop::collection::vec(prop::collection::vec(0_i128..100, 7), 10),
     ) {
         let plan = |namespaces: &_| targets(total * NANOS, NANOS, Unit::Whole, QUARTER, namespaces);

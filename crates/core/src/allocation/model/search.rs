@@ -1,4 +1,4 @@
-//! Visits every state, and says what was violated on the shortest way to it.
+//! Visits every state, and reports a violation with the shortest trace to it.
 
 use std::{
     collections::{HashMap, hash_map::Entry},
@@ -33,10 +33,10 @@ pub struct Search<const N: usize> {
     world: World<N>,
     index: HashMap<State<N>, u32>,
     states: Vec<State<N>>,
-    /// From where each state was first reached.
+    /// The state from which each state was first reached.
     from: Vec<u32>,
     edges: usize,
-    /// Edges that happen by themselves while demand stands still.
+    /// Edges that happen without a change of demand.
     progress: Vec<(u32, u32)>,
 }
 
@@ -76,7 +76,7 @@ impl<const N: usize> Search<N> {
         }
     }
 
-    /// Breadth first, so that a trace is as short as can be.
+    /// Breadth-first, so that a trace is as short as possible.
     fn safety(&mut self) -> Option<(String, usize)> {
         self.number(self.world.start(), 0);
         let mut at = 0;
@@ -98,7 +98,7 @@ impl<const N: usize> Search<N> {
         None
     }
 
-    /// While demand stands still there is no way round in circles, and where all ways end demand is met.
+    /// Without a change of demand there is no cycle, and every state without further progress meets the demand.
     fn liveness(&self) -> Option<(String, usize)> {
         let mut incoming = vec![0_u32; self.states.len()];
         let mut outgoing = vec![0_u32; self.states.len()];
@@ -106,7 +106,7 @@ impl<const N: usize> Search<N> {
             outgoing[*from as usize] += 1;
             incoming[*to as usize] += 1;
         }
-        // Edges are grouped by where they start, in order.
+        // Edges are grouped by their start, in order.
         let starts: Vec<usize> = outgoing
             .iter()
             .scan(0, |start, n| Some(std::mem::replace(start, *start + *n as usize)))
@@ -125,7 +125,7 @@ impl<const N: usize> Search<N> {
         if sorted < self.states.len() {
             let (at, circle) = self.circle(&incoming);
             return Some((
-                format!("the spread moves in circles while demand stands still: {circle:?}"),
+                format!("the spread moves in circles while demand does not change: {circle:?}"),
                 at,
             ));
         }
@@ -133,10 +133,10 @@ impl<const N: usize> Search<N> {
         resting.find_map(|i| Some((self.unmet(&self.states[i])?, i)))
     }
 
-    /// A state on a way round, and the events of it, where some states have edges that could not be sorted.
+    /// A state on a cycle and the events of that cycle; some states could not be sorted topologically, so there is one.
     fn circle(&self, unsorted: &[u32]) -> (usize, Vec<Event>) {
         let stuck = |i: usize| unsorted[i] > 0;
-        // Backwards, as every state that is left over has another before it, and so it ends on a way round.
+        // Backwards: every unsorted state has an unsorted predecessor, so this walk ends on a cycle.
         let before: HashMap<usize, usize> = self
             .progress
             .iter()
@@ -169,23 +169,23 @@ impl<const N: usize> Search<N> {
             .min_by_key(|event| !event.is_progress())
     }
 
-    /// What is wrong with a state in which nothing happens by itself.
+    /// What is wrong with a state in which nothing happens without a change of demand.
     fn unmet(&self, state: &State<N>) -> Option<String> {
         let (hard, settled) = self.world.plan(state);
         if !settled {
-            return Some("the spread rests and is not settled".to_owned());
+            return Some("nothing moves but the spread is not settled".to_owned());
         }
         if state.used() > state.grant || state.namespaces.iter().all(|n| n.leaving) {
             return None;
         }
         if hard.iter().sum::<u8>() != state.grant {
-            return Some("a part of the grant lies idle".to_owned());
+            return Some("a part of the grant is idle".to_owned());
         }
         let Spread::Demand { floor_percent } = self.world.spread else {
             return None;
         };
         if self.world.limits.pods_of_two {
-            // What lies in pieces that are smaller than a pod may be what another lacks.
+            // Pieces smaller than a pod may stay idle although another namespace needs that amount.
             return None;
         }
         let all_zero = self.world.weights == [0; N];
@@ -201,14 +201,14 @@ impl<const N: usize> Search<N> {
         let used = |i: usize| i128::from(state.namespaces[i].now.used);
         let has = |i: usize| i128::from(hard[i]);
         let need = |i: usize| used(i) + i128::from(state.namespaces[i].asked);
-        // What a namespace may not be asked to give: use, floor, and a request that has its room.
+        // What a namespace never gives: its use, its floor, and the room of a request that fits.
         let firm = |(&i, share): (&usize, &i128)| {
             let met = if need(i) <= has(i) { need(i) } else { 0 };
             used(i).max(share * percent / 100).max(met)
         };
         let firm: Vec<i128> = taking.iter().zip(&shares).map(firm).collect();
         let spare = i128::from(state.grant - kept) - firm.iter().sum::<i128>();
-        // What it may be asked to give only for such a request.
+        // What it gives only for such a request.
         let leasts: Vec<i128> = shares.iter().map(|share| percent.min(*share).min(1)).collect();
         let keeps: Vec<i128> = firm.iter().zip(&leasts).map(|(firm, least)| *firm.max(least)).collect();
         let starves = |(&i, least): (&usize, &i128)| has(i) < *least;

@@ -1,4 +1,4 @@
-//! What the world is made of.
+//! The state of the model world.
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Quota {
@@ -11,7 +11,7 @@ pub struct Quota {
 pub struct Write {
     pub value: u8,
     pub landed: bool,
-    /// Left by an allocator that is gone.
+    /// Sent by an earlier allocator, which crashed.
     pub orphan: bool,
 }
 
@@ -22,13 +22,13 @@ pub struct Namespace {
     pub now: Quota,
     pub seen: Quota,
     pub writes: [Option<Write>; MOST_WRITES],
-    /// A request that was refused and waits for its retry.
+    /// The size of a refused request that waits for its retry; 0 if there is none.
     pub asked: u8,
     pub leaving: bool,
 }
 
 impl Namespace {
-    /// What it holds, uses, or may yet be given.
+    /// The most of `spec.hard`, `status.hard`, use and the values that open writes may still set.
     fn term(&self) -> u8 {
         let open = self
             .writes
@@ -43,7 +43,7 @@ impl Namespace {
         self.now.spec.unwrap_or(0).max(self.now.status.unwrap_or(0))
     }
 
-    /// Sorted, so that the order in which slots were taken makes no difference.
+    /// Sorted, so that states with the same writes are equal.
     pub fn with_writes(mut self, writes: impl IntoIterator<Item = Write>) -> Self {
         let mut slots: Vec<Write> = writes.into_iter().collect();
         slots.sort();

@@ -1,4 +1,4 @@
-//! What may happen in each state.
+//! The events that can happen in each state.
 
 use std::{
     cell::RefCell,
@@ -9,41 +9,41 @@ use super::state::{Namespace, Quota, State, Write};
 use crate::allocation::{Observation, Spread, Unit, plan};
 use tenantry_api::quantity::{Format, Quantity};
 
-/// How far the world goes.
+/// Limits that keep the number of states small.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
     pub grant: u8,
     /// Writes that may be open for one namespace at a time.
     pub writes: usize,
-    /// Most that one request asks for.
+    /// The largest amount of one request.
     pub largest_request: u8,
-    /// Whether namespaces may be taken out of the tenant.
+    /// Whether namespaces may leave the tenant.
     pub leaving: bool,
     /// Whether the grant may fall by one, once.
     pub downgrade: bool,
-    /// Whether pods are taken to be of two units wherever what is used allows it.
+    /// Whether the pod size is taken to be two units whenever every use is even.
     pub pods_of_two: bool,
 }
 
-/// Who plans: the allocator, or one that breaks a rule.
+/// The allocator under test: the right one, or one that breaks a rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Allocator {
     Right,
-    /// Takes a shrink for done when `spec.hard` shows it.
+    /// Counts a shrink as done when `spec.hard` shows it.
     CountsShrinksAtOnce,
-    /// Takes what it has shrunk for free when it has sent the write.
+    /// Counts a shrink as done when it has sent the write.
     CountsShrinksWhenSent,
-    /// Forgets what its writes may still bring.
+    /// Forgets the values that its open writes may still set.
     IgnoresPending,
     /// Does not count use that is above the quota.
     IgnoresUse,
-    /// Plans on after a restart without a new list.
+    /// Plans after a restart without a new list.
     RestartsBlind,
-    /// After a restart does not wait until the writes of the one before it are done.
+    /// After a restart does not wait until the writes of its predecessor have landed or failed.
     RestartsEarly,
-    /// Moves by use alone.
+    /// Follows use alone.
     IgnoresRequests,
-    /// Forgets a request when it would fit, before it came again.
+    /// Forgets a refused request as soon as it would fit, before the retry.
     DropsRequestsThatFit,
 }
 
@@ -52,7 +52,7 @@ pub enum Event {
     /// The allocator plans and sends what differs.
     Plan,
     Land(usize, u8),
-    /// Certain to have failed.
+    /// The failure of the write is certain.
     Fail(usize, u8),
     /// The quota controller copies `spec.hard`.
     Confirm(usize),
@@ -63,13 +63,13 @@ pub enum Event {
     Retry(usize),
     GiveUp(usize),
     Leave(usize),
-    /// Of the writes on the wire those whose bit is set land.
+    /// The allocator restarts; of the writes in flight those land whose bit is set.
     Crash(u32),
     Downgrade,
 }
 
 impl Event {
-    /// Whether it happens sooner or later while demand stands still.
+    /// Whether it happens sooner or later without a change of demand.
     pub fn is_progress(self) -> bool {
         matches!(self, Self::Plan | Self::Land(..) | Self::Confirm(_) | Self::Watch(_))
     }
@@ -78,7 +78,7 @@ impl Event {
 /// The next `spec.hard` of each namespace, and whether the spread is settled.
 type Next<const N: usize> = ([u8; N], bool);
 
-/// Who acts in it, and within which limits.
+/// The allocator under test and the limits of the model.
 pub struct World<const N: usize> {
     allocator: Allocator,
     pub spread: Spread,
@@ -153,8 +153,8 @@ impl<const N: usize> World<N> {
         }
     }
 
-    /// What is wrong with what an event led to. The claim of the proof is looked at where the rules are kept; where one
-    /// is broken only what it is for, that the grant is not passed.
+    /// What is wrong with the state after an event. For the right allocator this checks the claim of the proof; for one
+    /// that breaks a rule only its purpose, that the tenant stays within its grant.
     pub fn unsafety(&self, event: Event, before: &State<N>, after: &State<N>) -> Option<String> {
         let lowered = after.grant < self.limits.grant;
         if !lowered && after.hard().max(after.used()) > after.grant {
@@ -198,8 +198,8 @@ impl<const N: usize> World<N> {
         let mut sent = *state;
         for (namespace, next) in sent.namespaces.iter_mut().zip(next) {
             let open: Vec<Write> = namespace.writes.into_iter().flatten().collect();
-            let stands = namespace.seen.spec == Some(next);
-            let sends = !stands && open.len() < self.limits.writes && !open.iter().any(|write| write.value == next);
+            let is_current = namespace.seen.spec == Some(next);
+            let sends = !is_current && open.len() < self.limits.writes && !open.iter().any(|write| write.value == next);
             if sends {
                 let write = Write {
                     value: next,
@@ -212,7 +212,7 @@ impl<const N: usize> World<N> {
         sent
     }
 
-    /// All that may happen, and what then is. What changes nothing is left out.
+    /// Every possible event with the state after it, without events that change nothing.
     pub fn events(&self, state: &State<N>) -> Vec<(Event, State<N>)> {
         let mut events = vec![(Event::Plan, self.send(state))];
         for (i, namespace) in state.namespaces.iter().enumerate() {
@@ -267,7 +267,7 @@ impl<const N: usize> World<N> {
             events.push((Event::Confirm(i), state.with(i, |n| n.now.status = spec)));
         }
         events.push((Event::Watch(i), state.with(i, |n| *n = n.observed())));
-        // Without a status there is no right yet.
+        // Before the quota has a status, nobody has rights.
         let admits = |more: u8| status.is_some_and(|hard| used + more <= hard);
         if admits(1) {
             events.push((Event::Create(i), state.with(i, |n| n.now.used += 1)));
@@ -297,7 +297,7 @@ impl<const N: usize> World<N> {
         }
     }
 
-    /// The next allocator lists when nothing is on the wire any more.
+    /// The next allocator lists after every write in flight has landed or failed.
     fn crash(&self, state: &State<N>, mut fates: u32) -> State<N> {
         let mut next = *state;
         for namespace in &mut next.namespaces {

@@ -1,4 +1,4 @@
-//! The home namespace: owners ask there for namespaces, and nothing runs.
+//! The home namespace: owners create TenantNamespaces in it, and no pods run there.
 
 use std::collections::BTreeMap;
 
@@ -23,7 +23,7 @@ pub(super) fn objects(tenant: &ValidTenant, home: &Home) -> NamespaceObjects {
         direct: false,
         claimed: false,
     };
-    // No right of ours lets an owner create a pod there; should another, none is admitted.
+    // None of our roles lets an owner create a pod there. If another role does, the quota of 0 refuses the pod.
     let hard = json!({ "pods": "0", (names::CLAIMS): home.places.to_string() });
     NamespaceObjects {
         place: Place::Home,
@@ -74,8 +74,8 @@ fn role_bindings(tenant: &ValidTenant, place: &ValidNamespace) -> Vec<Object> {
             }
         }
     }
-    // By this binding tenantry-namespaces lets owners make and delete namespaces; those are outside any, so the policy that
-    // refuses a frozen tenant's writes does not see them.
+    // The policy tenantry-namespaces lets the subjects of this binding create and delete namespaces. The policy that refuses a frozen
+    // tenant's writes does not match those requests, because a Namespace is in no namespace.
     if tenant.template.self_service == SelfService::Direct && tenant.state != TenantState::Frozen {
         let owners = subjects.get(names::HOME_OWNER).cloned();
         subjects.extend(owners.map(|owners| (names::HOME_DIRECT, owners)));

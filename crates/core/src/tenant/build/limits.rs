@@ -1,4 +1,4 @@
-//! The ConfigMap `tenant-limits`: what Kubernetes cannot enforce, handed to workloads to keep by themselves.
+//! The ConfigMap `tenant-limits`: limits that Kubernetes cannot enforce, for workloads to read and respect.
 
 use serde_json::{Map, Value, json};
 
@@ -14,7 +14,7 @@ use tenantry_api::{
 
 pub(super) fn config_map(tenant: &ValidTenant, namespace: &ValidNamespace) -> Object {
     let Quotas {
-        // Enforced by ResourceQuota; given as the tenant's whole for information.
+        // ResourceQuotas enforce these; the whole grant is here for information.
         cpu,
         memory,
         storage,
@@ -27,7 +27,7 @@ pub(super) fn config_map(tenant: &ValidTenant, namespace: &ValidNamespace) -> Ob
         cache,
         ml_model_instances,
         ai_processing_units,
-        // The keys of some are no keys of a ConfigMap, and every namespace can read its ResourceQuota.
+        // Left out: some of these keys are not valid in a ConfigMap, and every namespace can read its ResourceQuota.
         objects: _,
     } = &tenant.effective.quotas;
     let AiSpec { level, models } = &tenant.template.ai;

@@ -1,4 +1,4 @@
-//! Step 3: [`ValidTenant`] -> every object that it needs. Pure, cannot fail, deterministic.
+//! Step 3: builds every object that a [`ValidTenant`] needs. It is pure and deterministic, and cannot fail.
 //!
 //! The operator, `tenantry render` and the golden tests call the same [`build`].
 
@@ -19,27 +19,27 @@ use super::validate::{ValidNamespace, ValidTenant};
 use crate::object::{Key, Kind, Object, drift};
 use tenantry_api::names;
 
-/// What a namespace is to its tenant.
+/// Whether a namespace is wanted, retained or the home namespace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Place {
-    /// The Tenant lists it or its owners asked for it.
+    /// The Tenant lists it, or an owner asked for it.
     Wanted,
-    /// Nobody wants it any more; it stays without owners.
+    /// Nobody wants it any more; it stays, without rights for owners.
     Retained,
-    /// Owners ask for namespaces there.
+    /// The home namespace, in which owners create TenantNamespaces.
     Home,
 }
 
 /// The objects of one namespace.
 #[derive(Clone, Debug, PartialEq)]
 pub struct NamespaceObjects {
-    /// What the namespace is to its tenant.
+    /// Whether the namespace is wanted, retained or the home namespace.
     pub place: Place,
     /// The Namespace itself, with all its labels.
     pub namespace: Object,
-    /// What must stand before anybody gets rights, in order of application.
+    /// Objects that must exist before anybody gets rights, in order of application.
     pub guards: Vec<Object>,
-    /// What must stand too, but protects nothing.
+    /// Objects that must exist too, but protect nothing.
     pub extras: Vec<Object>,
     /// RoleBindings.
     pub rights: Vec<Object>,
@@ -91,7 +91,7 @@ pub fn build(tenant: &ValidTenant) -> Vec<NamespaceObjects> {
     tenant.namespaces.iter().map(objects).chain(home).collect()
 }
 
-/// An object with what every managed object carries: our labels and the Tenant as its owner.
+/// An object with the metadata of every managed object: our labels and the Tenant as its owner.
 fn object(tenant: &ValidTenant, key: Key, content: Value) -> Object {
     let labels = [(names::MANAGED_BY, names::MANAGED_BY_US), (names::TENANT, &tenant.name)];
     let owner = tenant
@@ -113,8 +113,8 @@ fn object(tenant: &ValidTenant, key: Key, content: Value) -> Object {
     }
 }
 
-/// Puts the labels of a spec beside the object's own, which win, and notes their keys, so that they go when the spec
-/// names them no more.
+/// Adds the labels of a spec to the object's own, which take precedence. An annotation lists their keys, so that drift
+/// removes a label that the spec no longer contains.
 fn add_labels(object: &mut Object, labels: &BTreeMap<String, String>) {
     if labels.is_empty() {
         return;
@@ -131,7 +131,7 @@ fn add_labels(object: &mut Object, labels: &BTreeMap<String, String>) {
 fn in_namespace(tenant: &ValidTenant, namespace: &ValidNamespace, kind: Kind, name: &str, content: Value) -> Object {
     let mut object = object(tenant, Key::new(kind, &namespace.name, name), content);
     if kind.is_optional() {
-        // Live is only asked to contain what we say; this tells a field that we say no more.
+        // The live object only has to contain the desired fields. This hash changes when a field is no longer desired.
         let content = Value::Object(object.content.clone()).to_string();
         object
             .annotations
@@ -140,7 +140,7 @@ fn in_namespace(tenant: &ValidTenant, namespace: &ValidNamespace, kind: Kind, na
     object
 }
 
-/// A number that differs where texts differ, the same in every build (FNV-1a, 64 bits). No secret depends on it.
+/// A hash that is the same in every build (FNV-1a, 64 bits). It is not cryptographic, and no secret depends on it.
 fn fnv1a(text: &str) -> u64 {
     let step = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
     text.bytes().fold(0xcbf2_9ce4_8422_2325, step)

@@ -1,4 +1,4 @@
-//! Scraping, alerts and the dashboard.
+//! Monitors for scraping, alerts and the dashboard.
 
 use std::fmt::Write as _;
 
@@ -11,7 +11,7 @@ use crate::{
 };
 use tenantry_api::{names, v1alpha1::MonitoringSpec};
 
-/// The label by which a workload asks to be scraped.
+/// The label that opts a workload into scraping.
 const SCRAPE: &str = "tenantry.dev/scrape";
 
 pub(super) fn objects(tenant: &ValidTenant, namespace: &ValidNamespace, first: bool) -> Vec<Object> {
@@ -23,7 +23,7 @@ pub(super) fn objects(tenant: &ValidTenant, namespace: &ValidNamespace, first: b
         alerts,
         dashboard,
         labels,
-        // Reported NotEnforced.
+        // No object: the template's status reports it as NotEnforced.
         slo: _,
     } = &tenant.template.monitoring;
     let mut objects = Vec::new();
@@ -75,7 +75,7 @@ pub(super) fn objects(tenant: &ValidTenant, namespace: &ValidNamespace, first: b
     objects
 }
 
-/// Alerts on what kube-state-metrics tells of the namespace's quota. Names are DNS labels, so nothing needs escaping.
+/// Alerts on the kube-state-metrics series of the namespace's quota. Names are DNS labels, so nothing needs escaping.
 fn quota_alerts(tenant: &ValidTenant, namespace: &ValidNamespace) -> Value {
     let ns = &namespace.name;
     let ratio = format!(
@@ -112,7 +112,7 @@ fn quota_alerts(tenant: &ValidTenant, namespace: &ValidNamespace) -> Value {
     })
 }
 
-/// One row of quota panels and one of use, for every namespace of the tenant.
+/// Panels of quota and use that show every namespace of the tenant.
 fn dashboard_json(tenant: &ValidTenant) -> String {
     let mut namespaces = String::new();
     for namespace in tenant.namespaces.iter().filter(|namespace| namespace.is_wanted()) {
@@ -197,9 +197,9 @@ fn dashboard_json(tenant: &ValidTenant) -> String {
     .to_string()
 }
 
-/// Grafana takes at most 40 characters, which a tenant's name may have by itself; a longer name gets no prefix.
+/// Grafana allows at most 40 characters. A tenant's name can have as many, so a name that is too long with the prefix gets none.
 ///
-/// No two tenants share one: a long name that starts with the prefix gets a `_` in it, which no name of a tenant has.
+/// No two tenants share a uid: in a long name that starts with the prefix, `_` replaces a `-`, and no tenant name contains `_`.
 fn dashboard_uid(tenant: &str) -> String {
     let uid = format!("tenantry-{tenant}");
     if uid.len() <= 40 {

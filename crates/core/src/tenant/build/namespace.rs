@@ -1,4 +1,4 @@
-//! The Namespace, born with every label that protects it.
+//! The Namespace, which is created with every label that protects it.
 
 use serde_json::json;
 
@@ -9,8 +9,8 @@ use crate::{
 };
 use tenantry_api::{names, v1alpha1::PodSecurity};
 
-/// Pod Security is pinned to the standard as of this Kubernetes minor, so that a cluster upgrade tightens nothing by
-/// itself; API servers older than the pin use their own newest.
+/// Pod Security is pinned to the standard of this Kubernetes minor version, so that a cluster upgrade does not tighten it.
+/// API servers that are older use their own latest version.
 const POD_SECURITY_VERSION: &str = "v1.34";
 
 pub(super) fn namespace(tenant: &ValidTenant, namespace: &ValidNamespace) -> Object {

@@ -1,4 +1,4 @@
-//! Closed in both directions, then opened as the template says.
+//! NetworkPolicies: one denies all traffic in both directions, one allows what the template opens.
 
 use serde_json::{Map, Value, json};
 
@@ -13,7 +13,7 @@ use tenantry_api::{
 };
 
 /// Ranges that are not the internet: RFC 1918, 6598, 3927 and 4193, 4291 link-local. Cloud metadata services
-/// (169.254.169.254) are in them, so opening the internet does not open those.
+/// (169.254.169.254) are in these ranges, so opening the internet does not open them.
 const PRIVATE_V4: [&str; 5] = [
     "10.0.0.0/8",
     "100.64.0.0/10",
@@ -41,7 +41,7 @@ pub(super) fn allow(tenant: &ValidTenant, namespace: &ValidNamespace) -> Object 
         ..
     } = &tenant.template.network;
     let neighbours = match isolation {
-        // Only namespaces that carry both labels are the operator's; tenants cannot set them.
+        // Only namespaces of this tenant carry both labels; tenants cannot set them.
         Isolation::Tenant => {
             let ours = json!({ (names::MANAGED_BY): names::MANAGED_BY_US, (names::TENANT): tenant.name });
             json!({ "namespaceSelector": { "matchLabels": ours } })
@@ -89,7 +89,7 @@ pub(super) fn allow(tenant: &ValidTenant, namespace: &ValidNamespace) -> Object 
     )
 }
 
-/// Name resolution: CoreDNS by the labels that every distribution keeps, and the node-local cache.
+/// Name resolution: CoreDNS, selected by the labels that every distribution keeps, and the node-local cache.
 /// https://kubernetes.io/docs/tasks/administer-cluster/nodelocaldns/
 fn dns() -> Value {
     json!({

@@ -62,7 +62,7 @@ pub(super) fn limit_range(tenant: &ValidTenant, namespace: &ValidNamespace) -> O
     } = &tenant.template.containers;
     let mut limits = Vec::new();
 
-    // The API server fills these in the same way; written out, the live object equals the desired one.
+    // The API server sets the same defaults. Setting them here keeps the live object equal to the desired one.
     // https://github.com/kubernetes/kubernetes/blob/v1.36.0/pkg/apis/core/v1/defaults.go (SetDefaults_LimitRangeItem)
     let (min, max) = (amounts(min.as_ref()), amounts(max.as_ref()));
     let mut default = amounts(default.as_ref());

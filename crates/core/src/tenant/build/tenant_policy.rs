@@ -1,4 +1,4 @@
-//! The TenantPolicy: what admission policies need to know of this namespace.
+//! The TenantPolicy: the rules of this namespace, as the parameter of the admission policies.
 
 use serde_json::json;
 

@@ -16,7 +16,7 @@ fn manifests(objects: &[NamespaceObjects]) -> Vec<Value> {
         .collect()
 }
 
-/// A template that asks for everything.
+/// A template that uses every kind of object.
 fn everything() -> Value {
     json!({
         "quotas": { "cpu": "8", "memory": "16Gi", "pods": 100, "aiProcessingUnits": 3, "mlModelInstances": 2 },
@@ -30,7 +30,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn the_order_in_the_tenant_changes_nothing(
+    fn the_order_of_lists_in_a_tenant_changes_nothing(
         namespaces in Just((0..5).collect::<Vec<usize>>()).prop_shuffle(),
         owners in Just((0..5).collect::<Vec<usize>>()).prop_shuffle(),
     ) {
@@ -47,11 +47,15 @@ proptest! {
 }
 
 #[test]
-fn every_object_carries_our_labels_and_the_tenant_as_its_only_owner() {
+fn every_object_has_our_labels_and_the_tenant_as_only_owner() {
     let spec = json!({ "namespaces": [{ "name": "a" }, { "name": "b" }] });
     let objects = fixture::built(&everything(), &spec);
     let manifests = manifests(&objects);
-    assert_eq!(manifests.len(), 2 * 11 + 1, "eleven in each, and one dashboard");
+    assert_eq!(
+        manifests.len(),
+        2 * 11 + 1,
+        "eleven objects in each namespace, and one dashboard"
+    );
     for manifest in manifests {
         let metadata = &manifest["metadata"];
         assert_eq!(metadata["labels"][names::MANAGED_BY], "tenantry", "{manifest:#}");
@@ -63,7 +67,7 @@ fn every_object_carries_our_labels_and_the_tenant_as_its_only_owner() {
 }
 
 #[test]
-fn offline_nothing_has_an_owner() {
+fn objects_rendered_offline_have_no_owner() {
     let mut tenant = fixture::tenant(&json!({}));
     tenant.metadata.uid = None;
     let valid = validate(&tenant, &fixture::facts(&json!({})), &fixture::settings()).unwrap();
@@ -75,7 +79,7 @@ fn offline_nothing_has_an_owner() {
 }
 
 #[test]
-fn objects_stand_in_order_of_application() {
+fn objects_are_in_order_of_application() {
     for namespace in fixture::built(&everything(), &json!({})) {
         let kinds: Vec<_> = namespace.all().map(|object| object.key.kind).collect();
         let monitors = kinds.iter().position(|kind| *kind == Kind::ConfigMap).unwrap();
@@ -93,7 +97,7 @@ fn objects_stand_in_order_of_application() {
 }
 
 #[test]
-fn a_namespace_is_born_with_every_label_that_protects_it() {
+fn a_namespace_is_created_with_every_label_that_protects_it() {
     let template = json!({ "tier": "Free", "security": { "podSecurity": "Baseline" } });
     let spec = json!({ "namespaces": [{ "name": "dev", "environment": "Staging", "labels": { "team": "blue" } }] });
     let objects = fixture::built(&template, &spec);
@@ -158,19 +162,19 @@ fn rights_are_bindings_to_the_closed_roles() {
 }
 
 #[test]
-fn nobody_has_rights_where_they_are_withheld_or_a_namespace_is_retained() {
+fn rights_are_absent_if_withheld_or_the_namespace_is_retained() {
     let mut valid = fixture::valid(&json!({}), &json!({}));
     assert_eq!(build(&valid)[0].rights.len(), 1);
     valid.namespaces[0].weight = None;
     assert!(build(&valid)[0].rights.is_empty());
-    assert_eq!(build(&valid)[0].guards.len(), 5, "the fence stays");
+    assert_eq!(build(&valid)[0].guards.len(), 5, "the guards stay");
     valid.namespaces[0].weight = Some(1);
     valid.rights = Rights::Withheld("a mesh".to_owned());
     assert!(build(&valid)[0].rights.is_empty());
 }
 
 #[test]
-fn tenant_limits_hands_out_what_kubernetes_cannot_keep() {
+fn tenant_limits_contains_what_kubernetes_cannot_enforce() {
     let template = json!({
         "tier": "WhiteLabel",
         "quotas": {
@@ -205,12 +209,12 @@ fn tenant_limits_hands_out_what_kubernetes_cannot_keep() {
     let bare = fixture::find(&bare, &Key::new(Kind::ConfigMap, "acme-dev", names::LIMITS));
     assert!(
         bare.content["data"].get("cpu").is_none(),
-        "what is unlimited is left out"
+        "an unlimited amount is left out"
     );
 }
 
 #[test]
-fn the_policy_of_a_namespace_says_what_admission_has_to_know() {
+fn the_tenant_policy_contains_the_rules_for_admission() {
     let template = json!({
         "quotas": { "networkBandwidth": "500M" },
         "network": { "ingressHosts": ["*.{tenant}.example.com"], "ingressClasses": ["nginx"], "serviceTypes": ["NodePort"] },
@@ -234,7 +238,7 @@ fn the_policy_of_a_namespace_says_what_admission_has_to_know() {
 }
 
 #[test]
-fn a_rule_that_nobody_set_is_left_out_of_the_policy_and_an_empty_one_stays() {
+fn the_tenant_policy_omits_unset_rules_but_not_empty_ones() {
     let template = json!({ "security": { "registries": [] }, "placement": { "regions": ["eu-1", "eu-2"] } });
     let objects = fixture::built(&template, &json!({}));
     let policy = fixture::find(&objects, &Key::new(Kind::TenantPolicy, "acme-dev", names::EFFECTIVE));
@@ -247,7 +251,7 @@ fn a_rule_that_nobody_set_is_left_out_of_the_policy_and_an_empty_one_stays() {
 }
 
 #[test]
-fn owners_of_a_frozen_tenant_make_and_delete_no_namespaces() {
+fn owners_of_a_frozen_tenant_cannot_create_namespaces() {
     let template = json!({ "quotas": { "namespaces": 5 }, "selfService": "Direct" });
     let bound = |state: &str| {
         let objects = fixture::built(&template, &json!({ "state": state }));

@@ -1,4 +1,4 @@
-//! What becomes of the TenantNamespaces of owners.
+//! Decides which TenantNamespaces of owners get their namespace.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -18,12 +18,12 @@ use tenantry_api::{
     v1alpha1::{Environment, SelfService, TenantNamespace, TenantNamespaceSpec},
 };
 
-/// A TenantNamespace, and what became of it.
+/// A TenantNamespace, and the decision on it.
 #[derive(Clone, Debug)]
 pub struct ValidClaim {
-    /// As it was seen.
+    /// The TenantNamespace in the watch's cache.
     pub seen: Arc<DeserializeGuard<TenantNamespace>>,
-    /// What became of it.
+    /// The decision.
     pub verdict: Verdict,
 }
 
@@ -37,19 +37,19 @@ impl ValidClaim {
     }
 }
 
-/// What became of a TenantNamespace.
+/// The decision on a TenantNamespace.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// The namespace of this name is to stand.
+    /// The namespace with this full name is to exist.
     Granted(String),
     /// It is being deleted.
     Withdrawn {
         /// Full name of its namespace.
         namespace: String,
-        /// Whether somebody asked for that. Otherwise the namespace stays.
+        /// Whether somebody deleted the TenantNamespace itself. Otherwise the namespace stays.
         asked: bool,
     },
-    /// There is none for it.
+    /// It gets no namespace.
     Refused {
         /// Reason of the condition.
         reason: Reason,
@@ -58,7 +58,7 @@ pub enum Verdict {
     },
 }
 
-/// What requests are judged by.
+/// Decides on requests for namespaces.
 pub(super) struct Judge<'a> {
     pub(super) tenant: &'a str,
     pub(super) self_service: SelfService,
@@ -74,8 +74,8 @@ impl Judge<'_> {
         wanted: &mut BTreeMap<String, ValidNamespace>,
     ) -> ValidClaim {
         let full = names::namespace(self.tenant, &claim.name_any());
-        let live = places.standing.get(&*full).copied();
-        let verdict = if let Some((reason, message)) = self.against(claim, &full, live.is_some(), places) {
+        let live = places.existing.get(&*full).copied();
+        let verdict = if let Some((reason, message)) = self.objection(claim, &full, live.is_some(), places) {
             Verdict::Refused { reason, message }
         } else {
             wanted.insert(full.clone(), asked_for(full.clone(), claim, live));
@@ -87,7 +87,7 @@ impl Judge<'_> {
         }
     }
 
-    /// The verdict about a claim for which [`is_withdrawn`] holds.
+    /// The decision on a claim for which [`is_withdrawn`] is true.
     pub(super) fn withdrawn(&self, claim: &Claim, facts: &Facts) -> ValidClaim {
         ValidClaim {
             seen: claim.clone(),
@@ -98,8 +98,8 @@ impl Judge<'_> {
         }
     }
 
-    /// What speaks against a claim.
-    fn against(&self, claim: &Claim, full: &str, stands: bool, places: &mut Places<'_>) -> Option<(Reason, String)> {
+    /// Reason and message if the claim must be refused.
+    fn objection(&self, claim: &Claim, full: &str, exists: bool, places: &mut Places<'_>) -> Option<(Reason, String)> {
         if names::is_home(&claim.name_any()) || !is_label(full) {
             let message = format!(
                 "metadata.name: {full:?} cannot be the name of the namespace (at most 63 characters, must not end in -home); delete this TenantNamespace and create one with another name"
@@ -112,7 +112,7 @@ impl Judge<'_> {
             );
             return Some((Reason::NameTaken, message));
         }
-        if !stands && self.self_service == SelfService::Disabled {
+        if !exists && self.self_service == SelfService::Disabled {
             let message = "the template sets selfService to Disabled, so owners cannot request namespaces; delete this TenantNamespace and ask the platform team";
             return Some((Reason::SelfServiceDisabled, message.to_owned()));
         }
@@ -123,20 +123,20 @@ impl Judge<'_> {
     }
 }
 
-/// Whether the deletion of a claim was seen, and it is known what that means. Until it is known the claim counts as before.
+/// Whether a claim is being deleted and the operator knows why. Until it knows why, the claim counts as before.
 pub(super) fn is_withdrawn(claim: &Claim, facts: &Facts) -> bool {
     claim.meta().deletion_timestamp.is_some() && facts.deletions != Deletions::Unknown
 }
 
-/// Whether a TenantNamespace asked for this namespace, and its deletion was not seen yet.
+/// Whether a TenantNamespace asked for this namespace, and the operator has not seen its deletion.
 pub fn is_claimed(live: &Live) -> bool {
     live.body()["metadata"]["annotations"]
         .get(names::CLAIM_WEIGHT)
         .is_some()
 }
 
-/// Keeps what was asked for as it is, whether the TenantNamespace is there or merely absent, unless somebody asked for its end; gives
-/// the full names.
+/// Keeps claimed namespaces as they are, whether their TenantNamespace exists or is missing, unless somebody deleted it. Returns the
+/// full names.
 pub(super) fn keep(
     tenant: &str,
     places: &Places<'_>,
@@ -151,13 +151,13 @@ pub(super) fn keep(
         let is_withdrawn = withdrawn.contains(name);
         match facts.deletions {
             Deletions::Asked => !is_withdrawn && is_claimed(live),
-            // Not marked yet by an operator before this version.
+            // A namespace from an operator before this version lacks the annotation, so its claim counts too.
             Deletions::Cascaded => is_withdrawn || is_claimed(live),
             Deletions::Unknown => is_claimed(live),
         }
     };
     let mut kept = BTreeSet::new();
-    for (name, live) in &places.standing {
+    for (name, live) in &places.existing {
         if !live.deleting && !wanted.contains_key(*name) && stays(name, live) {
             wanted.insert((*name).to_owned(), as_claimed(name, live));
             kept.insert((*name).to_owned());
@@ -166,7 +166,7 @@ pub(super) fn keep(
     kept
 }
 
-/// A namespace that was asked for, as it is.
+/// A claimed namespace with its current environment, labels and weight.
 fn as_claimed(name: &str, live: &Live) -> ValidNamespace {
     let weight = live.body()["metadata"]["annotations"][names::CLAIM_WEIGHT]
         .as_str()
@@ -178,7 +178,8 @@ fn as_claimed(name: &str, live: &Live) -> ValidNamespace {
     }
 }
 
-/// A claim of a name that is somebody else's is the claim's trouble and not the tenant's. Whose it is, its owner need not know.
+/// If the name belongs to somebody else's namespace, the claim is refused; the tenant gets no conflict. The message does not reveal
+/// whose namespace it is.
 pub(super) fn settle(claims: &mut [ValidClaim], conflicts: &mut Vec<Conflict>) {
     for claim in claims {
         let Some(at) = conflicts
@@ -193,7 +194,7 @@ pub(super) fn settle(claims: &mut [ValidClaim], conflicts: &mut Vec<Conflict>) {
     }
 }
 
-/// Reason and message where a name is that of somebody else's namespace.
+/// Reason and message if the name belongs to somebody else's namespace.
 pub fn taken(namespace: &str) -> (Reason, String) {
     let message = format!(
         "metadata.name: namespace {namespace} exists and does not belong to this tenant; delete this TenantNamespace and create one with another name"
@@ -224,7 +225,7 @@ fn asked_for(name: String, claim: &Claim, live: Option<&Arc<Live>>) -> ValidName
             direct: false,
             claimed: true,
         },
-        // It cannot be read, so it stays as it is.
+        // The claim cannot be decoded, so its namespace stays as it is.
         (Err(_), Some(live)) => as_claimed(&name, live),
         (Err(_), None) => ValidNamespace {
             name,

@@ -1,7 +1,7 @@
-//! Namespaces that owners made by themselves: `kubectl create namespace` with the tenant's label.
+//! Namespaces that owners created themselves: `kubectl create namespace` with the tenant's label.
 //!
-//! Who may do that the admission policy tenantry-namespaces decides. Until the operator has fenced such a namespace nobody has a right
-//! in it.
+//! The admission policy tenantry-namespaces decides who may do that. Nobody has rights in such a namespace until the operator has
+//! applied its guards.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -23,26 +23,26 @@ use tenantry_api::{
     v1alpha1::{DirectOverflow, SelfService, Tenant},
 };
 
-/// A namespace that an owner made and that the tenant does not get.
+/// A namespace that an owner created and that the operator does not accept for the tenant.
 #[derive(Clone, Debug)]
 pub struct TurnedAway {
     /// Its key.
     pub key: Key,
-    /// As it is.
+    /// The live namespace.
     pub live: Arc<Live>,
-    /// What becomes of it.
+    /// Whether it waits for a place or is deleted.
     pub overflow: DirectOverflow,
     /// Why, and what to do.
     pub message: String,
 }
 
-/// What an owner asks by.
+/// An owner's request for a namespace.
 pub(super) enum Request<'a> {
     Claim(&'a Claim),
     Made(&'a Key, &'a Arc<Live>),
 }
 
-/// Every request, the oldest first.
+/// Every request, oldest first.
 pub(super) fn in_order(facts: &Facts) -> Vec<Request<'_>> {
     let claims = facts.claims.iter().map(|claim| {
         let created = claim.creation_timestamp().map(|time| time.0);
@@ -57,17 +57,18 @@ pub(super) fn in_order(facts: &Facts) -> Vec<Request<'_>> {
     all.into_iter().map(|(.., request)| request).collect()
 }
 
-/// Namespaces of ours that owners made before stay as they are; one that is being deleted leaves like any other.
+/// Keeps namespaces that owners created and that were accepted before, as they are. One that is being deleted is not kept.
 pub(super) fn keep(places: &Places<'_>, wanted: &mut BTreeMap<String, ValidNamespace>) {
-    for (name, live) in &places.standing {
+    for (name, live) in &places.existing {
         if !wanted.contains_key(*name) && is_made(live) && !live.deleting {
             wanted.insert((*name).to_owned(), as_made(name, live));
         }
     }
 }
 
-/// Whether an owner can have made this namespace for the tenant: by the name that tenantry-namespaces asks of owners, and not
-/// before there was a tenant. Any other has our label from somebody who may set it, for cost reports perhaps; it is not ours to delete.
+/// Whether an owner can have created this namespace for the tenant: it has the form of name that tenantry-namespaces requires, and is
+/// not older than the Tenant. On any other namespace somebody else set the label, perhaps for cost reports, so the operator must not
+/// delete it.
 pub fn may_be_made_for(tenant: &Tenant, key: &Key, live: &Live) -> bool {
     is_named_for(tenant.metadata.name.as_deref().unwrap_or_default(), &key.name) && !is_older(live, tenant)
 }
@@ -76,13 +77,13 @@ fn is_named_for(tenant: &str, namespace: &str) -> bool {
     names::inside(tenant, namespace).is_some_and(|inside| !names::is_home(inside))
 }
 
-/// One from before would be an earlier tenant's of the same name.
+/// A namespace older than the Tenant would belong to an earlier tenant with the same name.
 fn is_older(live: &Live, tenant: &Tenant) -> bool {
     created(live) < tenant.creation_timestamp().map(|time| time.0)
 }
 
 impl Judge<'_> {
-    /// Takes a namespace that an owner made; gives what speaks against it, if anything does.
+    /// Accepts a namespace that an owner created, or returns why not.
     pub(super) fn made(
         &self,
         tenant: &Tenant,
@@ -92,7 +93,7 @@ impl Judge<'_> {
         wanted: &mut BTreeMap<String, ValidNamespace>,
     ) -> Option<String> {
         let name = &*key.name;
-        // Listed or asked for by a TenantNamespace as well: then it has its place from there.
+        // The Tenant lists it, or a TenantNamespace asks for it too, so it already has its place.
         if wanted.contains_key(name) {
             return None;
         }
@@ -116,7 +117,7 @@ impl Judge<'_> {
     }
 }
 
-/// Whether it was taken as one that an owner made.
+/// Whether it was accepted as a namespace that an owner created directly.
 pub(super) fn is_made(live: &Live) -> bool {
     live.body()["metadata"]["labels"][names::SELF_SERVICE] == names::DIRECT
 }

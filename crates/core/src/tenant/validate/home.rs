@@ -1,4 +1,4 @@
-//! The namespace in which owners ask for namespaces.
+//! The home namespace, in which owners create TenantNamespaces.
 
 use super::{Conflict, Leaving, namespaces};
 use crate::{
@@ -10,23 +10,23 @@ use tenantry_api::{
     v1alpha1::{SelfService, Tenant},
 };
 
-/// The namespace in which owners ask for namespaces.
+/// The home namespace, in which owners create TenantNamespaces.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Home {
     /// Full name.
     pub name: String,
-    /// How many TenantNamespaces there may be.
+    /// How many TenantNamespaces it may contain.
     pub places: i64,
 }
 
-/// Whether there is to be a home namespace: where one can ask for something, or has asked. One that is no longer needed
-/// stays until the API server surely admits no further claim, as they would go with it.
+/// The home namespace, if it is to exist: while owners may create claims, or claims exist. One that is no longer needed stays
+/// until the API server certainly admits no further claim, because deleting it would delete such a claim.
 pub(super) fn home(name: String, self_service: SelfService, left: i64, facts: &Facts, tenant: &Tenant) -> Option<Home> {
     let uid = tenant.metadata.uid.as_deref();
     let open = self_service != SelfService::Disabled;
-    // A changed quota is counted anew; the next look brings the places back.
+    // The change makes the quota controller count again; the next reconcile sets the places back.
     let places = if open && !facts.nudge_home { left } else { 0 };
-    let stands = facts
+    let exists = facts
         .namespaces
         .get(&name)
         .is_some_and(|live| live.is_owned_by(uid) && !live.deleting);
@@ -40,14 +40,14 @@ pub(super) fn home(name: String, self_service: SelfService, left: i64, facts: &F
         })
     };
     let wanted = if open {
-        left > 0 || stands
+        left > 0 || exists
     } else {
-        stands && (tenant.spec.deletion_protection || !(facts.claims.is_empty() && closed()))
+        exists && (tenant.spec.deletion_protection || !(facts.claims.is_empty() && closed()))
     };
     wanted.then_some(Home { name, places })
 }
 
-/// The home namespace as what is in its way, or on its way out.
+/// Returns the home namespace if nothing prevents it. Otherwise records a conflict, or that it is leaving.
 pub(super) fn place_home(
     tenant: &Tenant,
     tenant_name: &str,

@@ -1,4 +1,4 @@
-//! Who has which role.
+//! The members of each role.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -32,7 +32,7 @@ pub enum Member {
 }
 
 impl Member {
-    /// As it stands in a RoleBinding.
+    /// The subject of a RoleBinding.
     pub fn subject(&self) -> Value {
         const RBAC: &str = "rbac.authorization.k8s.io";
         match self {
@@ -45,7 +45,7 @@ impl Member {
     }
 }
 
-/// The members of each role, each once, in order; or the first owner that is none.
+/// The members of each role, sorted and without duplicates, or the first invalid owner.
 pub(super) fn members(owners: &[Owner]) -> Result<BTreeMap<OwnerRole, Vec<Member>>, Invalid> {
     for (index, owner) in owners.iter().enumerate() {
         if let Err(problem) = member(owner) {
@@ -58,7 +58,7 @@ pub(super) fn members(owners: &[Owner]) -> Result<BTreeMap<OwnerRole, Vec<Member
     Ok(valid_members(owners))
 }
 
-/// The members of each role, without those that are none.
+/// The members of each role, without invalid owners.
 fn valid_members(owners: &[Owner]) -> BTreeMap<OwnerRole, Vec<Member>> {
     let mut members: BTreeMap<OwnerRole, BTreeSet<Member>> = BTreeMap::new();
     for owner in owners {
@@ -95,8 +95,8 @@ fn member(Owner { kind, name, role: _ }: &Owner) -> Result<Member, &'static str>
     }
 }
 
-/// The subjects that each live RoleBinding may still have by the Tenant's owners alone, whatever else is wrong with it:
-/// one mistyped owner takes nothing from the others.
+/// The subjects that each live RoleBinding may keep according to the Tenant's owners alone, even if the Tenant is invalid. One
+/// mistyped owner takes no right from the others.
 pub fn subjects_by_binding(tenant: &Tenant, facts: &Facts) -> BTreeMap<Key, Vec<Value>> {
     let name = tenant.metadata.name.as_deref().unwrap_or_default();
     let home = names::home(name);

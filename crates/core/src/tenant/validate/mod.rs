@@ -1,7 +1,7 @@
-//! Step 2: Tenant + facts -> [`ValidTenant`], or everything that is wrong with it. Pure.
+//! Step 2: checks a Tenant against the facts and gives a [`ValidTenant`], or what is wrong with it. Pure.
 //!
-//! After this step nothing is left to unwrap: names are valid, the template is resolved, each namespace is known to be
-//! ours, free or foreign, and the quota of each is decided.
+//! After this step nothing is left to check. Names are valid and the template is resolved. It is decided whether each
+//! namespace is the tenant's, free or a conflict, and which quota it gets.
 
 mod claims;
 mod direct;
@@ -48,7 +48,7 @@ use tenantry_api::{
     },
 };
 
-/// A Tenant that can be built as it is.
+/// A Tenant that passed every check, ready for `build`.
 #[derive(Clone, Debug)]
 pub struct ValidTenant {
     /// metadata.name.
@@ -67,27 +67,27 @@ pub struct ValidTenant {
     pub state: TenantState,
     /// Brand; only for WhiteLabel.
     pub branding: Option<Branding>,
-    /// Namespaces that are to stand, in order of name.
+    /// Namespaces that are to exist, in order of name.
     pub namespaces: Vec<ValidNamespace>,
-    /// The namespace where owners ask for namespaces.
+    /// The home namespace, in which owners create TenantNamespaces.
     pub home: Option<Home>,
-    /// What they asked for, by name.
+    /// The TenantNamespaces of owners with the decisions on them, by name.
     pub claims: Vec<ValidClaim>,
-    /// Namespaces that they made and do not get.
+    /// Namespaces that owners created and that are not accepted.
     pub turned_away: Vec<TurnedAway>,
-    /// How the number of namespaces compares to what is granted.
+    /// How the number of namespaces compares to the places that the template grants.
     pub room: Room,
-    /// Namespaces that stay as they are although the TenantNamespace that asked for them is missing.
+    /// Namespaces that stay as they are although their TenantNamespace is missing.
     pub unclaimed: BTreeSet<String>,
-    /// Whether nothing but `deletionProtection` keeps the namespaces that nobody wants any more.
+    /// Whether only `deletionProtection` keeps the namespaces that nobody wants any more.
     pub protects: bool,
-    /// Namespaces in the way.
+    /// Namespaces that exist under a wanted name and are not this tenant's.
     pub conflicts: Vec<Conflict>,
-    /// Our namespaces that are to go.
+    /// Namespaces of this tenant that are being deleted, or are to be.
     pub leaving: Vec<Leaving>,
-    /// Who has which role.
+    /// The members of each role.
     pub members: BTreeMap<OwnerRole, Vec<Member>>,
-    /// Whether owners may have their rights.
+    /// Whether owners get their rights.
     pub rights: Rights,
     /// The next ResourceQuota of each namespace.
     pub quota: QuotaPlan,
@@ -102,19 +102,19 @@ impl ValidTenant {
     }
 }
 
-/// A namespace that is to stand.
+/// A namespace that is to exist.
 #[derive(Clone, Debug)]
 pub struct ValidNamespace {
     /// Full name.
     pub name: String,
-    /// What it is for.
+    /// Its environment, such as Production.
     pub environment: Environment,
     /// Labels from the Tenant.
     pub labels: BTreeMap<String, String>,
-    /// Share of the tenant's quotas, against the other weights. `None`: nobody wants it any more, and it stays without
+    /// Its weight in the spread of the grant. `None`: nobody wants the namespace any more, and it stays without rights for
     /// owners.
     pub weight: Option<u32>,
-    /// Whether an owner made it directly, and may delete it so.
+    /// Whether an owner created it directly, and so may delete it directly.
     pub direct: bool,
     /// Whether a TenantNamespace asked for it.
     pub claimed: bool,
@@ -127,25 +127,25 @@ impl ValidNamespace {
     }
 }
 
-/// A namespace that exists and is not ours.
+/// A namespace that exists under a wanted name and is not this tenant's.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Conflict {
     /// Full name.
     pub namespace: String,
-    /// Why it is not ours and what to do.
+    /// Why it is not this tenant's, and what to do.
     pub message: String,
 }
 
-/// A namespace of ours that is to go, or is going.
+/// A namespace of this tenant that is being deleted, or is to be.
 #[derive(Clone, Debug)]
 pub struct Leaving {
     /// Its key.
     pub key: Key,
-    /// As it is.
+    /// The live namespace.
     pub live: Arc<Live>,
 }
 
-/// Why a Tenant cannot be built.
+/// Why a Tenant is invalid.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Invalid {
     /// Reason of the condition.
@@ -161,7 +161,7 @@ fn invalid<T>(reason: Reason, message: impl Into<String>) -> Result<T, Invalid> 
     })
 }
 
-/// Checks `tenant` against what was found.
+/// Checks `tenant` against the facts.
 pub fn validate(tenant: &Tenant, facts: &Facts, settings: &Settings) -> Result<ValidTenant, Invalid> {
     let TenantSpec {
         template_ref,
@@ -238,7 +238,7 @@ pub fn validate(tenant: &Tenant, facts: &Facts, settings: &Settings) -> Result<V
         unclaimed,
     } = admit(tenant, &name, listed, &template, effective.quotas.namespaces, facts);
     let Placed {
-        standing,
+        desired,
         mut conflicts,
         mut leaving,
     } = place(
@@ -250,8 +250,8 @@ pub fn validate(tenant: &Tenant, facts: &Facts, settings: &Settings) -> Result<V
         facts,
     );
     claims::settle(&mut claims, &mut conflicts);
-    let quota = quota::plan(&effective, &template, &standing, &leaving, facts, settings);
-    // After the quota: no share of the grants is the home namespace's.
+    let quota = quota::plan(&effective, &template, &desired, &leaving, facts, settings);
+    // After the quota, because the home namespace gets no share of the grant.
     let home = place_home(tenant, &name, home, facts, &mut leaving, &mut conflicts);
     Ok(ValidTenant {
         uid: tenant.metadata.uid.clone(),
@@ -262,7 +262,7 @@ pub fn validate(tenant: &Tenant, facts: &Facts, settings: &Settings) -> Result<V
         template,
         state: *state,
         branding: branding.clone(),
-        namespaces: standing,
+        namespaces: desired,
         home,
         claims,
         turned_away,
@@ -278,12 +278,12 @@ pub fn validate(tenant: &Tenant, facts: &Facts, settings: &Settings) -> Result<V
     })
 }
 
-/// Whether namespaces stay that nobody wants any more.
+/// Whether namespaces that nobody wants any more stay.
 pub(super) fn retains(spec: &TenantSpec) -> bool {
     spec.deletion_protection || spec.deletion_policy == DeletionPolicy::Retain
 }
 
-/// A share that is left out is 1; the schema admits none below.
+/// The weight, 1 if it is omitted. The schema refuses weights below 1.
 fn weight(given: Option<i32>) -> u32 {
     given.and_then(|weight| u32::try_from(weight).ok()).unwrap_or(1)
 }

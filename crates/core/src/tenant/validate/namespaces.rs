@@ -1,4 +1,4 @@
-//! Which namespaces stand, which are in the way, which go.
+//! Decides which namespaces are to exist, which are conflicts, and which are to be deleted.
 
 use std::collections::BTreeMap;
 
@@ -15,13 +15,13 @@ use tenantry_api::{
 };
 
 pub(super) struct Placed {
-    pub(super) standing: Vec<ValidNamespace>,
+    pub(super) desired: Vec<ValidNamespace>,
     pub(super) conflicts: Vec<Conflict>,
     pub(super) leaving: Vec<Leaving>,
 }
 
-/// Sorts what is wanted and what is live into what is to stand, what is in the way and what is to go. The home namespace
-/// is no part of this.
+/// Sorts wanted and live namespaces into those that are to exist, conflicts, and those that are to be deleted. It does
+/// not decide on the home namespace.
 pub(super) fn place(
     tenant: &Tenant,
     name: &str,
@@ -31,7 +31,7 @@ pub(super) fn place(
     facts: &Facts,
 ) -> Placed {
     let mut placed = Placed {
-        standing: Vec::new(),
+        desired: Vec::new(),
         conflicts: Vec::new(),
         leaving: Vec::new(),
     };
@@ -44,13 +44,13 @@ pub(super) fn place(
                     live: live.clone(),
                 });
             }
-            None => placed.standing.push(namespace.clone()),
+            None => placed.desired.push(namespace.clone()),
             Some(live) => {
                 let key = Key::namespace(&namespace.name);
                 let made = self_service == SelfService::Direct && may_be_made_for(tenant, &key, live);
                 let ours_before = was_ours(tenant, &namespace.name);
                 match foreign(live, &namespace.name, name, uid, ours_before, made) {
-                    None => placed.standing.push(namespace.clone()),
+                    None => placed.desired.push(namespace.clone()),
                     Some(message) => {
                         placed.conflicts.push(Conflict {
                             namespace: namespace.name.clone(),
@@ -66,7 +66,7 @@ pub(super) fn place(
     });
     for (key, live) in unwanted.filter(|(_, live)| live.is_owned_by(uid)) {
         if retains && !live.deleting {
-            placed.standing.push(as_it_is(&key.name, live));
+            placed.desired.push(as_it_is(&key.name, live));
         } else {
             placed.leaving.push(Leaving {
                 key: key.clone(),
@@ -74,19 +74,19 @@ pub(super) fn place(
             });
         }
     }
-    placed.standing.sort_by(|a, b| a.name.cmp(&b.name));
+    placed.desired.sort_by(|a, b| a.name.cmp(&b.name));
     placed
 }
 
-/// Whether the status says that a namespace was this tenant's.
+/// Whether the Tenant's status lists the namespace as its own.
 pub(super) fn was_ours(tenant: &Tenant, namespace: &str) -> bool {
     let mut recorded = tenant.status.iter().flat_map(|status| &status.namespaces);
     recorded
         .any(|seen| seen.name == namespace && !matches!(seen.state, NamespaceState::Pending | NamespaceState::Conflict))
 }
 
-/// Why a live namespace is not this tenant's, if it is not. A label alone makes no namespace the tenant's: `ours_before` says that the
-/// status knows it, `made` that one of its owners can have created it.
+/// Why a live namespace is not this tenant's; `None` if it is. A label alone is not enough: also the status must list the namespace as
+/// the tenant's own (`ours_before`), or one of its owners can have created it (`made`).
 pub(super) fn foreign(
     live: &Live,
     namespace: &str,
@@ -103,11 +103,11 @@ pub(super) fn foreign(
         .get(names::ADOPT_BY)
         .and_then(Value::as_str);
     match (&live.owner, live.tenant.as_deref()) {
-        // An owner made it for this tenant, or it was the tenant's and lost its owner reference and a label.
+        // An owner created it for this tenant, or it was the tenant's and lost its owner reference and a label.
         (None, None) if live.asks.as_deref() == Some(tenant) && (made || ours_before) => None,
-        // A cluster admin hands it over.
+        // A cluster admin handed it over.
         (None, _) if adopt_by == Some(tenant) => None,
-        // Its owner reference was stripped.
+        // It was the tenant's, and somebody removed its owner reference.
         (None, Some(label)) if label == tenant && ours_before => None,
         (Some(_), Some(other)) if other != tenant => Some(format!("it belongs to tenant {other}; choose another name")),
         (Some(_), _) => {
@@ -120,7 +120,7 @@ pub(super) fn foreign(
     }
 }
 
-/// A namespace that stays as it is, without owners.
+/// A namespace that stays with its current environment and labels, without rights for owners.
 pub(super) fn as_it_is(name: &str, live: &Live) -> ValidNamespace {
     let body = live.body();
     let environment =

@@ -1,4 +1,4 @@
-//! What the grants come to in each namespace's ResourceQuota.
+//! The shares of the grant in each namespace's ResourceQuota.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -25,25 +25,25 @@ pub struct QuotaPlan {
     pub grants: BTreeMap<String, Quantity>,
     /// Keys that are 0 in every namespace and take no part in the spread.
     pub closed: BTreeMap<String, Quantity>,
-    /// The spread.
+    /// The next share of each namespace.
     pub plans: Plans,
-    /// What is seen of each namespace's quota.
+    /// Each namespace's quota as the watch shows it.
     pub seen: BTreeMap<String, QuotaObservation>,
-    /// The name of this process, if this run raises nothing and only sees to it that no write of another process can land
-    /// any more; see [`tenantry::tenant::pending`].
+    /// The name of this process, if this run is a fence: it raises no quota, and its writes make the API server refuse every
+    /// earlier write of another process; see `tenant::pending` of the operator.
     pub fence: Option<String>,
-    /// Whether the tenant is not yet within its grant, or a namespace has nothing yet of what it is to have. Shares that
-    /// merely follow demand are daily life.
+    /// Whether the tenant is not yet within its grant, or a namespace does not have any of its share yet. Shares that only
+    /// follow demand do not count, because they move all the time.
     pub under_way: bool,
-    /// How long until a quota may be moved that was left alone because its use changed just now.
+    /// How long until the first quota may be moved that was not moved because its use has just changed.
     pub look_again: Option<Duration>,
 }
 
-/// What the grants come to in each namespace's quota.
+/// Plans the next quota of each namespace.
 pub(super) fn plan(
     effective: &Effective,
     template: &TenantTemplateSpec,
-    standing: &[ValidNamespace],
+    desired: &[ValidNamespace],
     leaving: &[Leaving],
     facts: &Facts,
     settings: &Settings,
@@ -60,7 +60,7 @@ pub(super) fn plan(
     }
     grants.retain(|resource, _| !closed.contains_key(resource));
     let mut seen = BTreeMap::new();
-    for namespace in standing {
+    for namespace in desired {
         seen.insert(
             namespace.name.clone(),
             observe(&namespace.name, namespace.weight, facts, &closed),
@@ -69,8 +69,8 @@ pub(super) fn plan(
     for Leaving { key, live } in leaving {
         let mut observation = observe(&key.name, None, facts, &closed);
         if live.deleting && observation.spec_hard.is_empty() {
-            // Its quota is gone before what it bounds: a claim on storage may have a finalizer that nobody takes off.
-            observation.spec_hard = held(live);
+            // Its quota can be deleted before the objects that it limits, such as a PersistentVolumeClaim whose finalizer nobody removes.
+            observation.spec_hard = last_hard(live);
         }
         seen.insert(key.name.to_string(), observation);
     }
@@ -83,7 +83,7 @@ pub(super) fn plan(
         QuotaSpread::Fixed => Spread::Fixed,
     };
     let mut plans = plan_all(&spread, rule, &seen);
-    // In a namespace that is on its way out for good nothing can be created, whatever its quota says.
+    // Nothing can be created in a namespace that is being deleted, so an earlier write to its quota does no harm.
     let ends = |name: &str| {
         leaving
             .iter()
@@ -93,7 +93,7 @@ pub(super) fn plan(
     let exposed = alive().count() > 1 && !alive().all(|name| facts.own_writes.covers(name));
     let fence = exposed && raises(&plans, &seen);
     if fence {
-        hold(&mut plans, &seen);
+        undo_raises(&mut plans, &seen);
     }
     let above = above(&grants, &seen);
     let look_again = if above {
@@ -101,7 +101,7 @@ pub(super) fn plan(
     } else {
         leave_busy(&mut plans, &seen, &facts.busy)
     };
-    let waits = standing
+    let waits = desired
         .iter()
         .any(|namespace| namespace.is_wanted() && waits(&namespace.name, &grants, &plans));
     let under_way = !plans.settled && (rule == Spread::Fixed || above || waits);
@@ -112,12 +112,12 @@ pub(super) fn plan(
         seen,
         under_way,
         look_again,
-        // What leaves is not written any more; all wait until its deletion has begun.
+        // A leaving namespace gets no writes any more, so it cannot be fenced. Until its deletion has begun, no quota is fenced or raised.
         fence: (fence && leaving.iter().all(|Leaving { live, .. }| live.deleting)).then(|| facts.process.clone()),
     }
 }
 
-/// Whether a namespace has nothing yet of what it is to have.
+/// Whether a namespace is to have some of a resource and does not have any yet.
 fn waits(namespace: &str, grants: &BTreeMap<String, Quantity>, plans: &Plans) -> bool {
     let left_out = |resource: &str| {
         let names = plans.left_out.get(resource);
@@ -132,7 +132,7 @@ fn waits(namespace: &str, grants: &BTreeMap<String, Quantity>, plans: &Plans) ->
         .any(|(resource, grant)| *grant > Quantity::ZERO && has_nothing(resource) && !left_out(resource))
 }
 
-/// Whether quotas could still admit more than is granted.
+/// Whether the quotas together could still admit more than the grant.
 fn above(grants: &BTreeMap<String, Quantity>, seen: &BTreeMap<String, QuotaObservation>) -> bool {
     grants.iter().any(|(resource, grant)| {
         let holds = |seen: &QuotaObservation| {
@@ -143,10 +143,10 @@ fn above(grants: &BTreeMap<String, Quantity>, seen: &BTreeMap<String, QuotaObser
     })
 }
 
-/// Leaves a quota alone whose use changed just now; gives the time until the first of them may be moved.
+/// Keeps quotas unchanged whose use has just changed. Returns the time until the first of them may be moved.
 ///
-/// A change of `spec.hard` has the quota controller count anew, from a cache that may not have the latest pods yet. What it
-/// misses, the API server admits on top: with moves amid a burst of creates, 24 pods of 20 (tests/it/exact_totals.rs).
+/// A change of `spec.hard` makes the quota controller count again, from a cache that may lack the latest pods. For each
+/// missing pod the API server then admits one too many: with moves during a burst of creates 24 of 20 (tests/it/exact_totals.rs).
 fn leave_busy(
     plans: &mut Plans,
     seen: &BTreeMap<String, QuotaObservation>,
@@ -181,8 +181,8 @@ fn raises(plans: &Plans, seen: &BTreeMap<String, QuotaObservation>) -> bool {
     })
 }
 
-/// Takes back every raise; a quota that is not there yet starts with nothing.
-fn hold(plans: &mut Plans, seen: &BTreeMap<String, QuotaObservation>) {
+/// Undoes every raise. A quota that does not exist yet starts at 0.
+fn undo_raises(plans: &mut Plans, seen: &BTreeMap<String, QuotaObservation>) {
     plans.settled = false;
     for (namespace, hard) in &mut plans.hard {
         let now = seen.get(namespace).map(|seen| &seen.spec_hard);
@@ -223,22 +223,22 @@ fn grants(effective: &Effective, models_served: bool, settings: &Settings) -> BT
     let mut grants = BTreeMap::new();
     for (resource, grant) in all {
         let Some(grant) = grant else { continue };
-        // Models may be counted by a key of objects too.
+        // `quotas.objects` may limit the models too; the lower number applies.
         let least = grants.entry(resource).or_insert(grant);
         *least = grant.min(*least);
     }
     grants
 }
 
-/// What the quota of a namespace bounded that is being deleted.
-fn held(namespace: &Live) -> BTreeMap<String, Quantity> {
+/// The last `spec.hard` of the quota in a namespace that is being deleted, from its annotation.
+fn last_hard(namespace: &Live) -> BTreeMap<String, Quantity> {
     let body = namespace.body();
     let held = body["metadata"]["annotations"].get(names::HELD).and_then(Value::as_str);
     held.and_then(|held| serde_json::from_str(held).ok())
         .unwrap_or_default()
 }
 
-/// What is seen of a namespace's quota, without the keys that take no part in the spread.
+/// A namespace's quota as the watch shows it, without the keys that take no part in the spread.
 fn observe(
     namespace: &str,
     weight: Option<u32>,

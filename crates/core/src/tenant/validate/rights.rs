@@ -1,18 +1,18 @@
-//! Whether owners may have their rights.
+//! Whether owners get their rights.
 
 use crate::template::security::{Unsupported, unsupported};
 use tenantry_api::v1alpha1::{Encryption, MissingMeans, TenantTemplateSpec};
 
-/// Whether owners may have their rights.
+/// Whether owners get their rights.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Rights {
-    /// They may.
+    /// They do.
     Granted,
-    /// The template forbids it while these means are missing.
+    /// The template withholds them while these prerequisites are missing.
     Withheld(String),
 }
 
-/// Owners stay out while the template asks for means that are missing and says Deny.
+/// Withholds rights while a prerequisite of the template is missing and the template says Deny.
 pub(super) fn rights(template: &TenantTemplateSpec) -> Rights {
     let security = &template.security;
     let missing: Vec<String> = unsupported(security)

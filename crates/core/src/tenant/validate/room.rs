@@ -1,7 +1,7 @@
-//! Which namespaces there is room for.
+//! Decides which namespaces get one of the places that the template grants.
 //!
-//! A namespace takes a place from its creation until it is gone, whoever wanted it. What stands keeps its place; then
-//! come those that the Tenant lists, then those that owners ask for, the oldest request first.
+//! A namespace has a place from its creation until it is gone, no matter who asked for it. Existing namespaces keep their
+//! places. Free places go first to namespaces that the Tenant lists, then to requests of owners, oldest first.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -24,22 +24,22 @@ use tenantry_api::{
     v1alpha1::{DirectOverflow, Tenant, TenantTemplateSpec},
 };
 
-/// TenantNamespaces of a tenant whose template grants any number of namespaces; as many as a Tenant may list.
+/// How many TenantNamespaces a tenant may have if its template grants any number of namespaces: as many as a Tenant may list.
 pub(super) const MOST_CLAIMS: i64 = 100;
 
-/// Namespaces that owners made and that may wait for a place; more are deleted.
+/// How many namespaces that owners created may wait for a place; further ones are deleted.
 const MOST_CLOSED: usize = 20;
 
-/// How the number of namespaces compares to what the template grants.
+/// How the number of namespaces compares to the places that the template grants.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Room {
     /// Listed namespaces for which there is no place.
     pub waiting: Vec<String>,
-    /// How many stand and how many are granted, if more stand.
+    /// How many exist and how many are granted, if more exist.
     pub above: Option<(usize, i64)>,
 }
 
-/// What owners get.
+/// The decisions on places.
 pub(super) struct Admitted {
     /// Every namespace that is wanted and has a place, by full name.
     pub(super) wanted: BTreeMap<String, ValidNamespace>,
@@ -47,14 +47,14 @@ pub(super) struct Admitted {
     pub(super) turned_away: Vec<TurnedAway>,
     pub(super) room: Room,
     pub(super) home: Option<Home>,
-    /// Namespaces whose TenantNamespace is missing.
+    /// Namespaces that stay although their TenantNamespace is missing.
     pub(super) unclaimed: BTreeSet<String>,
 }
 
 /// The places that the template grants, and who has them.
 pub(super) struct Places<'a> {
-    /// Namespaces of ours, without the home namespace.
-    pub(super) standing: BTreeMap<&'a str, &'a Arc<Live>>,
+    /// Existing namespaces of this tenant, without the home namespace.
+    pub(super) existing: BTreeMap<&'a str, &'a Arc<Live>>,
     /// `None`: any number.
     pub(super) limit: Option<i64>,
     taken: usize,
@@ -62,15 +62,15 @@ pub(super) struct Places<'a> {
 
 impl<'a> Places<'a> {
     fn new(uid: Option<&str>, home: &str, limit: Option<i64>, facts: &'a Facts) -> Self {
-        let standing: BTreeMap<_, _> = facts
+        let existing: BTreeMap<_, _> = facts
             .live
             .iter()
             .filter(|(key, live)| key.kind == Kind::Namespace && *key.name != *home && live.is_owned_by(uid))
             .map(|(key, live)| (&*key.name, live))
             .collect();
         Self {
-            taken: standing.len(),
-            standing,
+            taken: existing.len(),
+            existing,
             limit,
         }
     }
@@ -80,16 +80,16 @@ impl<'a> Places<'a> {
             .map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or_default())
     }
 
-    /// Gives a namespace its place, if it stands or there is one.
+    /// Gives a namespace a place, if it exists already or a place is free.
     pub(super) fn take(&mut self, namespace: &str) -> bool {
-        let stands = self.standing.contains_key(namespace);
-        let fits = stands || self.taken < self.granted();
-        self.taken += usize::from(fits && !stands);
+        let exists = self.existing.contains_key(namespace);
+        let fits = exists || self.taken < self.granted();
+        self.taken += usize::from(fits && !exists);
         fits
     }
 }
 
-/// Gives places to what is listed and to what was asked for. `limit` is `None` if any number is granted.
+/// Gives places to listed namespaces and to requests of owners. `limit` is `None` if any number is granted.
 pub(super) fn admit(
     tenant: &Tenant,
     name: &str,
@@ -109,7 +109,7 @@ pub(super) fn admit(
             waiting.push(full);
         }
     }
-    // An owner's namespace stays whatever is asked for now.
+    // Existing namespaces of owners stay, no matter what else is requested.
     direct::keep(&places, &mut wanted);
     let mut unclaimed = claims::keep(name, &places, facts, &mut wanted);
 
@@ -136,7 +136,7 @@ pub(super) fn admit(
             }
         }
     }
-    // The oldest may wait for a place; a crowd would only be a load on everybody.
+    // Only the oldest may wait for a place: an unlimited number of closed namespaces would burden the whole cluster.
     let made = turned_away
         .iter_mut()
         .filter(|away| direct::may_be_made_for(tenant, &away.key, &away.live));
@@ -152,11 +152,12 @@ pub(super) fn admit(
     let retains = retains(&tenant.spec);
     let stays = |namespace: &str, live: &Live| !live.deleting && (retains || wanted.contains_key(namespace));
     let staying = places
-        .standing
+        .existing
         .iter()
         .filter(|(namespace, live)| stays(namespace, live));
     let staying: Vec<&str> = staying.map(|(namespace, _)| *namespace).collect();
-    // Places that no TenantNamespace can have: what is listed, retained, or was made directly. One that is missing finds its own.
+    // Places that no TenantNamespace can have: those of listed, retained and directly created namespaces. The place of a namespace whose
+    // TenantNamespace is missing stays free for it.
     let is_listed = |namespace: &str| all_listed.iter().any(|listed| listed == namespace);
     let is_claimed = |namespace: &str| claims.iter().any(|claim| claim.is_granted(namespace));
     let others = staying
@@ -165,11 +166,11 @@ pub(super) fn admit(
         .count();
     let others = i64::try_from(all_listed.len() + others).unwrap_or(i64::MAX);
     let left = limit.map_or(MOST_CLAIMS, |limit| limit.saturating_sub(others).clamp(0, MOST_CLAIMS));
-    let ends = places.standing.values().any(|live| live.deleting);
+    let ends = places.existing.values().any(|live| live.deleting);
     Admitted {
         home: home(home_name, template.self_service, left, facts, tenant),
         room: Room {
-            // What is going makes room by itself.
+            // A namespace that is being deleted frees its place without anybody's action.
             waiting: if ends { Vec::new() } else { waiting },
             above: limit
                 .filter(|_| staying.len() > places.granted())

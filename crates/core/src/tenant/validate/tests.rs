@@ -20,7 +20,7 @@ fn assert_says(invalid: &Invalid, reason: Reason, field: &str, remedy: &str) {
 }
 
 #[test]
-fn a_template_that_is_missing_is_named_with_the_way_out() {
+fn a_missing_template_is_named_with_the_remedy() {
     let facts = Facts {
         template: Template::Missing,
         ..Facts::default()
@@ -35,7 +35,7 @@ fn a_template_that_is_missing_is_named_with_the_way_out() {
 }
 
 #[test]
-fn a_template_that_cannot_be_read_is_named_with_the_cause() {
+fn a_template_that_cannot_be_decoded_is_named_with_the_cause() {
     let facts = Facts {
         template: Template::Undecodable("unknown tier Gold".to_owned()),
         ..Facts::default()
@@ -69,7 +69,7 @@ fn every_override_that_loosens_is_named() {
 }
 
 #[test]
-fn one_namespace_more_than_granted_is_too_many() {
+fn one_namespace_more_than_granted_is_refused() {
     let template = json!({ "quotas": { "namespaces": 2 } });
     let listed = |count: usize| {
         let entry = |index| json!({ "name": format!("n{index}") });
@@ -105,7 +105,7 @@ fn branding_is_for_white_label_only() {
 }
 
 #[test]
-fn a_tenant_name_that_is_no_short_label_is_refused() {
+fn a_tenant_name_that_is_not_a_short_label_is_refused() {
     for name in ["", "Acme", "a.b", "-a", "a-", &"a".repeat(41)] {
         let mut tenant = fixture::tenant(&json!({}));
         tenant.metadata.name = Some(name.to_owned());
@@ -115,7 +115,7 @@ fn a_tenant_name_that_is_no_short_label_is_refused() {
 }
 
 #[test]
-fn a_namespace_name_that_is_no_label_or_comes_out_too_long_is_refused() {
+fn a_namespace_name_that_is_not_a_label_is_refused() {
     for name in ["", "Dev", "a_b", "-a", "a-", &"a".repeat(59)] {
         let invalid = refused(
             &json!({}),
@@ -144,7 +144,7 @@ fn a_namespace_that_is_listed_twice_is_refused() {
 }
 
 #[test]
-fn an_owner_who_is_nobody_or_belongs_to_kubernetes_is_refused() {
+fn an_owner_with_an_empty_or_reserved_name_is_refused() {
     for (kind, name, remedy) in [
         ("User", "  ", "name the user or group"),
         ("Group", "", "name the user or group"),
@@ -169,7 +169,7 @@ fn an_owner_who_is_nobody_or_belongs_to_kubernetes_is_refused() {
 }
 
 #[test]
-fn members_stand_once_in_each_role_and_in_order() {
+fn members_are_sorted_without_duplicates_in_each_role() {
     let owners = json!({ "owners": [
         { "kind": "User", "name": "zoe" },
         { "kind": "ServiceAccount", "name": "system:serviceaccount:ci:deploy.bot", "role": "Editor" },
@@ -195,7 +195,7 @@ fn members_stand_once_in_each_role_and_in_order() {
 }
 
 #[test]
-fn rights_are_withheld_where_means_are_missing_and_the_level_or_the_template_says_deny() {
+fn rights_are_withheld_if_means_are_missing_and_deny_applies() {
     let levels = [
         None,
         Some("Basic"),
@@ -224,7 +224,7 @@ fn rights_are_withheld_where_means_are_missing_and_the_level_or_the_template_say
 }
 
 #[test]
-fn each_missing_means_is_named_when_rights_are_withheld() {
+fn each_missing_prerequisite_is_named_in_withheld_rights() {
     for field in ["endToEndEncryption", "zeroTrust", "imageSignatures", "hardwareKeys"] {
         let degrade = json!({ "security": { (field): true } });
         assert_eq!(
@@ -255,7 +255,7 @@ fn with_bindings(of: &[(&str, &str)]) -> Facts {
 }
 
 #[test]
-fn bindings_may_keep_the_owners_of_their_role_in_listed_namespaces() {
+fn bindings_keep_the_owners_of_their_role_where_listed() {
     let tenant = fixture::tenant(&json!({ "owners": [
         { "kind": "User", "name": "ann" }, { "kind": "User", "name": "vic", "role": "Viewer" },
     ] }));
@@ -285,7 +285,7 @@ fn bindings_may_keep_the_owners_of_their_role_in_listed_namespaces() {
 }
 
 #[test]
-fn one_mistyped_owner_takes_nothing_from_the_others() {
+fn one_mistyped_owner_takes_no_right_from_the_others() {
     let tenant = fixture::tenant(&json!({ "owners": [
         { "kind": "User", "name": "ann" }, { "kind": "ServiceAccount", "name": "bot" },
     ] }));

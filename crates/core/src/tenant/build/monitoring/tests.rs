@@ -15,7 +15,7 @@ fn object(monitoring: &Value, kind: Kind, name: &str) -> Object {
 }
 
 #[test]
-fn monitors_stand_only_where_they_are_asked_for_and_served() {
+fn monitors_exist_only_if_requested_and_served() {
     let asked = json!({ "monitoring": { "metrics": true, "alerts": true, "dashboard": true } });
     let mut valid = fixture::valid(&asked, &json!({}));
     let kinds = |valid: &ValidTenant| {
@@ -41,7 +41,7 @@ fn monitors_stand_only_where_they_are_asked_for_and_served() {
 }
 
 #[test]
-fn a_scrape_is_bounded_as_the_template_says() {
+fn a_scrape_has_the_limits_of_the_template() {
     let monitoring = json!({ "metrics": true, "scrapeIntervalSeconds": 30, "sampleLimit": 5, "targetLimit": 6 });
     let expected = json!({
         "selector": { "matchLabels": { "tenantry.dev/scrape": "true" } }, "sampleLimit": 5, "targetLimit": 6,
@@ -56,7 +56,7 @@ fn a_scrape_is_bounded_as_the_template_says() {
 }
 
 #[test]
-fn alerts_watch_the_quota_of_their_own_namespace() {
+fn alerts_read_the_quota_of_their_own_namespace() {
     let rule = object(&json!({ "alerts": true }), Kind::PrometheusRule, names::OBJECT);
     let rules = rule.content["spec"]["groups"][0]["rules"].as_array().unwrap().clone();
     let names: Vec<_> = rules.iter().map(|rule| rule["alert"].as_str().unwrap()).collect();
@@ -89,7 +89,7 @@ fn dashboard(monitoring_of: &crate::tenant::build::NamespaceObjects) -> Value {
 }
 
 #[test]
-fn the_one_dashboard_shows_every_namespace() {
+fn one_dashboard_shows_every_namespace() {
     let objects = rendered(&json!({ "dashboard": true }));
     let dashboards = objects
         .iter()
@@ -112,9 +112,9 @@ fn a_tenant_without_namespaces_has_no_dashboard() {
     assert!(fixture::built(&template, &json!({ "namespaces": [] })).is_empty());
 }
 
-/// Grafana takes a uid of at most 40 characters, and of two dashboards with one uid keeps one.
+/// Grafana allows at most 40 characters in a uid, and keeps only one of two dashboards with the same uid.
 #[test]
-fn dashboards_of_tenants_with_long_names_do_not_meet() {
+fn dashboards_of_tenants_with_long_names_have_different_uids() {
     let uid = |name: &str| {
         let mut tenant = fixture::valid(&json!({}), &json!({}));
         tenant.name = name.to_owned();
@@ -133,7 +133,7 @@ fn dashboards_of_tenants_with_long_names_do_not_meet() {
 }
 
 #[test]
-fn a_bound_that_the_template_names_no_more_goes_and_what_a_crd_defaults_is_no_drift() {
+fn a_removed_scrape_limit_is_drift_and_a_crd_default_is_not() {
     let bounded = json!({ "metrics": true, "scrapeIntervalSeconds": 30, "sampleLimit": 5, "targetLimit": 6 });
     for kind in [Kind::PodMonitor, Kind::ServiceMonitor] {
         let (before, after) = (
@@ -149,7 +149,7 @@ fn a_bound_that_the_template_names_no_more_goes_and_what_a_crd_defaults_is_no_dr
 }
 
 #[test]
-fn a_label_that_the_template_names_no_more_goes_from_what_stands() {
+fn a_label_removed_from_the_template_is_removed_from_monitors() {
     let with = |labels: Value| {
         let monitoring = json!({ "metrics": true, "alerts": true, "labels": labels });
         [Kind::PodMonitor, Kind::ServiceMonitor, Kind::PrometheusRule]

@@ -18,7 +18,7 @@ fn inside_the_tenant() -> Value {
 }
 
 #[test]
-fn everything_is_denied_in_both_directions_whatever_the_template_says() {
+fn the_default_deny_is_the_same_for_every_template() {
     let open = json!({ "network": { "internetEgress": "Allow", "egress": [{ "cidr": "0.0.0.0/0" }] } });
     for template in [json!({}), open] {
         assert_eq!(
@@ -29,7 +29,7 @@ fn everything_is_denied_in_both_directions_whatever_the_template_says() {
 }
 
 #[test]
-fn without_a_word_only_the_tenant_itself_and_name_resolution_are_open() {
+fn by_default_only_the_tenant_itself_and_dns_are_open() {
     let allowed = allowed(&json!({}));
     assert_eq!(allowed["podSelector"], json!({}));
     assert_eq!(allowed["ingress"], json!([{ "from": [inside_the_tenant()] }]));
@@ -46,19 +46,19 @@ fn without_a_word_only_the_tenant_itself_and_name_resolution_are_open() {
             "namespaceSelector": { "matchLabels": { "kubernetes.io/metadata.name": "kube-system" } },
             "podSelector": { "matchLabels": { "k8s-app": "kube-dns" } },
         }),
-        "both selectors in one peer, else every pod of kube-system would be open"
+        "two separate peers would open every pod of kube-system"
     );
 }
 
 #[test]
-fn with_isolation_namespace_only_the_own_pods_are_open() {
+fn with_isolation_namespace_only_its_own_pods_are_open() {
     let allowed = allowed(&json!({ "isolation": "Namespace" }));
     assert_eq!(allowed["ingress"], json!([{ "from": [{ "podSelector": {} }] }]));
     assert_eq!(allowed["egress"][0], json!({ "to": [{ "podSelector": {} }] }));
 }
 
 #[test]
-fn the_internet_does_not_mean_private_ranges_or_the_cloud_metadata_service() {
+fn the_internet_excludes_private_ranges_and_cloud_metadata() {
     let allowed = allowed(&json!({ "internetEgress": "Allow" }));
     let internet = allowed["egress"].as_array().unwrap().last().unwrap();
     assert_eq!(
@@ -72,7 +72,7 @@ fn the_internet_does_not_mean_private_ranges_or_the_cloud_metadata_service() {
 }
 
 #[test]
-fn destinations_carry_their_exceptions_and_ports() {
+fn egress_destinations_have_their_exceptions_and_ports() {
     let allowed = allowed(&json!({ "egress": [
         { "cidr": "10.20.0.0/16", "except": ["10.20.9.0/24"],
           "ports": [{ "port": 5432 }, { "protocol": "UDP", "port": 8000, "endPort": 8010 }] },
@@ -91,7 +91,7 @@ fn destinations_carry_their_exceptions_and_ports() {
 }
 
 #[test]
-fn peers_outside_the_tenant_come_in_by_the_labels_of_their_namespace() {
+fn ingress_peers_are_selected_by_labels_of_their_namespace() {
     let labels = json!({ "kubernetes.io/metadata.name": "ingress-nginx" });
     let allowed = allowed(&json!({ "ingressFrom": [
         { "namespaceLabels": labels, "ports": [{ "protocol": "SCTP", "port": 80 }] },
@@ -109,7 +109,7 @@ fn peers_outside_the_tenant_come_in_by_the_labels_of_their_namespace() {
 
 /// An empty list of peers or ports opens everything.
 #[test]
-fn no_list_is_ever_empty() {
+fn no_list_of_peers_or_ports_is_empty() {
     fn empty(value: &Value) -> bool {
         match value {
             Value::Array(items) => items.is_empty() || items.iter().any(empty),

@@ -57,7 +57,7 @@ proptest! {
 }
 
 #[test]
-fn closed_services_stand_in_the_quota_of_each_namespace() {
+fn closed_service_types_are_0_in_the_quota_of_each_namespace() {
     let spec = content(&json!({ "quotas": { "pods": 3 } }), &json!({}), Kind::ResourceQuota);
     assert_eq!(
         spec,
@@ -66,12 +66,12 @@ fn closed_services_stand_in_the_quota_of_each_namespace() {
 }
 
 #[test]
-fn a_quota_without_limits_stands_all_the_same() {
+fn a_quota_without_limits_exists_too() {
     let open = json!({ "network": { "serviceTypes": ["LoadBalancer", "NodePort"] } });
     assert_eq!(content(&open, &json!({}), Kind::ResourceQuota), json!({}));
 }
 
-/// What the API server makes of these: https://kubernetes.io/docs/concepts/policy/limit-range/
+/// How the API server sets these defaults: https://kubernetes.io/docs/concepts/policy/limit-range/
 #[test]
 fn defaults_are_filled_in_as_the_api_server_does() {
     let cases = [
@@ -101,7 +101,7 @@ fn defaults_are_filled_in_as_the_api_server_does() {
 }
 
 #[test]
-fn volumes_are_bound_by_an_item_of_their_own() {
+fn volume_bounds_are_an_item_of_their_own() {
     assert_eq!(
         limits(&json!({ "volumes": { "min": "1Gi", "max": "5Gi" } })),
         json!([{ "type": "PersistentVolumeClaim", "min": { "storage": "1Gi" }, "max": { "storage": "5Gi" } }])

@@ -12,7 +12,7 @@ use crate::{
 };
 use tenantry_api::v1alpha1::Environment;
 
-/// What becomes of the tenant when these namespaces are live; each is seen under its name and, if labelled, as ours.
+/// The valid tenant when these namespaces are live. One with the label is also among the live objects of the tenant.
 fn placed(spec: &Value, namespaces: &[Arc<Live>]) -> ValidTenant {
     placed_with_status(spec, &Value::Null, namespaces)
 }
@@ -31,7 +31,7 @@ fn placed_with_status(spec: &Value, status: &Value, namespaces: &[Arc<Live>]) ->
     validate(&tenant, &facts, &fixture::settings()).unwrap()
 }
 
-/// Names of what stands, of conflicts, of what leaves.
+/// Names of the namespaces that are to exist, of conflicts, and of leaving namespaces.
 fn names(valid: &ValidTenant) -> [Vec<&str>; 3] {
     [
         valid.namespaces.iter().map(|namespace| &*namespace.name).collect(),
@@ -40,28 +40,29 @@ fn names(valid: &ValidTenant) -> [Vec<&str>; 3] {
     ]
 }
 
-fn stands(valid: &ValidTenant) -> bool {
+/// Whether the only namespace is the tenant's, and not a conflict.
+fn is_ours(valid: &ValidTenant) -> bool {
     match names(valid) {
-        [stands, conflicts, leaving] if leaving.is_empty() => {
-            assert_eq!(stands.len() + conflicts.len(), 1);
-            !stands.is_empty()
+        [kept, conflicts, leaving] if leaving.is_empty() => {
+            assert_eq!(kept.len() + conflicts.len(), 1);
+            !kept.is_empty()
         }
         other => panic!("{other:?}"),
     }
 }
 
 #[test]
-fn a_free_name_is_taken() {
-    assert!(stands(&placed(&json!({}), &[])));
+fn a_namespace_with_a_free_name_is_created() {
+    assert!(is_ours(&placed(&json!({}), &[])));
 }
 
 #[test]
-fn a_namespace_of_ours_stands() {
-    assert!(stands(&placed(&json!({}), &[fixture::live_namespace(&json!({}))])));
+fn a_namespace_of_the_tenant_stays() {
+    assert!(is_ours(&placed(&json!({}), &[fixture::live_namespace(&json!({}))])));
 }
 
 #[test]
-fn a_namespace_with_our_labels_that_nobody_owns_or_lists_is_left_alone() {
+fn an_unowned_unlisted_namespace_with_our_labels_is_ignored() {
     let scratch = json!({ "metadata": { "name": "acme-adopt-0a1b2c", "ownerReferences": null } });
     let scratch = fixture::live(&Key::namespace("acme-adopt-0a1b2c"), &scratch);
     assert_eq!(
@@ -76,10 +77,10 @@ fn a_namespace_with_our_labels_that_nobody_owns_or_lists_is_left_alone() {
 }
 
 #[test]
-fn a_namespace_of_another_tenant_is_a_conflict_that_names_it() {
+fn a_conflict_names_the_tenant_that_owns_the_namespace() {
     let zebra = json!({ "labels": { "tenantry.dev/tenant": "zebra" }, "ownerReferences": fixture::owner("z") });
     let valid = placed(&json!({}), &[fixture::live_namespace(&zebra)]);
-    assert!(!stands(&valid));
+    assert!(!is_ours(&valid));
     assert_eq!(
         valid.conflicts[0].message,
         "it belongs to tenant zebra; choose another name"
@@ -87,10 +88,10 @@ fn a_namespace_of_another_tenant_is_a_conflict_that_names_it() {
 }
 
 #[test]
-fn a_namespace_of_an_earlier_tenant_of_the_same_name_is_a_conflict() {
+fn a_namespace_of_an_earlier_tenant_is_a_conflict() {
     let earlier = json!({ "ownerReferences": fixture::owner("t0") });
     let valid = placed(&json!({}), &[fixture::live_namespace(&earlier)]);
-    assert!(!stands(&valid));
+    assert!(!is_ours(&valid));
     assert_eq!(
         valid.conflicts[0].message,
         "it belongs to another Tenant, or to an earlier Tenant of this name; choose another name"
@@ -98,10 +99,10 @@ fn a_namespace_of_an_earlier_tenant_of_the_same_name_is_a_conflict() {
 }
 
 #[test]
-fn a_namespace_of_nobody_is_a_conflict_that_says_how_to_hand_it_over() {
+fn a_conflict_with_an_unowned_namespace_says_how_to_adopt_it() {
     let nobodys = json!({ "labels": null, "ownerReferences": null });
     let valid = placed(&json!({}), &[fixture::live_namespace(&nobodys)]);
-    assert!(!stands(&valid));
+    assert!(!is_ours(&valid));
     assert!(
         valid.conflicts[0]
             .message
@@ -126,7 +127,7 @@ fn a_listed_namespace_with_only_the_label_is_a_conflict() {
         facts.asking.insert(Key::namespace("acme-dev"), live.clone());
         facts.namespaces.insert("acme-dev".to_owned(), live);
         let valid = validate(&fixture::tenant(&json!({})), &facts, &fixture::settings()).unwrap();
-        stands(&valid)
+        is_ours(&valid)
     };
     assert!(!seen("Disabled", Value::Null));
     assert!(!seen("Claim", Value::Null));
@@ -135,12 +136,12 @@ fn a_listed_namespace_with_only_the_label_is_a_conflict() {
 }
 
 #[test]
-fn the_adoption_annotation_hands_over_what_nobody_owns_to_the_tenant_that_it_names() {
+fn adoption_gives_unowned_namespaces_to_the_named_tenant() {
     let annotated = |adopt_by: &str, owner: Value| {
         let metadata = json!({
             "labels": null, "ownerReferences": owner, "annotations": { "tenantry.dev/adopt-by": adopt_by },
         });
-        stands(&placed(&json!({}), &[fixture::live_namespace(&metadata)]))
+        is_ours(&placed(&json!({}), &[fixture::live_namespace(&metadata)]))
     };
     assert!(annotated("acme", Value::Null));
     assert!(!annotated("zebra", Value::Null));
@@ -151,9 +152,9 @@ fn the_adoption_annotation_hands_over_what_nobody_owns_to_the_tenant_that_it_nam
 }
 
 #[test]
-fn a_stripped_owner_reference_is_mended_only_where_the_status_knows_the_namespace() {
+fn a_removed_owner_reference_is_restored_only_by_the_status() {
     let stripped = [fixture::live_namespace(&json!({ "ownerReferences": null }))];
-    assert!(!stands(&placed(&json!({}), &stripped)));
+    assert!(!is_ours(&placed(&json!({}), &stripped)));
     for (state, ours) in [
         ("Active", true),
         ("Fenced", true),
@@ -163,7 +164,7 @@ fn a_stripped_owner_reference_is_mended_only_where_the_status_knows_the_namespac
     ] {
         let status = json!({ "namespaces": [{ "name": "acme-dev", "state": state }] });
         assert_eq!(
-            stands(&placed_with_status(&json!({}), &status, &stripped)),
+            is_ours(&placed_with_status(&json!({}), &status, &stripped)),
             ours,
             "{state}"
         );
@@ -172,18 +173,18 @@ fn a_stripped_owner_reference_is_mended_only_where_the_status_knows_the_namespac
         &json!({ "ownerReferences": null, "labels": { "tenantry.dev/tenant": "zebra" } }),
     )];
     let status = json!({ "namespaces": [{ "name": "acme-dev", "state": "Active" }] });
-    assert!(!stands(&placed_with_status(&json!({}), &status, &relabelled)));
+    assert!(!is_ours(&placed_with_status(&json!({}), &status, &relabelled)));
 }
 
 #[test]
-fn a_listed_namespace_that_is_being_deleted_is_waited_for() {
+fn a_listed_namespace_that_is_being_deleted_is_leaving() {
     let deleting = fixture::live_namespace(&json!({ "deletionTimestamp": "2026-01-01T00:00:00Z" }));
     let valid = placed(&json!({}), &[deleting]);
     assert_eq!(names(&valid), [vec![], vec![], vec!["acme-dev"]]);
 }
 
 #[test]
-fn a_namespace_that_is_not_listed_any_more_goes_or_stays_as_the_tenant_says() {
+fn deletion_policy_decides_on_a_namespace_no_longer_listed() {
     let labels = json!({
         "tenantry.dev/environment": "Production", "team": "blue", "stray": "x",
     });
@@ -200,19 +201,19 @@ fn a_namespace_that_is_not_listed_any_more_goes_or_stays_as_the_tenant_says() {
     assert_eq!(
         retained.labels,
         [("team".to_owned(), "blue".to_owned())].into(),
-        "its own labels stay, strangers' are not taken for them"
+        "only labels in the annotation count as the Tenant's"
     );
 }
 
 #[test]
-fn a_retained_namespace_that_somebody_deletes_is_let_go() {
+fn a_retained_namespace_that_somebody_deletes_leaves() {
     let deleting = fixture::live_namespace(&json!({ "deletionTimestamp": "2026-01-01T00:00:00Z" }));
     let valid = placed(&json!({ "namespaces": [], "deletionPolicy": "Retain" }), &[deleting]);
     assert_eq!(names(&valid), [vec![], vec![], vec!["acme-dev"]]);
 }
 
 #[test]
-fn an_unlisted_namespace_that_is_labelled_as_ours_and_owned_by_nobody_is_never_deleted() {
+fn a_labelled_namespace_without_our_owner_is_never_deleted() {
     for owner in [Value::Null, fixture::owner("z")] {
         let unlisted = [fixture::live_namespace(&json!({ "ownerReferences": owner }))];
         let valid = placed(&json!({ "namespaces": [] }), &unlisted);
@@ -221,11 +222,11 @@ fn an_unlisted_namespace_that_is_labelled_as_ours_and_owned_by_nobody_is_never_d
 }
 
 #[test]
-fn offline_every_name_is_free() {
+fn every_name_is_free_offline() {
     let mut tenant = fixture::tenant(&json!({}));
     tenant.metadata.uid = None;
     let facts = Facts {
         ..fixture::facts(&json!({}))
     };
-    assert!(stands(&validate(&tenant, &facts, &fixture::settings()).unwrap()));
+    assert!(is_ours(&validate(&tenant, &facts, &fixture::settings()).unwrap()));
 }

@@ -30,7 +30,7 @@ fn texts(amounts: &BTreeMap<String, Quantity>) -> Vec<String> {
 }
 
 #[test]
-fn every_amount_that_a_quota_can_hold_lands_there() {
+fn every_amount_that_a_quota_can_enforce_is_in_the_grants() {
     let template = json!({ "quotas": {
         "cpu": "8", "memory": "16Gi", "storage": "1Ti", "pods": 100, "aiProcessingUnits": 20, "mlModelInstances": 5,
         "namespaces": 9, "networkBandwidth": "1G", "concurrentConnections": 9, "apiRequestsPerMinute": 9,
@@ -54,12 +54,12 @@ fn every_amount_that_a_quota_can_hold_lands_there() {
 }
 
 #[test]
-fn what_the_template_leaves_out_is_unlimited() {
+fn an_amount_that_the_template_omits_is_unlimited() {
     assert!(plan(&json!({}), &json!({})).grants.is_empty());
 }
 
 #[test]
-fn models_are_counted_only_where_their_kind_is_served() {
+fn models_are_counted_only_if_their_kind_is_served() {
     let template = json!({ "quotas": { "mlModelInstances": 5 } });
     assert!(plan(&template, &json!({})).grants.is_empty());
     let mut facts = fixture::facts(&template);
@@ -85,7 +85,7 @@ fn accelerators_are_counted_under_the_configured_names() {
 }
 
 #[test]
-fn service_types_that_are_not_allowed_are_closed_by_the_quota_too() {
+fn service_types_that_are_not_allowed_are_0_in_the_quota() {
     let closed = |types: Value| {
         let template = json!({ "network": { "serviceTypes": types } });
         plan(&template, &json!({})).closed.into_keys().collect::<Vec<_>>()
@@ -95,14 +95,14 @@ fn service_types_that_are_not_allowed_are_closed_by_the_quota_too() {
         ["services.loadbalancers", "services.nodeports"]
     );
     assert_eq!(closed(json!(["NodePort"])), ["services.loadbalancers"]);
-    // A load balancer takes node ports.
+    // A Service of type LoadBalancer uses node ports.
     assert_eq!(closed(json!(["LoadBalancer"])), [""; 0]);
     let default = plan(&json!({}), &json!({})).closed;
     assert_eq!(texts(&default), ["services.loadbalancers=0", "services.nodeports=0"]);
 }
 
 #[test]
-fn objects_are_granted_by_their_keys_and_spread() {
+fn objects_are_granted_by_key_and_spread() {
     let template = json!({
         "quotas": { "objects": { "services": 10, "count/jobs.batch": 4, "services.loadbalancers": 2 } },
         "network": { "serviceTypes": ["ClusterIP", "LoadBalancer"] },
@@ -119,7 +119,7 @@ fn objects_are_granted_by_their_keys_and_spread() {
 }
 
 #[test]
-fn what_is_closed_stays_closed_whatever_number_is_granted() {
+fn a_closed_key_stays_0_even_if_objects_grants_more() {
     let quota = plan(
         &json!({ "quotas": { "objects": { "services.loadbalancers": 2 } } }),
         &json!({}),
@@ -132,7 +132,7 @@ fn what_is_closed_stays_closed_whatever_number_is_granted() {
 }
 
 #[test]
-fn models_that_are_counted_twice_are_held_to_the_lower_number() {
+fn models_limited_twice_get_the_lower_number() {
     let of = |models: u32, objects: u32| {
         let key = "count/inferenceservices.serving.kserve.io";
         let mut facts =
@@ -145,7 +145,7 @@ fn models_that_are_counted_twice_are_held_to_the_lower_number() {
 }
 
 #[test]
-fn closed_keys_keep_a_plan_from_nothing() {
+fn closed_keys_do_not_keep_a_plan_unsettled() {
     let (key, live) = fixture::live_quota(
         "acme-dev",
         &json!({ "pods": "4", "services.loadbalancers": "0", "services.nodeports": "0" }),
@@ -158,14 +158,14 @@ fn closed_keys_keep_a_plan_from_nothing() {
 }
 
 #[test]
-fn weights_divide_and_a_missing_one_is_one() {
+fn weights_divide_the_grant_and_default_to_1() {
     let listed = json!({ "namespaces": [{ "name": "a", "weight": 3 }, { "name": "b" }] });
     let plans = plan(&json!({ "quotas": { "pods": 40 } }), &listed).plans;
     assert_eq!(texts(&plans.hard["acme-a"]), ["pods=30"]);
     assert_eq!(texts(&plans.hard["acme-b"]), ["pods=10"]);
 }
 
-/// Two namespaces; `acme-dev` holds 10 pods by a quota that is seen and counted, `acme-new` nothing yet.
+/// Two namespaces: `acme-dev` has a confirmed quota of 10 pods, `acme-new` has no quota yet.
 fn one_full_one_new() -> (Value, Facts) {
     let mut facts = fixture::facts(&json!({ "quotas": { "pods": 10 } }));
     let ten = json!({ "pods": "10" });
@@ -175,7 +175,7 @@ fn one_full_one_new() -> (Value, Facts) {
 }
 
 #[test]
-fn a_new_namespace_gets_nothing_until_another_has_given_up() {
+fn a_new_namespace_gets_nothing_until_another_has_shrunk() {
     let (tenant, facts) = one_full_one_new();
     let plans = plan_on(&tenant, &facts).plans;
     assert_eq!(texts(&plans.hard["acme-dev"]), ["pods=5"]);
@@ -184,7 +184,7 @@ fn a_new_namespace_gets_nothing_until_another_has_given_up() {
 }
 
 #[test]
-fn a_write_that_may_still_land_counts() {
+fn a_pending_write_counts() {
     let (tenant, mut facts) = one_full_one_new();
     let five = json!({ "pods": "5" });
     let (key, live) = fixture::live_quota("acme-dev", &five, &five, &json!({ "pods": "2" }));
@@ -192,7 +192,7 @@ fn a_write_that_may_still_land_counts() {
     assert_eq!(
         texts(&plan_on(&tenant, &facts).plans.hard["acme-new"]),
         ["pods=5"],
-        "given up and confirmed"
+        "the shrink of the other namespace is confirmed"
     );
     facts
         .pending
@@ -201,7 +201,7 @@ fn a_write_that_may_still_land_counts() {
 }
 
 #[test]
-fn a_namespace_on_its_way_out_holds_its_share_until_it_is_gone() {
+fn a_leaving_namespace_keeps_its_share_until_it_is_gone() {
     let (_, mut facts) = one_full_one_new();
     let tenant = json!({ "namespaces": [{ "name": "new" }] });
     let key = Key::namespace("acme-dev");
@@ -224,7 +224,7 @@ fn a_retained_namespace_keeps_what_it_uses_and_no_more() {
 }
 
 #[test]
-fn use_above_a_lowered_grant_is_said_and_nothing_grows() {
+fn use_above_a_lowered_grant_is_reported_and_nothing_grows() {
     let (tenant, mut facts) = one_full_one_new();
     facts.template = fixture::facts(&json!({ "quotas": { "pods": 1 } })).template;
     let plans = plan_on(&tenant, &facts).plans;
@@ -234,7 +234,7 @@ fn use_above_a_lowered_grant_is_said_and_nothing_grows() {
 }
 
 #[test]
-fn while_an_earlier_leader_may_still_write_nothing_is_raised() {
+fn no_quota_is_raised_while_an_earlier_leader_may_write() {
     let exposed = |leaving: bool| {
         let mut facts = fixture::facts(&json!({ "quotas": { "pods": 20 } }));
         let five = json!({ "pods": "5" });
@@ -263,13 +263,13 @@ fn while_an_earlier_leader_may_still_write_nothing_is_raised() {
     assert_eq!(
         texts(&plan_on(&tenant, &ended).plans.hard["acme-dev"]),
         ["pods=6"],
-        "one that is stuck on its way out holds up nobody"
+        "a namespace whose deletion is stuck blocks no other"
     );
     let plan = plan_on(&tenant, &exposed(true));
     assert_eq!(
         texts(&plan.plans.hard["acme-dev"]),
         ["pods=5"],
-        "what goes is not written, so wait until it is gone"
+        "a leaving namespace gets no writes, so nothing is raised until it is deleted"
     );
     assert_eq!(plan.fence, None);
     let both = json!({ "namespaces": [{ "name": "dev" }] });
@@ -279,20 +279,20 @@ fn while_an_earlier_leader_may_still_write_nothing_is_raised() {
 }
 
 #[test]
-fn a_tenant_with_fewer_units_than_namespaces_is_not_under_way_for_that() {
+fn a_tenant_with_fewer_units_than_namespaces_is_complete() {
     let mut facts = fixture::facts(&json!({ "quotas": { "aiProcessingUnits": 1, "pods": 20 } }));
     let tenant = json!({ "namespaces": [{ "name": "a" }, { "name": "b" }] });
-    let mut stands = |namespace: &str, gpus: &str, used: &str| {
+    let mut with_quota = |namespace: &str, gpus: &str, used: &str| {
         let hard = json!({ "requests.nvidia.com/gpu": gpus, "pods": "10" });
         let (key, live) = fixture::live_quota(namespace, &hard, &hard, &json!({ "pods": used }));
         facts.live.insert(key, live);
         plan_on(&tenant, &facts)
     };
-    stands("acme-a", "0", "0");
-    let quota = stands("acme-b", "1", "0");
-    assert!(quota.under_way, "the first waits for what the second is to give up");
-    stands("acme-a", "1", "0");
-    let quota = stands("acme-b", "0", "9");
+    with_quota("acme-a", "0", "0");
+    let quota = with_quota("acme-b", "1", "0");
+    assert!(quota.under_way, "the first waits for the unit that the second gives up");
+    with_quota("acme-a", "1", "0");
+    let quota = with_quota("acme-b", "0", "9");
     assert!(!quota.plans.settled, "pods follow demand");
     assert!(!quota.under_way);
     let left_out: Vec<_> = quota.plans.left_out.into_iter().collect();

@@ -13,7 +13,7 @@ use crate::{
 };
 use tenantry_api::v1alpha1::{DirectOverflow, Environment};
 
-/// A tenant that lists `dev`, of a template that grants so many namespaces and lets owners ask for them.
+/// A tenant that lists `dev`. Its template grants this number of namespaces, and owners may create claims.
 struct Scene {
     template: Value,
     tenant: Value,
@@ -34,8 +34,8 @@ impl Scene {
         self
     }
 
-    /// With these namespaces of ours standing.
-    fn standing(mut self, names: &[&str]) -> Self {
+    /// With these existing namespaces of the tenant.
+    fn existing(mut self, names: &[&str]) -> Self {
         for name in names {
             self.live(name, &json!({}));
         }
@@ -55,11 +55,11 @@ impl Scene {
     }
 }
 
-fn stand(valid: &ValidTenant) -> Vec<&str> {
+fn wanted(valid: &ValidTenant) -> Vec<&str> {
     valid.namespaces.iter().map(|namespace| &*namespace.name).collect()
 }
 
-/// Names of the claims that got nothing, with the reason.
+/// Names of the refused claims, with the reason.
 fn refused(valid: &ValidTenant) -> Vec<(String, &'static str)> {
     let reason = |claim: &ValidClaim| match &claim.verdict {
         Verdict::Granted(_) | Verdict::Withdrawn { .. } => None,
@@ -73,9 +73,9 @@ fn places(valid: &ValidTenant) -> Option<i64> {
 }
 
 #[test]
-fn an_owner_gets_the_namespace_that_was_asked_for_as_it_was_asked_for() {
+fn a_claim_gets_a_namespace_with_its_environment_and_weight() {
     let valid = Scene::new(3).claims(&[("web", 1)]).valid();
-    assert_eq!(stand(&valid), ["acme-dev", "acme-web"]);
+    assert_eq!(wanted(&valid), ["acme-dev", "acme-web"]);
     let web = &valid.namespaces[1];
     assert_eq!((web.environment, web.weight), (Environment::Staging, Some(3)));
     assert!(web.labels.is_empty());
@@ -83,18 +83,18 @@ fn an_owner_gets_the_namespace_that_was_asked_for_as_it_was_asked_for() {
 }
 
 #[test]
-fn there_is_a_place_for_each_namespace_that_is_granted_and_not_listed() {
+fn claims_have_a_place_for_each_granted_unlisted_namespace() {
     assert_eq!(places(&Scene::new(3).valid()), Some(2));
     assert_eq!(
         places(&Scene::new(3).claims(&[("web", 1)]).valid()),
         Some(2),
         "the quota counts claims itself"
     );
-    assert_eq!(places(&Scene::new(1).valid()), None, "nothing can be asked for");
+    assert_eq!(places(&Scene::new(1).valid()), None, "there is no place for a claim");
     assert_eq!(
-        places(&Scene::new(1).standing(&["acme-home"]).valid()),
+        places(&Scene::new(1).existing(&["acme-home"]).valid()),
         Some(0),
-        "what stands stays"
+        "an existing home namespace stays"
     );
     let mut unlimited = Scene::new(1);
     unlimited.template = json!({ "selfService": "Claim" });
@@ -102,27 +102,27 @@ fn there_is_a_place_for_each_namespace_that_is_granted_and_not_listed() {
 }
 
 #[test]
-fn the_oldest_claims_get_the_places_and_the_others_are_told() {
+fn the_oldest_claims_get_the_places_and_others_are_refused() {
     let valid = Scene::new(3).claims(&[("a", 9), ("b", 2), ("c", 1)]).valid();
-    assert_eq!(stand(&valid), ["acme-b", "acme-c", "acme-dev"]);
+    assert_eq!(wanted(&valid), ["acme-b", "acme-c", "acme-dev"]);
     assert_eq!(refused(&valid), [("a".to_owned(), "NoRoom")]);
 }
 
 #[test]
-fn a_namespace_that_stands_keeps_its_place_before_an_older_claim_and_before_a_list() {
+fn an_existing_namespace_keeps_its_place_before_new_requests() {
     let claims = [("old", 1), ("young", 9)];
     let valid = Scene::new(2)
         .claims(&claims)
-        .standing(&["acme-dev", "acme-young"])
+        .existing(&["acme-dev", "acme-young"])
         .valid();
     assert_eq!(refused(&valid), [("old".to_owned(), "NoRoom")]);
 
     let mut listed = Scene::new(2)
         .claims(&[("young", 9)])
-        .standing(&["acme-dev", "acme-young"]);
+        .existing(&["acme-dev", "acme-young"]);
     listed.tenant = json!({ "namespaces": [{ "name": "dev" }, { "name": "new" }] });
     let valid = listed.valid();
-    assert_eq!(stand(&valid), ["acme-dev", "acme-young"]);
+    assert_eq!(wanted(&valid), ["acme-dev", "acme-young"]);
     assert_eq!(valid.room.waiting, ["acme-new"]);
     assert_eq!(
         places(&valid),
@@ -132,22 +132,22 @@ fn a_namespace_that_stands_keeps_its_place_before_an_older_claim_and_before_a_li
 }
 
 #[test]
-fn a_namespace_that_is_being_deleted_takes_its_place_until_it_is_gone() {
-    let mut scene = Scene::new(2).claims(&[("web", 1)]).standing(&["acme-dev"]);
+fn a_namespace_that_is_being_deleted_keeps_its_place() {
+    let mut scene = Scene::new(2).claims(&[("web", 1)]).existing(&["acme-dev"]);
     scene.live(
         "acme-old",
         &json!({ "metadata": { "deletionTimestamp": "2026-01-01T00:00:00Z" } }),
     );
     let valid = scene.valid();
     assert_eq!(refused(&valid), [("web".to_owned(), "NoRoom")]);
-    assert_eq!(valid.room, Room::default(), "it heals by itself");
+    assert_eq!(valid.room, Room::default(), "the deletion will free a place");
     scene.facts.live.retain(|key, _| &*key.name != "acme-old");
     assert!(refused(&scene.valid()).is_empty());
 }
 
 #[test]
-fn retained_namespaces_take_places_so_that_asking_and_giving_back_gains_nothing() {
-    let mut scene = Scene::new(2).standing(&["acme-dev", "acme-kept"]).claims(&[("web", 1)]);
+fn retained_namespaces_keep_their_places() {
+    let mut scene = Scene::new(2).existing(&["acme-dev", "acme-kept"]).claims(&[("web", 1)]);
     scene.tenant = json!({ "deletionPolicy": "Retain" });
     let valid = scene.valid();
     assert_eq!(refused(&valid), [("web".to_owned(), "NoRoom")]);
@@ -155,41 +155,41 @@ fn retained_namespaces_take_places_so_that_asking_and_giving_back_gains_nothing(
 }
 
 #[test]
-fn a_lower_grant_takes_nothing_away_and_is_said() {
+fn a_lower_grant_deletes_nothing_and_is_reported() {
     let valid = Scene::new(1)
         .claims(&[("web", 1)])
-        .standing(&["acme-dev", "acme-web", "acme-home"])
+        .existing(&["acme-dev", "acme-web", "acme-home"])
         .valid();
-    assert_eq!(stand(&valid), ["acme-dev", "acme-web"]);
+    assert_eq!(wanted(&valid), ["acme-dev", "acme-web"]);
     assert_eq!((places(&valid), valid.room.above), (Some(0), Some((2, 1))));
 }
 
 #[test]
-fn a_claim_of_a_listed_or_impossible_name_gets_nothing() {
+fn a_claim_with_a_listed_or_invalid_name_is_refused() {
     let long = "n".repeat(60);
     let valid = Scene::new(9).claims(&[("dev", 1), ("home", 2), (&long, 3)]).valid();
-    assert_eq!(stand(&valid), ["acme-dev"]);
+    assert_eq!(wanted(&valid), ["acme-dev"]);
     let reasons: Vec<_> = refused(&valid).into_iter().map(|(_, reason)| reason).collect();
     assert_eq!(reasons, ["NameTaken", "InvalidName", "InvalidName"]);
 }
 
 #[test]
-fn what_was_asked_for_stays_when_owners_may_ask_no_more() {
+fn claimed_namespaces_stay_when_self_service_is_disabled() {
     let mut scene = Scene::new(5)
         .claims(&[("new", 2), ("web", 1)])
-        .standing(&["acme-dev", "acme-web", "acme-home"]);
+        .existing(&["acme-dev", "acme-web", "acme-home"]);
     scene.template["selfService"] = json!("Disabled");
     let valid = scene.valid();
-    assert_eq!(stand(&valid), ["acme-dev", "acme-web"]);
+    assert_eq!(wanted(&valid), ["acme-dev", "acme-web"]);
     assert_eq!(refused(&valid), [("new".to_owned(), "SelfServiceDisabled")]);
     assert_eq!(places(&valid), Some(0));
 }
 
 #[test]
-fn an_empty_home_goes_when_nobody_may_ask_and_the_quota_has_confirmed_that() {
-    let mut scene = Scene::new(5).standing(&["acme-dev", "acme-home"]);
+fn an_empty_home_is_deleted_once_its_quota_refuses_claims() {
+    let mut scene = Scene::new(5).existing(&["acme-dev", "acme-home"]);
     scene.template["selfService"] = json!("Disabled");
-    assert_eq!(places(&scene.valid()), Some(0), "a claim may still come");
+    assert_eq!(places(&scene.valid()), Some(0), "a claim may still be created");
     let zero = json!({ (names::CLAIMS): "0" });
     let (key, quota) = fixture::live_quota("acme-home", &zero, &zero, &zero);
     scene.facts.live.insert(key, quota);
@@ -206,8 +206,8 @@ fn an_empty_home_goes_when_nobody_may_ask_and_the_quota_has_confirmed_that() {
 }
 
 #[test]
-fn a_namespace_goes_with_its_claim() {
-    let valid = Scene::new(5).standing(&["acme-dev", "acme-web"]).valid();
+fn a_namespace_that_nobody_wants_is_deleted() {
+    let valid = Scene::new(5).existing(&["acme-dev", "acme-web"]).valid();
     assert_eq!(
         valid
             .leaving
@@ -219,8 +219,8 @@ fn a_namespace_goes_with_its_claim() {
 }
 
 #[test]
-fn a_claim_that_cannot_be_read_keeps_its_namespace_as_it_is() {
-    let mut scene = Scene::new(5).standing(&["acme-dev"]);
+fn a_claim_that_cannot_be_decoded_keeps_its_namespace() {
+    let mut scene = Scene::new(5).existing(&["acme-dev"]);
     scene.live(
         "acme-web",
         &json!({ "metadata": { "labels": { "tenantry.dev/environment": "Production" } } }),
@@ -228,7 +228,7 @@ fn a_claim_that_cannot_be_read_keeps_its_namespace_as_it_is() {
     let broken = json!({ "metadata": { "name": "web", "namespace": "acme-home" }, "spec": { "weight": "x" } });
     scene.facts.claims = vec![Arc::new(serde_json::from_value(broken).unwrap())];
     let valid = scene.valid();
-    assert_eq!(stand(&valid), ["acme-dev", "acme-web"]);
+    assert_eq!(wanted(&valid), ["acme-dev", "acme-web"]);
     assert_eq!(
         (valid.namespaces[1].environment, valid.namespaces[1].weight),
         (Environment::Production, Some(1))
@@ -236,7 +236,7 @@ fn a_claim_that_cannot_be_read_keeps_its_namespace_as_it_is() {
 }
 
 #[test]
-fn a_foreign_namespace_in_the_place_of_the_home_is_a_conflict() {
+fn a_foreign_namespace_with_the_homes_name_is_a_conflict() {
     let mut scene = Scene::new(5);
     let foreign = json!({ "metadata": { "ownerReferences": null, "labels": null } });
     let live = fixture::live(&Key::namespace("acme-home"), &foreign);
@@ -245,7 +245,7 @@ fn a_foreign_namespace_in_the_place_of_the_home_is_a_conflict() {
     assert_eq!((valid.home, valid.conflicts.len()), (None, 1));
 }
 
-/// An owner made this namespace in this second.
+/// An owner created this namespace in this second.
 fn made(scene: &mut Scene, name: &str, second: u8) {
     let labels = json!({ "app.kubernetes.io/managed-by": null, "tenantry.dev/tenant": "acme" });
     let created = format!("2026-01-01T00:00:{second:02}Z");
@@ -261,20 +261,20 @@ fn turned_away(valid: &ValidTenant) -> Vec<&str> {
 }
 
 #[test]
-fn a_namespace_that_an_owner_made_is_taken_while_there_is_a_place() {
+fn an_owners_namespace_is_accepted_while_a_place_is_free() {
     let mut scene = Scene::new(2);
     scene.template["selfService"] = json!("Direct");
     made(&mut scene, "acme-late", 9);
     made(&mut scene, "acme-web", 1);
     let valid = scene.valid();
-    assert_eq!(stand(&valid), ["acme-dev", "acme-web"]);
+    assert_eq!(wanted(&valid), ["acme-dev", "acme-web"]);
     assert!(valid.namespaces[1].direct && valid.conflicts.is_empty());
     assert_eq!(turned_away(&valid), ["acme-late"]);
     assert_eq!(valid.turned_away[0].overflow, DirectOverflow::Wait);
 }
 
 #[test]
-fn it_is_turned_away_under_another_name_and_where_owners_may_not_make_any() {
+fn an_owners_namespace_needs_its_prefix_and_direct_creation() {
     let mut scene = Scene::new(9);
     made(&mut scene, "acme-web", 1);
     assert_eq!(turned_away(&scene.valid()), ["acme-web"]);
@@ -285,29 +285,29 @@ fn it_is_turned_away_under_another_name_and_where_owners_may_not_make_any() {
 }
 
 #[test]
-fn one_that_is_taken_stays_whatever_may_be_made_later_and_takes_a_place() {
-    let mut scene = Scene::new(3).standing(&["acme-dev"]);
+fn an_accepted_namespace_stays_when_direct_is_disabled() {
+    let mut scene = Scene::new(3).existing(&["acme-dev"]);
     scene.live(
         "acme-web",
         &json!({ "metadata": { "labels": { "tenantry.dev/self-service": "Direct" } } }),
     );
     let valid = scene.valid();
-    assert_eq!(stand(&valid), ["acme-dev", "acme-web"]);
+    assert_eq!(wanted(&valid), ["acme-dev", "acme-web"]);
     assert_eq!(places(&valid), Some(1));
 }
 
 #[test]
-fn one_that_a_claim_asks_for_too_is_taken_once() {
+fn a_namespace_created_and_claimed_is_accepted_once() {
     let mut scene = Scene::new(9).claims(&[("web", 1)]);
     scene.template["selfService"] = json!("Direct");
     made(&mut scene, "acme-web", 2);
     let valid = scene.valid();
-    assert_eq!(stand(&valid), ["acme-dev", "acme-web"]);
+    assert_eq!(wanted(&valid), ["acme-dev", "acme-web"]);
     assert!(turned_away(&valid).is_empty() && refused(&valid).is_empty());
 }
 
 #[test]
-fn a_crowd_of_namespaces_beyond_the_grant_is_not_kept_waiting() {
+fn only_a_limited_number_of_namespaces_waits_for_a_place() {
     let mut scene = Scene::new(1);
     scene.template["selfService"] = json!("Direct");
     for number in 0..30 {
@@ -320,11 +320,11 @@ fn a_crowd_of_namespaces_beyond_the_grant_is_not_kept_waiting() {
         .filter(|away| away.overflow == DirectOverflow::Wait)
         .collect();
     assert_eq!((valid.turned_away.len(), wait.len()), (30, MOST_CLOSED));
-    assert_eq!(&*wait[0].key.name, "acme-n00", "the oldest wait");
+    assert_eq!(&*wait[0].key.name, "acme-n00", "the oldest ones wait");
 }
 
 #[test]
-fn a_namespace_that_no_owner_can_have_made_is_never_removed_whatever_its_label() {
+fn a_namespace_that_no_owner_can_have_created_is_never_removed() {
     let mut scene = Scene::new(1);
     scene.template["selfService"] = json!("Direct");
     scene.template["directOverflow"] = json!("Remove");
@@ -342,18 +342,18 @@ fn a_namespace_that_no_owner_can_have_made_is_never_removed_whatever_its_label()
 }
 
 #[test]
-fn one_that_an_owner_made_and_that_is_being_deleted_leaves() {
-    let mut scene = Scene::new(3).standing(&["acme-dev"]);
+fn an_owners_namespace_that_is_being_deleted_leaves() {
+    let mut scene = Scene::new(3).existing(&["acme-dev"]);
     let metadata =
         json!({ "labels": { "tenantry.dev/self-service": "Direct" }, "deletionTimestamp": "2026-01-01T00:00:00Z" });
     scene.live("acme-web", &json!({ "metadata": metadata }));
     let valid = scene.valid();
-    assert_eq!(stand(&valid), ["acme-dev"]);
+    assert_eq!(wanted(&valid), ["acme-dev"]);
     assert_eq!(valid.leaving.len(), 1);
 }
 
 #[test]
-fn a_claim_of_a_name_that_is_anothers_is_no_conflict_of_the_tenant() {
+fn a_claim_of_a_foreign_namespace_is_no_conflict_of_the_tenant() {
     let mut scene = Scene::new(9).claims(&[("db", 1)]);
     let foreign = json!({ "metadata": { "ownerReferences": fixture::owner("t2"), "labels": { "tenantry.dev/tenant": "zebra" } } });
     let live = fixture::live(&Key::namespace("acme-db"), &foreign);
@@ -364,7 +364,7 @@ fn a_claim_of_a_name_that_is_anothers_is_no_conflict_of_the_tenant() {
 }
 
 #[test]
-fn no_name_that_could_be_another_tenants_home_is_given() {
+fn a_claim_cannot_have_the_name_of_another_tenants_home() {
     assert_eq!(
         refused(&Scene::new(9).claims(&[("x-home", 1)]).valid()),
         [("x-home".to_owned(), "InvalidName")]
@@ -375,20 +375,20 @@ fn asked_for(name: &str) -> Value {
     json!({ "metadata": { "name": name, "annotations": { (names::CLAIM_WEIGHT): "7" } } })
 }
 
-/// A claim whose deletion was seen.
+/// A claim that is being deleted.
 fn deleted(name: &str) -> Claim {
     let mut claim = (*claim(name, 1)).clone();
     claim.meta_mut().deletion_timestamp = serde_json::from_value(json!("2026-07-01T00:00:00Z")).unwrap();
     Arc::new(claim)
 }
 
-fn leave(valid: &ValidTenant) -> Vec<&str> {
+fn leaving(valid: &ValidTenant) -> Vec<&str> {
     valid.leaving.iter().map(|leaving| &*leaving.key.name).collect()
 }
 
-/// The tenant with the namespace `acme-web`, that was asked for, and with these claims.
+/// The tenant with the claimed namespace `acme-web`, and with these claims.
 fn with_web(claims: Vec<Claim>, deletions: Deletions) -> Scene {
-    let mut scene = Scene::new(2).standing(&["acme-dev"]);
+    let mut scene = Scene::new(2).existing(&["acme-dev"]);
     scene.live("acme-web", &asked_for("acme-web"));
     scene.facts.claims = claims;
     scene.facts.deletions = deletions;
@@ -399,14 +399,17 @@ fn with_web(claims: Vec<Claim>, deletions: Deletions) -> Scene {
 fn a_namespace_whose_claim_is_missing_stays_as_it_is() {
     let mut scene = with_web(Vec::new(), Deletions::Unknown);
     let valid = scene.valid();
-    assert_eq!((stand(&valid), leave(&valid)), (vec!["acme-dev", "acme-web"], vec![]));
+    assert_eq!(
+        (wanted(&valid), leaving(&valid)),
+        (vec!["acme-dev", "acme-web"], vec![])
+    );
     let web = &valid.namespaces[1];
     assert_eq!((web.weight, web.claimed), (Some(7), true), "its share and rights stay");
     assert_eq!(valid.unclaimed, BTreeSet::from(["acme-web".to_owned()]));
     assert_eq!(
         places(&valid),
         Some(1),
-        "its claim may come back, and no other place is free"
+        "the place stays free for its claim, and no other place is free"
     );
     scene.facts.claims = vec![claim("shop", 1)];
     assert_eq!(refused(&scene.valid()), [("shop".to_owned(), "NoRoom")]);
@@ -416,9 +419,9 @@ fn a_namespace_whose_claim_is_missing_stays_as_it_is() {
 }
 
 #[test]
-fn a_namespace_goes_when_the_deletion_of_its_claim_is_a_request() {
+fn a_namespace_is_deleted_when_somebody_deletes_its_claim() {
     let valid = with_web(vec![deleted("web")], Deletions::Asked).valid();
-    assert_eq!((stand(&valid), leave(&valid)), (vec!["acme-dev"], vec!["acme-web"]));
+    assert_eq!((wanted(&valid), leaving(&valid)), (vec!["acme-dev"], vec!["acme-web"]));
     let mut retained = with_web(vec![deleted("web")], Deletions::Asked);
     retained.tenant = json!({ "deletionPolicy": "Retain" });
     let valid = retained.valid();
@@ -426,28 +429,40 @@ fn a_namespace_goes_when_the_deletion_of_its_claim_is_a_request() {
 }
 
 #[test]
-fn a_namespace_stays_when_its_claim_goes_with_the_definition() {
+fn a_namespace_stays_when_its_claim_is_deleted_by_cascade() {
     for deletions in [Deletions::Cascaded, Deletions::Unknown] {
         let valid = with_web(vec![deleted("web")], deletions).valid();
-        assert_eq!((stand(&valid), leave(&valid)), (vec!["acme-dev", "acme-web"], vec![]));
+        assert_eq!(
+            (wanted(&valid), leaving(&valid)),
+            (vec!["acme-dev", "acme-web"], vec![])
+        );
         let missing = usize::from(deletions == Deletions::Cascaded);
         assert_eq!(valid.unclaimed.len(), missing, "{deletions:?}");
     }
-    let mut unmarked = Scene::new(2).standing(&["acme-dev", "acme-web"]);
+    let mut unmarked = Scene::new(2).existing(&["acme-dev", "acme-web"]);
     unmarked.facts.claims = vec![deleted("web")];
     unmarked.facts.deletions = Deletions::Cascaded;
     let valid = unmarked.valid();
-    assert_eq!((stand(&valid), leave(&valid)), (vec!["acme-dev", "acme-web"], vec![]));
-    assert!(valid.namespaces[1].claimed, "it is marked before the claim may go");
+    assert_eq!(
+        (wanted(&valid), leaving(&valid)),
+        (vec!["acme-dev", "acme-web"], vec![])
+    );
+    assert!(
+        valid.namespaces[1].claimed,
+        "the operator adds the annotation before the claim is deleted"
+    );
 }
 
 #[test]
-fn protection_keeps_what_is_no_longer_listed_without_owners() {
-    let mut scene = Scene::new(3).standing(&["acme-dev", "acme-old", "acme-home"]);
-    assert_eq!(leave(&scene.valid()), ["acme-old"]);
+fn protection_keeps_an_unlisted_namespace_without_owners() {
+    let mut scene = Scene::new(3).existing(&["acme-dev", "acme-old", "acme-home"]);
+    assert_eq!(leaving(&scene.valid()), ["acme-old"]);
     scene.tenant = json!({ "deletionProtection": true });
     let valid = scene.valid();
-    assert_eq!((stand(&valid), leave(&valid)), (vec!["acme-dev", "acme-old"], vec![]));
+    assert_eq!(
+        (wanted(&valid), leaving(&valid)),
+        (vec!["acme-dev", "acme-old"], vec![])
+    );
     assert!(!valid.namespaces[1].is_wanted() && valid.protects);
-    assert_eq!(places(&valid), Some(1), "it takes a place");
+    assert_eq!(places(&valid), Some(1), "the retained namespace has a place");
 }
