@@ -1,7 +1,7 @@
 //! The command line: `tenantry run|render|adopt|version`.
 //!
-//! Every flag of `run` has an environment twin `TENANTRY_<FLAG>`; the flag wins. [`RunArgs::validate`] turns what was
-//! typed into [`Settings`], after which no value needs to be checked again.
+//! Every flag of `run` has an environment variable `TENANTRY_<FLAG>`; the flag takes precedence. [`RunArgs::validate`]
+//! turns the flags into [`Settings`], after which no value needs to be checked again.
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -21,17 +21,17 @@ use tenantry_process::{
     telemetry::{LogFormat, OtlpEndpoint},
 };
 
-/// What was typed.
+/// The parsed command line.
 #[derive(Debug, Clone, Parser)]
 #[command(
     name = "tenantry",
     version,
     about = "Turns tenant templates into fenced, metered and watched namespaces",
-    // A Deployment's extraArgs come last and win.
+    // A Deployment's extraArgs come last, so the last value of a repeated flag must win.
     args_override_self = true
 )]
 pub struct Cli {
-    /// What to do.
+    /// The subcommand.
     #[command(subcommand)]
     pub command: Command,
 }
@@ -39,15 +39,16 @@ pub struct Cli {
 /// The subcommands.
 #[derive(Debug, Clone, Subcommand)]
 pub enum Command {
-    /// Run the operator until it is told to stop or loses its lease.
+    /// Run the operator until it gets a signal or loses its Lease.
     Run(Box<RunArgs>),
     /// Print the objects that the operator would apply, without a cluster.
     Render(RenderArgs),
-    /// Say what handing an existing namespace to a tenant would mean, and with --yes do it; for cluster admins.
+    /// Report what would be refused if an existing namespace were handed to a tenant; with --yes, hand it over. For
+    /// cluster admins.
     ///
-    /// Everything in the namespace is tried, as a dry run, in a scratch namespace with the guards that it would get. One line
-    /// a finding: <kind>/<name>: who refuses it: why. Exit code 0: nothing would be refused, or --yes --force was given; 3:
-    /// something would be, and the namespace was not handed over; 1: an error.
+    /// Dry-runs everything in the namespace in a scratch namespace with the guards that it would get. Prints one line
+    /// for each finding: <kind>/<name>: who refuses it: why. Exit code 0: nothing would be refused, or --yes --force
+    /// was given; 3: something would be refused, and the namespace was not handed over; 1: an error.
     Adopt(AdoptArgs),
     /// Print the version.
     Version,
@@ -62,7 +63,7 @@ pub enum AdmissionArg {
     Validating,
     /// The MutatingAdmissionPolicies, on clusters that serve them.
     Mutating,
-    /// The check of multi-factor sign-in, with the user's extra key that tells of it.
+    /// The check of multi-factor sign-in, which reads an extra key of the user's authentication.
     Mfa,
 }
 
@@ -80,19 +81,19 @@ impl AdmissionArg {
 /// Flags of `tenantry run`.
 #[derive(Debug, Clone, Args)]
 pub struct RunArgs {
-    /// Kubeconfig file; without it $KUBECONFIG, ~/.kube/config, then the pod's own ServiceAccount.
+    /// Kubeconfig file; default: $KUBECONFIG, else ~/.kube/config, else the pod's own ServiceAccount.
     #[arg(long, env = "TENANTRY_KUBECONFIG")]
     pub kubeconfig: Option<PathBuf>,
-    /// Context in the kubeconfig; without it the current one.
+    /// Context in the kubeconfig; default: its current context.
     #[arg(long, env = "TENANTRY_CONTEXT")]
     pub context: Option<String>,
-    /// How many objects each controller reconciles at once.
+    /// Number of objects that each controller reconciles at the same time.
     #[arg(long, env = "TENANTRY_CONCURRENCY", default_value_t = 32)]
     pub concurrency: u16,
-    /// Address of /livez, /readyz and /metrics.
+    /// Address that serves /livez, /readyz and /metrics.
     #[arg(long, env = "TENANTRY_LISTEN", default_value = "0.0.0.0:8080")]
     pub listen: SocketAddr,
-    /// Form of the log on standard error.
+    /// Format of the log on standard error.
     #[arg(
         long,
         env = "TENANTRY_LOG_FORMAT",
@@ -103,34 +104,34 @@ pub struct RunArgs {
     /// Log filter, such as "info" or "info,tenantry=debug,kube=warn".
     #[arg(long, env = "TENANTRY_LOG_LEVEL", default_value = "info")]
     pub log_level: String,
-    /// Whether to hold a Lease before writing; needed as soon as there are two replicas.
+    /// Whether the operator writes only while it holds a Lease; required with two or more replicas.
     #[arg(long, env = "TENANTRY_LEADER_ELECT", default_value_t = true, action = ArgAction::Set)]
     pub leader_elect: bool,
     /// Name of the Lease.
     #[arg(long, env = "TENANTRY_LEASE_NAME", default_value = "tenantry")]
     pub lease_name: String,
-    /// Namespace of the Lease; without it $POD_NAMESPACE.
+    /// Namespace of the Lease; default: $POD_NAMESPACE.
     #[arg(long, env = "TENANTRY_LEASE_NAMESPACE")]
     pub lease_namespace: Option<String>,
-    /// Name under which this process holds the Lease (a random suffix is added); without it $POD_NAME.
+    /// Name of this process in the Lease (a random suffix is added); default: $POD_NAME.
     #[arg(long, env = "TENANTRY_IDENTITY")]
     pub identity: Option<String>,
-    /// How long others wait after the last renewal that they saw before they take the Lease; whole seconds.
+    /// How long other replicas wait after the last renewal that they saw before they take the Lease; whole seconds.
     #[arg(long, env = "TENANTRY_LEASE_DURATION", default_value = "15s", value_parser = parse_duration)]
     pub lease_duration: Duration,
-    /// How long this process leads after its last successful renewal.
+    /// How long this process stays leader after its last successful renewal.
     #[arg(long, env = "TENANTRY_RENEW_DEADLINE", default_value = "10s", value_parser = parse_duration)]
     pub renew_deadline: Duration,
     /// Pause between two attempts to take or renew the Lease.
     #[arg(long, env = "TENANTRY_RETRY_PERIOD", default_value = "2s", value_parser = parse_duration)]
     pub retry_period: Duration,
-    /// Deadline of one API request, its retries included; lists get six times as long, a watch's stream none.
+    /// Deadline of one API request, including its retries; lists get six times as long, a watch's stream has none.
     #[arg(long, env = "TENANTRY_REQUEST_TIMEOUT", default_value = "10s", value_parser = parse_duration)]
     pub request_timeout: Duration,
     /// Names of resources that differ from cluster to cluster.
     #[command(flatten)]
     pub resources: ResourceArgs,
-    /// Admission policies that the chart has installed, so that a status claims no more than they keep.
+    /// Admission policies that the chart has installed; a status claims only what they enforce.
     #[arg(
         long,
         env = "TENANTRY_ADMISSION",
@@ -139,30 +140,30 @@ pub struct RunArgs {
         default_value = "validating,mutating"
     )]
     pub admission: Vec<AdmissionArg>,
-    /// How often a mere change of usage is written to a Tenant's status.
+    /// Shortest time between two writes of a Tenant's status if only its usage changed.
     #[arg(long, env = "TENANTRY_STATUS_INTERVAL", default_value = "10s", value_parser = parse_duration)]
     pub status_interval: Duration,
-    /// How often each watch lists again (±20 %), one minute or more; bounds how long a lost event goes unnoticed.
+    /// How often each watch re-lists (±20 %), at least one minute; bounds how long a missed event goes unnoticed.
     #[arg(long, env = "TENANTRY_RELIST_INTERVAL", default_value = "1h", value_parser = parse_duration)]
     pub relist_interval: Duration,
-    /// Overrides --relist-interval without its lower bound: only for tests that lose events on purpose.
+    /// Overrides --relist-interval without its lower bound; only for tests that drop events on purpose.
     #[arg(long, hide = true, value_parser = parse_duration)]
     pub test_relist_interval: Option<Duration>,
     /// OTLP/gRPC endpoint for traces, such as http://collector:4317; needs a build with the feature "otlp".
     #[arg(long, env = "TENANTRY_OTLP_ENDPOINT")]
     pub otlp_endpoint: Option<String>,
-    /// How long running work may take to end after a SIGTERM; below the pod's terminationGracePeriodSeconds.
+    /// How long running work may take to end after a SIGTERM; must be below the pod's terminationGracePeriodSeconds.
     #[arg(long, env = "TENANTRY_SHUTDOWN_GRACE", default_value = "25s", value_parser = parse_duration)]
     pub shutdown_grace: Duration,
-    /// The pod's name by the downward API, the fallback of --identity.
+    /// The pod's name from the downward API, the fallback of --identity.
     #[arg(long, env = "POD_NAME", hide = true)]
     pub pod_name: Option<String>,
-    /// The pod's namespace by the downward API, the fallback of --lease-namespace.
+    /// The pod's namespace from the downward API, the fallback of --lease-namespace.
     #[arg(long, env = "POD_NAMESPACE", hide = true)]
     pub pod_namespace: Option<String>,
 }
 
-/// Leader election, when it is on.
+/// The settings of leader election.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LeaseSettings {
     /// Name of the Lease.
@@ -175,20 +176,20 @@ pub struct LeaseSettings {
     pub election: ElectionConfig,
 }
 
-/// What `run` works with: every value checked.
+/// The settings of `run`, with every value checked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
-    /// Where the API server is found.
+    /// How to reach the API server.
     pub cluster: ClusterSettings,
-    /// Objects reconciled at once by each controller, 1 to 256.
+    /// Number of objects that each controller reconciles at the same time, 1 to 256.
     pub concurrency: u16,
     /// Address of the admin server.
     pub listen: SocketAddr,
-    /// Form of the log.
+    /// Format of the log.
     pub log_format: LogFormat,
     /// Log filter; its syntax is checked when telemetry starts.
     pub log_level: String,
-    /// Leader election, or None when this is the only replica.
+    /// Leader election; `None` if this is the only replica.
     pub lease: Option<LeaseSettings>,
     /// Deadline of one API request.
     pub request_timeout: Duration,
@@ -196,26 +197,26 @@ pub struct Settings {
     pub resources: ResourceNames,
     /// Admission policies that are installed.
     pub admission: BTreeSet<Admission>,
-    /// How often a mere change of usage is written.
+    /// Shortest time between two status writes if only usage changed.
     pub status_interval: Duration,
-    /// How often each watch lists again.
+    /// How often each watch re-lists.
     pub relist_interval: Duration,
-    /// Where traces go, or None.
+    /// Where traces are sent, if anywhere.
     pub otlp: Option<OtlpEndpoint>,
     /// How long running work may take to end.
     pub shutdown_grace: Duration,
 }
 
-/// A flag or a combination of flags that cannot work.
+/// A flag, or a combination of flags, that cannot work.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SettingsError {
-    /// Zero or too many.
+    /// Zero or too high.
     #[error("--concurrency must be between 1 and 256, got {0}")]
     Concurrency(u16),
-    /// The three lease durations do not fit together.
+    /// The three durations of the Lease contradict each other.
     #[error(transparent)]
     Election(#[from] ElectionConfigError),
-    /// Names of resources.
+    /// A malformed resource name.
     #[error(transparent)]
     Resources(#[from] ResourceNamesError),
     /// Leader election without a namespace.
@@ -256,7 +257,7 @@ pub enum SettingsError {
 }
 
 impl RunArgs {
-    /// Turns what was typed into [`Settings`]; pure.
+    /// Turns the flags into [`Settings`]; pure.
     pub fn validate(self) -> Result<Settings, SettingsError> {
         if !(1..=256).contains(&self.concurrency) {
             return Err(SettingsError::Concurrency(self.concurrency));
@@ -320,7 +321,7 @@ fn otlp_endpoint(endpoint: String) -> Result<OtlpEndpoint, SettingsError> {
     }
 }
 
-/// Parses "15s", "500ms" or "1m30s"; refuses a bare number, as nobody can know its unit.
+/// Parses "15s", "500ms" or "1m30s"; refuses a bare number, because its unit would be a guess.
 fn parse_duration(text: &str) -> Result<Duration, String> {
     let hint = "use a number and a unit, such as 15s, 500ms or 1m30s";
     let signed: jiff::SignedDuration = text.parse().map_err(|_| format!("not a duration: {hint}"))?;

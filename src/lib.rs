@@ -9,8 +9,8 @@
 //! ```
 //!
 //! This crate is the operator itself: [`operator`] starts and ends it, [`tenant`] and [`template`] are its controllers,
-//! [`cluster`] is how it reads and writes the API server, [`metrics`] what it counts. How a process lives is in
-//! `tenantry_process`.
+//! [`cluster`] reads and writes the API server, and [`metrics`] counts. `tenantry_process` has what every process
+//! needs: client, leader election, health and shutdown.
 
 pub mod cli;
 pub mod cluster;

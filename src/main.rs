@@ -27,21 +27,21 @@ fn main() -> ExitCode {
     match result {
         Ok(code) => code,
         Err(error) => {
-            // Nothing is left to be done if even that fails.
-            let _ = writeln!(std::io::stderr(), "error: {}", told(&error));
+            // If even standard error cannot be written, there is nothing left to do.
+            let _ = writeln!(std::io::stderr(), "error: {}", with_causes(&error));
             ExitCode::FAILURE
         }
     }
 }
 
-/// An error with its causes. Many of ours say their cause themselves: it is not said twice.
-fn told(error: &anyhow::Error) -> String {
+/// An error with its causes. Many of our errors already end with the text of their cause, which is then not repeated.
+fn with_causes(error: &anyhow::Error) -> String {
     error
         .chain()
-        .fold(String::new(), |told, cause| match cause.to_string() {
-            cause if told.is_empty() => cause,
-            cause if told.ends_with(&cause) => told,
-            cause => format!("{told}: {cause}"),
+        .fold(String::new(), |text, cause| match cause.to_string() {
+            cause if text.is_empty() => cause,
+            cause if text.ends_with(&cause) => text,
+            cause => format!("{text}: {cause}"),
         })
 }
 
@@ -57,7 +57,7 @@ fn run(args: RunArgs) -> anyhow::Result<()> {
         telemetry.shutdown();
         result
     });
-    // Its drop would wait for blocking calls, such as the look-up of a name.
+    // Dropping the runtime would wait for blocking calls, such as a DNS look-up.
     runtime.shutdown_background();
     result
 }
@@ -67,7 +67,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_cause_that_its_error_says_is_not_said_again() {
+    fn a_cause_that_its_error_contains_is_not_repeated() {
         let source = serde_json::from_str::<bool>("[").unwrap_err();
         let (file, kind, name) = ("a.yaml".to_owned(), "Tenant".to_owned(), "acme".to_owned());
         let error = tenantry_cli::render::Error::Shape {
@@ -76,8 +76,8 @@ mod tests {
             name,
             source,
         };
-        let told = told(&anyhow::Error::new(error).context("failed to render"));
-        assert!(told.starts_with("failed to render: a.yaml: Tenant acme: "), "{told}");
-        assert_eq!(told.matches("line 1 column").count(), 1, "{told}");
+        let text = with_causes(&anyhow::Error::new(error).context("failed to render"));
+        assert!(text.starts_with("failed to render: a.yaml: Tenant acme: "), "{text}");
+        assert_eq!(text.matches("line 1 column").count(), 1, "{text}");
     }
 }

@@ -1,7 +1,7 @@
 //! Every metric of the process: name, help, labels and buckets, in one table ([`definitions`]).
 //!
-//! `docs/metrics.md` is rendered from the same table. Label values are enums or `&'static str`, so their number is known
-//! when the program is built; names of objects go to logs, events and traces.
+//! `docs/metrics.md` is rendered from the same table. Label values are enums or `&'static str`, so their number is
+//! fixed at compile time. Names of objects appear only in logs, Events and traces.
 
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -17,14 +17,14 @@ pub mod definitions;
 
 use definitions as def;
 
-/// What a tenant's status says, as one word.
+/// The state of a tenant according to its status.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum TenantState {
-    /// Everything that its tier promises stands.
+    /// The operator has carried out the Tenant completely.
     Ready,
-    /// On its way there.
+    /// The operator is still working on it.
     Reconciling,
-    /// Cannot get there without someone's help.
+    /// The operator cannot continue until somebody changes something.
     Stalled,
 }
 
@@ -39,7 +39,7 @@ impl TenantState {
     }
 }
 
-/// The process's metrics in a registry of their own; share it in an `Arc`.
+/// The process's metrics in their own registry; share it in an `Arc`.
 #[derive(Debug, Clone)]
 pub struct Metrics {
     process: ProcessMetrics,
@@ -50,7 +50,7 @@ pub struct Metrics {
 }
 
 impl Metrics {
-    /// Registers every metric; fails only if the table itself is wrong (two of a name, a malformed one).
+    /// Registers every metric; fails only if the table itself is wrong (a duplicate or malformed name).
     pub fn new() -> Result<Self, prometheus::Error> {
         let process = ProcessMetrics::new(env!("CARGO_PKG_VERSION"))?;
         let registry = process.registry();
@@ -63,7 +63,7 @@ impl Metrics {
         })
     }
 
-    /// The part that every process of ours has: requests, tasks, the build, and the text that is scraped.
+    /// The metrics that every process of ours has: requests, tasks, the build; also encodes the text that is scraped.
     pub fn process(&self) -> &ProcessMetrics {
         &self.process
     }
@@ -78,7 +78,7 @@ impl Metrics {
         self.objects_managed.with_label_values(&[kind]).set(to_i64(count));
     }
 
-    /// How many tenants there are, by tier and state; what is left out is zero.
+    /// Sets the number of tenants by tier and state; a combination that is not given counts as zero.
     pub fn set_tenants(&self, counts: impl IntoIterator<Item = (&'static str, TenantState, usize)>) {
         self.tenants.set(
             counts
@@ -87,13 +87,13 @@ impl Metrics {
         );
     }
 
-    /// Whether the CRD of a kind that a template asks for is missing.
+    /// Whether the cluster lacks the CRD of an optional kind.
     pub fn set_crd_missing(&self, kind: &'static str, missing: bool) {
         self.crd_missing.with_label_values(&[kind]).set(i64::from(missing));
     }
 }
 
-/// A gauge whose values change all at once: a scrape sees the values of before or those of after, never some of both.
+/// A gauge whose values change all at once: a scrape sees either all old values or all new ones.
 #[derive(Debug, Clone)]
 struct Snapshot {
     definition: &'static Definition,
@@ -104,7 +104,7 @@ struct Snapshot {
 
 impl Snapshot {
     fn set<const LABELS: usize>(&self, values: impl IntoIterator<Item = ([&'static str; LABELS], i64)>) {
-        // Its definition made `empty` already, so it cannot be refused here.
+        // `empty` was built from the same definition, so this cannot fail.
         let Ok(next) = IntGaugeVec::new(opts(self.definition), &label_names(self.definition)) else {
             return;
         };

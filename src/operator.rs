@@ -1,8 +1,8 @@
-//! The operator as a process: everything put together, in the order in which it starts and ends.
+//! The operator as a process: what is started and ended, in which order.
 //!
-//! Start: signals, endpoints, election; then, as the leader, the phases of [`lead`]. End: controllers drain, the lease is given
-//! up, endpoints close. A process that lost its lease, or of which a task ended, exits with an error. A second signal ends it
-//! at once.
+//! Start: signals, endpoints, leader election; then, as the leader, the phases of [`lead`]. End: the controllers finish
+//! running work, the process releases its Lease, the endpoints close. If the process loses its Lease, or a task ends
+//! unexpectedly, the process exits with an error. A second signal ends the process at once.
 
 mod caches;
 mod lead;
@@ -27,22 +27,22 @@ use tenantry_process::{
     watches::Watches,
 };
 
-/// Name of the task that takes part in the election.
+/// Name of the task that runs the leader election.
 const ELECTION: &str = "the election";
 
 /// Name of the task that serves the endpoints.
 const ENDPOINTS: &str = "the server of the endpoints";
 
-/// How long tasks that were aborted may take to end: one may be in the middle of a poll.
+/// How long aborted tasks may take to end: one may be in the middle of a poll.
 const ABORTED: Duration = Duration::from_secs(2);
 
-/// How long giving up the lease may take.
+/// How long releasing the Lease may take.
 const RELEASE: Duration = Duration::from_secs(5);
 
-/// How long open requests of the endpoints may take to be answered.
+/// How long requests to the endpoints that are still open may take.
 const ANSWERS: Duration = Duration::from_secs(2);
 
-/// Runs the operator until it is asked to stop.
+/// Runs the operator until it gets a signal.
 pub async fn run(settings: Settings) -> anyhow::Result<()> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let (trigger, shutdown) = shutdown::channel();
@@ -57,7 +57,7 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
     }
 }
 
-/// Everything from the endpoints' first answer to their last.
+/// Everything between opening and closing the endpoints.
 async fn live(
     settings: Settings,
     clock: Arc<dyn Clock>,
@@ -90,7 +90,7 @@ async fn live(
         let (metrics, shutdown) = (metrics.clone(), shutdown.clone());
         async move {
             if !leader.clone().acquired().await {
-                // The task of the election has ended and says why.
+                // The task of the election has ended and reports why.
                 return std::future::pending().await;
             }
             metrics.set_leader(true);
@@ -114,15 +114,15 @@ async fn live(
     let result = until_ended(work, tasks, &shutdown, late).await;
 
     metrics.set_leader(false);
-    // The work must have ended before another process leads.
+    // The work must have ended before another replica leads.
     let aborted = tasks.abort(&[Role::Work, Role::Feed]);
     if tokio::time::timeout(ABORTED, aborted).await.is_err() {
         tracing::warn!("some tasks did not end within {ABORTED:?} after they were aborted");
     }
-    // The receivers may be gone already.
+    // The receivers may have been dropped already.
     let _ = release.send(true);
     if tokio::time::timeout(RELEASE, tasks.finished(ELECTION)).await.is_err() {
-        tracing::warn!("the election did not end within {RELEASE:?}: the lease expires by itself");
+        tracing::warn!("the election did not end within {RELEASE:?}; the Lease will expire");
     }
     let _ = close_endpoints.send(true);
     if tokio::time::timeout(ANSWERS, tasks.finished(ENDPOINTS)).await.is_err() {
@@ -132,7 +132,7 @@ async fn live(
     result
 }
 
-/// Waits until the process may end, or must.
+/// Waits until running work has ended after a signal, or until a task fails or the grace period is over.
 async fn until_ended(
     work: impl Future<Output = anyhow::Result<Infallible>>,
     tasks: &mut Tasks,
@@ -147,7 +147,7 @@ async fn until_ended(
     }
 }
 
-/// Serves the endpoints; a true that is sent closes them.
+/// Serves the endpoints; sending `true` closes them.
 async fn serve(
     settings: &Settings,
     gates: &Gates,
@@ -171,7 +171,7 @@ async fn serve(
     Ok(close)
 }
 
-/// Takes part in the election, if there is one; a true that is sent gives up the lease.
+/// Starts the leader election, if there is one; sending `true` releases the Lease.
 fn take_part(
     settings: &Settings,
     client: &Client,
@@ -188,19 +188,19 @@ fn take_part(
     let api = KubeLease::new(client.clone(), &lease.namespace, &lease.name);
     let (elector, handle) = Elector::new(api, identity.clone(), lease.election, clock.clone(), rng);
     tracing::info!(lease = %format!("{}/{}", lease.namespace, lease.name), %identity, "waiting to lead");
-    // The longest pause between two steps is shorter than the lease.
+    // The elector's longest pause between two steps is shorter than the Lease.
     let silence = lease.election.lease_duration() * 2 + Duration::from_secs(30);
     let elector = elector.beating(heartbeats.register("the election's steps", silence));
     tasks.spawner().try_spawn(Role::Process, ELECTION, async {
         match elector.run(until_true(released)).await {
             Ended::Stopped => Ok(()),
-            Ended::Lost(loss) => Err(format!("leadership was lost: {loss}").into()),
+            Ended::Lost(loss) => Err(format!("this process lost the leadership: {loss}").into()),
         }
     });
     (handle, release)
 }
 
-/// A client that carries nothing once leadership is lost.
+/// A client that sends nothing once leadership is lost.
 fn writing(
     config: Config,
     policy: CallPolicy,
@@ -211,6 +211,6 @@ fn writing(
 }
 
 async fn until_true(mut flag: watch::Receiver<bool>) {
-    // A sender that is gone means the same.
+    // A dropped sender means the same as `true`.
     let _ = flag.wait_for(|set| *set).await;
 }

@@ -18,12 +18,12 @@ fn validate(flags: &[&str]) -> Result<Settings, SettingsError> {
 }
 
 #[test]
-fn the_definition_of_the_command_line_is_sound() {
+fn clap_accepts_the_definition_of_the_command_line() {
     Cli::command().debug_assert();
 }
 
 #[test]
-fn every_flag_of_run_has_an_environment_twin() {
+fn every_flag_of_run_has_an_environment_variable() {
     let command = Cli::command();
     let run = command.find_subcommand("run").expect("run exists");
     for arg in run
@@ -41,7 +41,7 @@ fn every_flag_of_run_has_an_environment_twin() {
 }
 
 #[test]
-fn the_defaults_are_those_that_the_documentation_names() {
+fn the_defaults_match_the_documentation() {
     let settings = validate(&[]).expect("defaults are valid");
     let lease = settings.lease.expect("leader election is on");
     assert_eq!(
@@ -60,7 +60,7 @@ fn the_defaults_are_those_that_the_documentation_names() {
 }
 
 #[test]
-fn the_pod_gives_identity_and_namespace_where_no_flag_does() {
+fn identity_and_namespace_default_to_those_of_the_pod() {
     let settings = run(&["--pod-name", "op-7f", "--pod-namespace", "blue"])
         .validate()
         .expect("valid");
@@ -69,7 +69,7 @@ fn the_pod_gives_identity_and_namespace_where_no_flag_does() {
 }
 
 #[test]
-fn leader_election_can_be_switched_off_and_then_needs_no_namespace() {
+fn no_lease_namespace_is_needed_without_leader_election() {
     assert_eq!(run(&["--leader-elect", "false"]).validate().expect("valid").lease, None);
 }
 
@@ -79,7 +79,7 @@ fn leader_election_without_a_namespace_is_refused() {
 }
 
 #[test]
-fn a_renew_deadline_not_below_the_lease_duration_is_refused() {
+fn a_renew_deadline_as_long_as_the_lease_is_refused() {
     let error = validate(&["--renew-deadline", "15s"]).expect_err("equal is too long");
     assert!(matches!(error, SettingsError::Election(_)));
     assert!(error.to_string().contains("--renew-deadline"), "{error}");
@@ -103,8 +103,8 @@ fn durations_out_of_range_name_the_flag() {
 }
 
 #[test]
-fn lists_every_few_seconds_are_refused() {
-    let error = validate(&["--relist-interval", "1s"]).expect_err("lists would hardly ever rest");
+fn a_relist_interval_of_seconds_is_refused() {
+    let error = validate(&["--relist-interval", "1s"]).expect_err("too short");
     assert_eq!(
         error.to_string(),
         "--relist-interval must be between 60s and 86400s, got 1s"
@@ -131,7 +131,7 @@ fn malformed_names_are_refused_with_an_example() {
 }
 
 #[test]
-fn accelerators_may_be_several_but_each_only_once() {
+fn an_accelerator_that_is_named_twice_is_refused() {
     let two = validate(&["--accelerator-resource", "nvidia.com/gpu,amd.com/gpu"]).expect("valid");
     assert_eq!(two.resources.accelerators, ["nvidia.com/gpu", "amd.com/gpu"]);
     let twice = validate(&[
@@ -150,7 +150,7 @@ fn accelerators_may_be_several_but_each_only_once() {
 
 #[test]
 #[cfg(not(feature = "otlp"))]
-fn an_otlp_endpoint_is_refused_by_a_build_without_traces() {
+fn a_build_without_traces_refuses_an_otlp_endpoint() {
     assert_eq!(
         validate(&["--otlp-endpoint", "http://collector:4317"]),
         Err(SettingsError::OtlpNotBuilt)
@@ -195,7 +195,7 @@ fn render_reads_several_files_and_standard_input() {
 }
 
 #[test]
-fn adopt_changes_nothing_unless_it_is_told_to() {
+fn adopt_only_reports_without_the_flag_yes() {
     let parse = |flags: &[&str]| Cli::try_parse_from([&["tenantry", "adopt", "acme-web"], flags].concat());
     match parse(&["--tenant", "acme"]).expect("parses").command {
         Command::Adopt(args) => {

@@ -1,4 +1,4 @@
-//! Writes to the kinds that users write: their status and our finalizer, and nothing else of them ever.
+//! Writes to the kinds that users write: only the status and our finalizers, never the spec.
 
 use kube::{
     Api, Client, Resource, ResourceExt as _,
@@ -12,7 +12,7 @@ use tenantry_api::{names, v1alpha1::TenantNamespace};
 use tenantry_core::error_class::ErrorClass;
 use tenantry_process::{controller::Classified, error_class::class_of, leader::LeaderHandle};
 
-/// Writes to Tenants or TenantTemplates under one field manager, and only while this process leads.
+/// Writes to these kinds under one field manager, and only while this process leads.
 #[derive(Clone)]
 pub struct CustomWriter {
     client: Client,
@@ -20,42 +20,42 @@ pub struct CustomWriter {
     manager: &'static str,
 }
 
-/// A write was not made.
+/// A write or a look-up failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The API server refused or could not be reached.
+    /// The API server refused the write or could not be reached.
     #[error("failed to write the {field} of the {kind}: {source}")]
     Api {
-        /// status or finalizers.
+        /// "status" or "finalizers".
         field: &'static str,
         /// Its kind.
         kind: String,
-        /// The answer.
+        /// The API server's answer.
         source: Box<kube::Error>,
     },
-    /// The API server could not be asked about it.
+    /// The API server could not be asked whether the object exists.
     #[error("failed to look for the {kind}: {source}")]
     Read {
         /// Its kind.
         kind: String,
-        /// The answer.
+        /// The API server's answer.
         source: Box<kube::Error>,
     },
-    /// It changed or went since it was seen; the watch brings the news.
+    /// The object changed or was deleted since it was seen; the watch will deliver the change.
     #[error("the {kind} changed since it was seen")]
     Outdated {
         /// Its kind.
         kind: String,
     },
-    /// What was to be written has no JSON form; a bug.
+    /// The status has no JSON form; a bug.
     #[error("failed to serialise the status of the {kind}: {source}")]
     Serialize {
         /// Its kind.
         kind: String,
-        /// Why.
+        /// The serializer's error.
         source: serde_json::Error,
     },
-    /// Nothing was sent.
+    /// This process no longer leads: nothing was sent.
     #[error("another replica leads now")]
     NotLeading,
 }
@@ -72,7 +72,7 @@ impl Classified for Error {
 }
 
 impl CustomWriter {
-    /// A writer that writes as `manager` while `leader` leads.
+    /// A writer that uses the field manager `manager` while `leader` leads.
     pub fn new(client: Client, leader: LeaderHandle, manager: &'static str) -> Self {
         Self {
             client,
@@ -81,11 +81,11 @@ impl CustomWriter {
         }
     }
 
-    /// Replaces the status of the object that was seen as `seen`.
+    /// Replaces the status of the object at the version of `seen`. Returns the object's new version.
     ///
-    /// A replace and not a patch: for a patch the API server encodes the stored object, merges, and decodes the result, a
-    /// fifth of what the whole write costs it (profiled, docs/benchmarks.md). Of the body it takes the status alone, so
-    /// no spec is sent. Gives the version that the object has then.
+    /// This is a replace, not a patch: for a patch the API server encodes the stored object, merges, and decodes the
+    /// result, which is a fifth of the cost of the whole write (profiled, docs/benchmarks.md). The API server takes
+    /// only the status from the body, so the spec is not sent.
     pub async fn status<K>(&self, seen: &K, status: &impl Serialize) -> Result<String, Error>
     where
         K: Resource<DynamicType = ()>,
@@ -108,8 +108,8 @@ impl CustomWriter {
         Ok(written.metadata.resource_version.unwrap_or_default())
     }
 
-    /// Adds or removes a finalizer of the object that was seen as `seen`; gives it as it then stands.
-    pub async fn finalizer<K>(&self, seen: &K, finalizer: &str, held: bool) -> Result<K, Error>
+    /// Adds or removes a finalizer of the object at the version of `seen`. Returns the object as written.
+    pub async fn finalizer<K>(&self, seen: &K, finalizer: &str, present: bool) -> Result<K, Error>
     where
         K: Resource<DynamicType = ()> + Clone + std::fmt::Debug + DeserializeOwned,
     {
@@ -118,28 +118,33 @@ impl CustomWriter {
         api.patch(
             &seen.name_any(),
             &self.patch_params(),
-            &finalizers(seen.meta(), finalizer, held),
+            &finalizers(seen.meta(), finalizer, present),
         )
         .await
         .map_err(|source| failed("finalizers", K::kind(&()).into_owned(), source))
     }
 
-    /// Adds or removes a finalizer of an object that cannot be read, by the metadata that was seen of it.
-    pub async fn finalizer_of_unreadable<K>(&self, seen: &ObjectMeta, finalizer: &str, held: bool) -> Result<(), Error>
+    /// Adds or removes a finalizer of an object that this version of the operator cannot read, by its metadata.
+    pub async fn finalizer_of_unreadable<K>(
+        &self,
+        seen: &ObjectMeta,
+        finalizer: &str,
+        present: bool,
+    ) -> Result<(), Error>
     where
         K: Resource<DynamicType = ()>,
     {
         let api: Api<DynamicObject> = Api::all_with(self.client.clone(), &ApiResource::erase::<K>(&()));
         let name = seen.name.clone().unwrap_or_default();
         self.check_leading()?;
-        api.patch(&name, &self.patch_params(), &finalizers(seen, finalizer, held))
+        api.patch(&name, &self.patch_params(), &finalizers(seen, finalizer, present))
             .await
             .map_err(|source| failed("finalizers", K::kind(&()).into_owned(), source))?;
         Ok(())
     }
 
-    /// Whether the API server finds an object of this name among those with `field` at `value`: it can say so of one that cannot be
-    /// read here. `field` is one of the kind's selectable fields.
+    /// Asks the API server whether an object has this name and this value of `field`. That works also for an object
+    /// that this version of the operator cannot read. `field` must be one of the kind's selectable fields.
     pub async fn has<K>(&self, name: &str, field: &str, value: &str) -> Result<bool, Error>
     where
         K: Resource<DynamicType = ()>,
@@ -160,12 +165,13 @@ impl CustomWriter {
         }
     }
 
-    /// Adds or removes our finalizer of the TenantNamespace that was seen live with this metadata; gives its metadata since then.
-    pub async fn claim_finalizer(&self, seen: &ObjectMeta, held: bool) -> Result<ObjectMeta, Error> {
+    /// Adds or removes our finalizer of the TenantNamespace whose metadata was read as `seen`. Returns the metadata as
+    /// written.
+    pub async fn claim_finalizer(&self, seen: &ObjectMeta, present: bool) -> Result<ObjectMeta, Error> {
         let others = seen.finalizers.iter().flatten().map(String::as_str);
         let finalizers: Vec<_> = others
             .filter(|other| *other != names::CLAIM)
-            .chain(held.then_some(names::CLAIM))
+            .chain(present.then_some(names::CLAIM))
             .collect();
         let patch = json!({ "metadata": {
             "uid": seen.uid, "resourceVersion": seen.resource_version, "finalizers": finalizers,
@@ -192,19 +198,19 @@ impl CustomWriter {
     }
 }
 
-/// Adds a finalizer to the object that was seen, or takes it off.
-fn finalizers(seen: &ObjectMeta, finalizer: &str, held: bool) -> Patch<serde_json::Value> {
+/// A patch that adds or removes one finalizer of the object at the version of `seen`.
+fn finalizers(seen: &ObjectMeta, finalizer: &str, present: bool) -> Patch<serde_json::Value> {
     let others = seen.finalizers.iter().flatten().map(String::as_str);
     let finalizers: Vec<_> = others
         .filter(|other| *other != finalizer)
-        .chain(held.then_some(finalizer))
+        .chain(present.then_some(finalizer))
         .collect();
     Patch::Merge(json!({ "metadata": {
         "uid": seen.uid, "resourceVersion": seen.resource_version, "finalizers": finalizers,
     } }))
 }
 
-/// The object that is meant, at the version that was seen, with `content`.
+/// An object with the identity and version of `seen`, and with `content`.
 fn object<K>(seen: &K, mut content: serde_json::Value) -> Result<DynamicObject, serde_json::Error>
 where
     K: Resource<DynamicType = ()>,

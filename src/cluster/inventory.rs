@@ -1,9 +1,9 @@
-//! What the cluster holds of our objects, by tenant.
+//! The live managed objects and all Namespaces, by tenant.
 //!
-//! Fed by watches and by the answers to our own writes; the higher resourceVersion wins (they are ordered since
-//! Kubernetes 1.35 by contract, and were before in fact). So a reconcile sees its own writes at once, and the watch
-//! event that echoes a write wakes nobody. After a restore of etcd versions are lower than before. So a list, which asks for the
-//! newest state, wins over what was known before it began.
+//! Watches and the answers to our own writes feed it. The object with the higher resourceVersion wins: Kubernetes 1.35
+//! guarantees that resourceVersions are ordered, and earlier versions order them too. So a reconcile sees its own
+//! writes at once, and the watch event that echoes a write wakes no tenant. After a restore of etcd, versions are lower
+//! than before. A list reads the newest state, so it replaces everything that was known before the list began.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -19,19 +19,19 @@ use tenantry_core::tenant::facts::LiveObjects;
 #[derive(Debug, Default)]
 pub struct Inventory {
     state: RwLock<State>,
-    /// The newest version of any Namespace that the watch has told of; it tells them in order.
-    told: watch::Sender<u64>,
+    /// The newest version of any Namespace in an event of the watch. The watch delivers versions in order.
+    newest_namespace: watch::Sender<u64>,
 }
 
 #[derive(Debug, Default)]
 struct State {
     objects: HashMap<Key, Entry>,
     by_tenant: HashMap<Box<str>, BTreeSet<Key>>,
-    /// Namespaces that carry a tenant's label and are nobody's yet.
+    /// Namespaces that an owner made for a tenant and that the tenant does not have yet.
     asking: HashMap<Box<str>, BTreeSet<Key>>,
-    /// Tenants that wait for a namespace which is not theirs, by namespace.
+    /// Namespaces that tenants wait for though they do not have them, with those tenants.
     waiting: HashMap<Box<str>, BTreeSet<Box<str>>>,
-    /// The same by tenant.
+    /// The same, by tenant.
     awaited: HashMap<Box<str>, BTreeSet<Box<str>>>,
     clock: u64,
 }
@@ -39,29 +39,30 @@ struct State {
 #[derive(Debug)]
 struct Entry {
     live: Arc<Live>,
-    /// When something was last heard of it: an event, an own write, a list, or the end of its namespace.
+    /// When the last event, list, own write or end of its namespace concerned this object.
     seen: u64,
-    /// Its namespace went, and it with it, though no watch has told so yet. Watches of different kinds are not in step: a
-    /// namespace can be gone and there again before the watch of its guards has told that those of the first are gone.
-    buried: bool,
+    /// Its namespace was deleted, so the object is gone although its own watch has not reported that yet. Watches of
+    /// different kinds are not in step. A namespace can be deleted and created again before the watch of its guards
+    /// reports that the first ones are gone.
+    deleted_with_namespace: bool,
 }
 
 impl Entry {
-    fn standing(&self) -> Option<&Arc<Live>> {
-        (!self.buried).then_some(&self.live)
+    fn existing(&self) -> Option<&Arc<Live>> {
+        (!self.deleted_with_namespace).then_some(&self.live)
     }
 
-    /// Whether this version brings nothing new. `listing` is the list that says it, if a list does: that is newer than all that
-    /// was known when the list began.
+    /// Whether this version brings nothing new. If `listing` delivers it, it replaces everything that was known when
+    /// the list began, even a higher version.
     fn covers(&self, version: u64, listing: Option<Listing>) -> bool {
         match listing {
-            Some(listing) if self.seen < listing.0 => self.live.version == version && !self.buried,
+            Some(listing) if self.seen < listing.0 => self.live.version == version && !self.deleted_with_namespace,
             Some(_) | None => self.live.version >= version,
         }
     }
 }
 
-/// Marks the start of a list, to tell later what the list did not hold.
+/// Marks the start of a list. The end of the list uses it to find the objects that the list did not contain.
 #[derive(Clone, Copy, Debug)]
 pub struct Listing(u64);
 
@@ -74,15 +75,15 @@ impl Inventory {
         self.state.write().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Every object labelled as this tenant's.
+    /// Every object with this tenant's label.
     pub fn of_tenant(&self, tenant: &str) -> BTreeMap<Key, Arc<Live>> {
         let state = self.read();
         let keys = state.by_tenant.get(tenant).into_iter().flatten();
-        keys.filter_map(|key| Some((key.clone(), state.objects.get(key)?.standing()?.clone())))
+        keys.filter_map(|key| Some((key.clone(), state.objects.get(key)?.existing()?.clone())))
             .collect()
     }
 
-    /// Namespaces that an owner made for this tenant and that are nobody's yet.
+    /// Namespaces that an owner made for this tenant and that the tenant does not have yet.
     pub fn asking(&self, tenant: &str) -> BTreeMap<Key, Arc<Live>> {
         let state = self.read();
         let keys = state.asking.get(tenant).into_iter().flatten();
@@ -92,29 +93,29 @@ impl Inventory {
 
     /// One object.
     pub fn get(&self, key: &Key) -> Option<Arc<Live>> {
-        self.read().objects.get(key)?.standing().cloned()
+        self.read().objects.get(key)?.existing().cloned()
     }
 
     /// Number of managed objects of each kind.
     pub fn counts(&self) -> BTreeMap<Kind, usize> {
         let mut counts: BTreeMap<Kind, usize> = Kind::ALL.into_iter().map(|kind| (kind, 0)).collect();
         let state = self.read();
-        let managed = |entry: &Entry| entry.standing().is_some_and(|live| live.tenant.is_some());
+        let managed = |entry: &Entry| entry.existing().is_some_and(|live| live.tenant.is_some());
         for (key, _) in state.objects.iter().filter(|(_, entry)| managed(entry)) {
             *counts.entry(key.kind).or_default() += 1;
         }
         counts
     }
 
-    /// Wakes `tenant` at each change of one of these namespaces, and of no others that it waited for before. A namespace that is
-    /// labelled as the tenant's wakes it anyway.
+    /// From now on, changes of these namespaces wake `tenant`, and changes of no others that it waited for before. A
+    /// namespace with the tenant's label wakes the tenant anyway.
     pub fn wait_for_namespaces<'a>(&self, tenant: &str, namespaces: impl IntoIterator<Item = &'a str>) {
         let mut state = self.write();
         let namespaces = namespaces.into_iter().filter(|name| !state.is_of(name, tenant));
         let wanted: BTreeSet<Box<str>> = namespaces.map(Into::into).collect();
         let before = state.awaited.remove(tenant).unwrap_or_default();
         for name in before.difference(&wanted) {
-            state.wait_no_more(name, tenant);
+            state.stop_waiting(name, tenant);
         }
         for name in &wanted {
             state.waiting.entry(name.clone()).or_default().insert(tenant.into());
@@ -124,7 +125,7 @@ impl Inventory {
         }
     }
 
-    /// Wakes `tenant` at each change of this namespace too, until [`Self::wait_for_namespaces`] says otherwise.
+    /// From now on, changes of this namespace also wake `tenant`, until the next [`Self::wait_for_namespaces`].
     pub fn wait_for_namespace(&self, namespace: &str, tenant: &str) {
         let mut state = self.write();
         if !state.is_of(namespace, tenant) {
@@ -133,12 +134,13 @@ impl Inventory {
         }
     }
 
-    /// Forgets what a tenant waits for.
+    /// Forgets all namespaces that a tenant waits for.
     pub fn wait_for_none(&self, tenant: &str) {
         self.wait_for_namespaces(tenant, []);
     }
 
-    /// Forgets what tenants wait for that are not there. They are looked up while nothing can be waited for.
+    /// Forgets the waits of tenants that do not exist. `is_there` runs under the lock, so no tenant can start to wait
+    /// meanwhile.
     pub fn forget_waiting(&self, is_there: impl Fn(&str) -> bool) {
         let mut state = self.write();
         let gone: Vec<_> = state
@@ -149,23 +151,24 @@ impl Inventory {
             .collect();
         for tenant in gone {
             for name in state.awaited.remove(&tenant).unwrap_or_default() {
-                state.wait_no_more(&name, &tenant);
+                state.stop_waiting(&name, &tenant);
             }
         }
     }
 
-    /// Namespaces that tenants wait for.
+    /// Number of namespaces that tenants wait for.
     #[cfg(test)]
     pub(crate) fn waiting(&self) -> usize {
         self.read().waiting.len()
     }
 
-    /// Takes over a newer version of an object; gives the tenants that it concerns, none if it is not newer.
+    /// Applies a newer version of an object. Returns the tenants to wake: none if the version is not newer.
     pub fn upsert(&self, key: Key, live: impl Into<Arc<Live>>) -> Vec<Box<str>> {
         self.take(key, live.into(), None)
     }
 
-    /// Takes over what a list says of an object, also a lower version; but not if something newer was heard since the list began.
+    /// Applies an object from a list, even if its version is lower. Ignores it if something newer was seen since the
+    /// list began.
     pub fn listed(&self, key: Key, live: impl Into<Arc<Live>>, listing: Listing) -> Vec<Box<str>> {
         self.take(key, live.into(), Some(listing))
     }
@@ -178,13 +181,13 @@ impl Inventory {
             let covered = entry.covers(live.version, listing);
             let is_late = listing.is_none_or(|listing| entry.seen > listing.0);
             entry.seen = seen;
-            // What is buried stays so, whatever is told late of it.
-            if covered || (is_late && entry.buried && entry.live.uid == live.uid) {
+            // An object that was deleted with its namespace stays deleted; late events about it are ignored.
+            if covered || (is_late && entry.deleted_with_namespace && entry.live.uid == live.uid) {
                 return Vec::new();
             }
             if key.kind == Kind::Namespace && entry.live.uid != live.uid {
                 let before = entry.live.tenant.clone();
-                state.bury(&key.name, before.as_deref());
+                state.mark_deleted_with_namespace(&key.name, before.as_deref());
             }
         }
         let mut concerned: Vec<_> = live.tenant.iter().cloned().collect();
@@ -201,7 +204,7 @@ impl Inventory {
             Entry {
                 live,
                 seen,
-                buried: false,
+                deleted_with_namespace: false,
             },
         );
         if let Some(previous) = previous
@@ -214,16 +217,17 @@ impl Inventory {
         concerned
     }
 
-    /// Takes over a Namespace that was created just now: nothing of ours can stand in it yet.
+    /// Applies a Namespace that was just created: it cannot contain any managed object yet.
     pub fn created_namespace(&self, key: Key, live: Arc<Live>) {
-        self.write().bury(&key.name, live.tenant.as_deref());
+        self.write()
+            .mark_deleted_with_namespace(&key.name, live.tenant.as_deref());
         self.upsert(key, live);
     }
 
-    /// Whether this version of an object, or a newer one, is held: then there is nothing to take over. Most events echo one
-    /// of our own writes, and this saves turning them into text.
-    /// A version that a list under way says is held in the meaning of [`Self::listed`].
-    pub fn holds(&self, key: &Key, version: u64, listing: Option<Listing>) -> bool {
+    /// Whether the inventory already contains this version of an object, or a newer one. Most events echo one of our
+    /// own writes, and this check saves converting those to text. With `listing`, "newer" has the meaning of
+    /// [`Self::listed`].
+    pub fn is_current(&self, key: &Key, version: u64, listing: Option<Listing>) -> bool {
         let mut state = self.write();
         state.clock += 1;
         let seen = state.clock;
@@ -236,22 +240,26 @@ impl Inventory {
         })
     }
 
-    /// The watch told of this version of a Namespace.
-    pub fn namespace_told(&self, version: u64) {
-        self.told.send_if_modified(|told| {
-            let newer = *told < version;
-            *told = version.max(*told);
+    /// Notes that an event of the watch delivered this version of a Namespace.
+    pub fn saw_namespace(&self, version: u64) {
+        self.newest_namespace.send_if_modified(|newest| {
+            let newer = *newest < version;
+            *newest = version.max(*newest);
             newer
         });
     }
 
-    /// Waits until the watch has told of this version of a Namespace.
-    pub async fn until_namespace_told(&self, version: u64) {
-        // The sender lives as long as we do.
-        let _ = self.told.subscribe().wait_for(|told| *told >= version).await;
+    /// Waits until the watch has delivered this version of a Namespace.
+    pub async fn until_namespace_seen(&self, version: u64) {
+        // The sender lives as long as the inventory, so this cannot fail.
+        let _ = self
+            .newest_namespace
+            .subscribe()
+            .wait_for(|newest| *newest >= version)
+            .await;
     }
 
-    /// Forgets an object that was deleted at `version`, unless a newer one stands in its place.
+    /// Forgets an object that was deleted at `version`, unless a newer object has its name.
     pub fn remove(&self, key: &Key, version: u64) -> Vec<Box<str>> {
         let mut state = self.write();
         if state.objects.get(key).is_none_or(|entry| entry.live.version > version) {
@@ -267,7 +275,7 @@ impl Inventory {
         Listing(state.clock)
     }
 
-    /// Ends a list: objects of the kind that it did not hold, and that nobody touched meanwhile, are gone.
+    /// Ends a list: objects of the kind that the list did not contain, and that nothing concerned meanwhile, are gone.
     pub fn finish_list(&self, kind: Kind, listing: Listing) -> Vec<Box<str>> {
         let mut state = self.write();
         let gone: Vec<_> = state
@@ -295,31 +303,31 @@ impl LiveObjects for Inventory {
 }
 
 impl State {
-    /// What was in a namespace went with it.
-    fn bury(&mut self, namespace: &str, tenant: Option<&str>) {
+    /// Marks the tenant's objects in a namespace as deleted together with the namespace.
+    fn mark_deleted_with_namespace(&mut self, namespace: &str, tenant: Option<&str>) {
         self.clock += 1;
         let keys = tenant.and_then(|tenant| self.by_tenant.get(tenant));
         for key in keys.into_iter().flatten().filter(|key| *key.namespace == *namespace) {
             if let Some(entry) = self.objects.get_mut(key) {
-                entry.buried = true;
+                entry.deleted_with_namespace = true;
                 entry.seen = self.clock;
             }
         }
     }
 
-    /// Whether a namespace is labelled as this tenant's.
+    /// Whether a namespace has this tenant's label.
     fn is_of(&self, namespace: &str, tenant: &str) -> bool {
-        let live = self.objects.get(&Key::namespace(namespace)).and_then(Entry::standing);
+        let live = self.objects.get(&Key::namespace(namespace)).and_then(Entry::existing);
         live.is_some_and(|live| live.tenant.as_deref() == Some(tenant))
     }
 
-    /// The tenants that wait for a namespace, but for the one whose label it carries.
+    /// The tenants that wait for a namespace, except the one whose label it has.
     fn waiting_for(&self, namespace: &str, tenant: Option<&str>) -> Vec<Box<str>> {
         let waiting = self.waiting.get(namespace).into_iter().flatten();
         waiting.filter(|waiting| Some(&***waiting) != tenant).cloned().collect()
     }
 
-    fn wait_no_more(&mut self, namespace: &str, tenant: &str) {
+    fn stop_waiting(&mut self, namespace: &str, tenant: &str) {
         if let Some(tenants) = self.waiting.get_mut(namespace) {
             tenants.remove(tenant);
             if tenants.is_empty() {
@@ -336,7 +344,7 @@ impl State {
             return Vec::new();
         };
         if key.kind == Kind::Namespace {
-            self.bury(&key.name, entry.live.tenant.as_deref());
+            self.mark_deleted_with_namespace(&key.name, entry.live.tenant.as_deref());
         }
         let mut concerned = Vec::new();
         if let Some(tenant) = &entry.live.tenant {
@@ -350,7 +358,7 @@ impl State {
         concerned
     }
 
-    /// Notes for whom a namespace was made; gives that tenant.
+    /// Notes the tenant for which a namespace was made; returns that tenant.
     fn index_asking(&mut self, key: &Key, asks: Option<&str>) -> Option<Box<str>> {
         let before = self.objects.get(key).and_then(|entry| entry.live.asks.clone());
         for tenant in before.iter().filter(|before| Some(&***before) != asks) {
@@ -400,7 +408,7 @@ mod tests {
     }
 
     #[test]
-    fn the_echo_of_our_own_write_concerns_nobody() {
+    fn the_echo_of_our_own_write_wakes_no_tenant() {
         let inventory = Inventory::default();
         assert_eq!(inventory.upsert(key(), live(5, Some("acme"))), ["acme".into()]);
         assert!(inventory.upsert(key(), live(5, Some("acme"))).is_empty());
@@ -409,19 +417,19 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_namespace_is_told_of_when_the_watch_has_come_to_its_version() {
+    async fn a_wait_for_a_namespace_ends_at_its_version_or_a_newer_one() {
         let inventory = Inventory::default();
-        let mut told = Box::pin(inventory.until_namespace_told(5));
-        inventory.namespace_told(4);
-        assert!(futures::poll!(&mut told).is_pending());
-        inventory.namespace_told(6);
-        assert!(futures::poll!(&mut told).is_ready());
-        inventory.namespace_told(3);
-        assert!(futures::poll!(Box::pin(inventory.until_namespace_told(6))).is_ready());
+        let mut seen = Box::pin(inventory.until_namespace_seen(5));
+        inventory.saw_namespace(4);
+        assert!(futures::poll!(&mut seen).is_pending());
+        inventory.saw_namespace(6);
+        assert!(futures::poll!(&mut seen).is_ready());
+        inventory.saw_namespace(3);
+        assert!(futures::poll!(Box::pin(inventory.until_namespace_seen(6))).is_ready());
     }
 
     #[test]
-    fn a_late_delete_does_not_remove_what_was_created_again() {
+    fn a_late_delete_does_not_remove_a_newer_object() {
         let inventory = Inventory::default();
         inventory.upsert(key(), live(9, Some("acme")));
         assert!(inventory.remove(&key(), 8).is_empty());
@@ -430,7 +438,7 @@ mod tests {
     }
 
     #[test]
-    fn a_list_removes_what_it_does_not_hold_but_not_what_was_written_meanwhile() {
+    fn a_list_removes_missing_objects_but_not_newer_writes() {
         let inventory = Inventory::default();
         let other = Key::new(Kind::ConfigMap, "acme-prod", "tenant-limits");
         inventory.upsert(key(), live(1, Some("acme")));
@@ -442,7 +450,7 @@ mod tests {
     }
 
     #[test]
-    fn an_object_that_changes_tenant_concerns_both() {
+    fn an_object_that_changes_tenant_wakes_both() {
         let inventory = Inventory::default();
         inventory.upsert(key(), live(1, Some("acme")));
         assert_eq!(
@@ -462,7 +470,7 @@ mod tests {
     }
 
     #[test]
-    fn a_namespace_that_was_made_for_a_tenant_asks_until_it_is_the_tenants_or_gone() {
+    fn a_namespace_made_for_a_tenant_asks_until_adopted_or_deleted() {
         let inventory = Inventory::default();
         let namespace = Key::namespace("acme-web");
         let asking = |version: u64| {
@@ -482,7 +490,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_in_a_namespace_does_not_stand_in_the_next_of_its_name_however_late_that_is_told() {
+    fn objects_of_a_deleted_namespace_are_not_in_its_successor() {
         let object = |uid: &str, version: u64| {
             let labels = json!({ (names::MANAGED_BY): "tenantry", (names::TENANT): "acme" });
             let metadata = json!({ "uid": uid, "resourceVersion": version.to_string(), "labels": labels });
@@ -493,20 +501,24 @@ mod tests {
         inventory.upsert(home.clone(), object("n1", 1));
         inventory.upsert(key(), object("c1", 2));
         inventory.remove(&home, 5);
-        assert_eq!(inventory.get(&key()), None, "it went with its namespace");
+        assert_eq!(inventory.get(&key()), None, "it was deleted with its namespace");
         inventory.created_namespace(home.clone(), object("n2", 6).into());
         inventory.upsert(key(), object("c1", 4));
-        assert_eq!(inventory.get(&key()), None, "a late word of what went");
+        assert_eq!(inventory.get(&key()), None, "a late event about the deleted object");
         assert_eq!(inventory.counts()[&Kind::ConfigMap], 0);
         inventory.upsert(key(), object("c2", 7));
         inventory.remove(&key(), 5);
-        assert_eq!(inventory.of_tenant("acme").len(), 2, "the new one stands");
+        assert_eq!(inventory.of_tenant("acme").len(), 2, "the namespace and the new object");
         inventory.upsert(home, object("n3", 9));
-        assert_eq!(inventory.get(&key()), None, "nobody told that the second went");
+        assert_eq!(
+            inventory.get(&key()),
+            None,
+            "deleted with the second namespace, though no event reported that"
+        );
     }
 
     #[test]
-    fn a_tenant_waits_for_what_it_asked_for_last_and_for_no_more() {
+    fn a_tenant_waits_only_for_the_namespaces_it_named_last() {
         let inventory = Inventory::default();
         inventory.wait_for_namespaces("acme", ["acme-a", "acme-b"]);
         inventory.wait_for_namespaces("zebra", ["acme-b"]);
@@ -525,7 +537,7 @@ mod tests {
     }
 
     #[test]
-    fn a_namespace_of_the_tenant_wakes_it_once_a_change() {
+    fn a_namespace_of_a_tenant_wakes_it_once_per_change() {
         let inventory = Inventory::default();
         inventory.wait_for_namespaces("acme", ["acme-a"]);
         let namespace = Key::namespace("acme-a");
@@ -539,25 +551,29 @@ mod tests {
     }
 
     #[test]
-    fn an_object_that_a_restore_brought_back_is_seen_by_the_list() {
+    fn a_list_adds_an_object_that_a_restore_brought_back() {
         let inventory = Inventory::default();
         let home = Key::namespace("acme-dev");
         let list = |version| {
             let listing = inventory.begin_list();
-            assert!(!inventory.holds(&key(), version, Some(listing)));
+            assert!(!inventory.is_current(&key(), version, Some(listing)));
             inventory.listed(key(), live(version, Some("acme")), listing);
             inventory.finish_list(Kind::ConfigMap, listing);
         };
         inventory.upsert(home.clone(), live(1, Some("acme")));
         list(5);
         inventory.remove(&home, 9);
-        assert_eq!(inventory.get(&key()), None, "it went with its namespace");
+        assert_eq!(inventory.get(&key()), None, "it was deleted with its namespace");
         list(5);
         assert_eq!(inventory.get(&key()).map(|live| live.version), Some(5));
         let listing = inventory.begin_list();
         inventory.upsert(home.clone(), live(10, Some("acme")));
         inventory.remove(&home, 11);
         inventory.listed(key(), live(5, Some("acme")), listing);
-        assert_eq!(inventory.get(&key()), None, "its namespace went after the list began");
+        assert_eq!(
+            inventory.get(&key()),
+            None,
+            "its namespace was deleted after the list began"
+        );
     }
 }

@@ -1,5 +1,5 @@
-//! Which optional kinds the cluster serves, by a watch on the names of CRDs: a kind that is installed later is noticed
-//! without a poll and without a restart.
+//! Which optional kinds the cluster serves. A watch on the names of CRDs notices a kind that is installed later,
+//! without polling and without a restart.
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
@@ -15,7 +15,7 @@ use crate::metrics::Metrics;
 use tenantry_core::object::Kind;
 use tenantry_process::{source::Source, watches::Watch};
 
-/// Names of the installed CRDs that somebody cares for, each time they change.
+/// The installed CRDs among `wanted`, each time this set changes.
 ///
 /// `wanted` are names of CRDs, `<plural>.<group>`.
 pub fn installed(
@@ -57,7 +57,7 @@ pub fn installed(
                     }
                     Err(error) => {
                         metrics.process().watch_failed("CustomResourceDefinition");
-                        tracing::warn!(%error, "the watch of CustomResourceDefinitions broke; it is started again");
+                        tracing::warn!(%error, "the watch of CustomResourceDefinitions failed; restarting it");
                     }
                 }
                 if listed || present != before {
@@ -69,8 +69,8 @@ pub fn installed(
     )
 }
 
-/// Waits until discovery lists a kind: a CRD exists a moment before its kind is served. After each look that does not find
-/// it, `after_miss` gets the number of such looks.
+/// Waits until discovery lists a kind: a CRD exists a moment before its kind is served. After each look that does not
+/// find the kind, calls `after_miss` with the number of misses so far.
 pub async fn until_listed(client: &Client, kind: Kind, after_miss: impl Fn(u32)) {
     let resource = kind.api_resource();
     let mut pause = Duration::from_millis(50);

@@ -2,11 +2,11 @@
 
 use futures::{StreamExt as _, stream};
 
-/// How many requests for one tenant may be under way: enough that one without an answer holds up few others, few enough that
-/// one tenant does not crowd out the rest.
+/// Number of requests of one tenant that may run at the same time. It is high enough that one request without an answer
+/// delays few others, and low enough that one tenant does not crowd out the rest.
 const AT_ONCE: usize = 8;
 
-/// Runs all `futures`; gives their results in the order of `futures`.
+/// Runs all `futures`; returns their results in the order of `futures`.
 pub async fn together<F: Future>(futures: Vec<F>) -> Vec<F::Output> {
     let numbered: Vec<_> = futures
         .into_iter()
@@ -28,7 +28,7 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn results_keep_their_order_and_no_more_run_than_may() {
+    async fn results_keep_their_order_and_concurrency_is_bounded() {
         let (running, most) = (AtomicUsize::new(0), AtomicUsize::new(0));
         let one = async |number: u64| {
             most.fetch_max(running.fetch_add(1, Ordering::Relaxed) + 1, Ordering::Relaxed);

@@ -1,7 +1,7 @@
 //! Watches that feed the inventory and wake tenants.
 //!
-//! Namespaces are watched without a selector, so that a foreign one in the way, or one annotated for adoption, is seen
-//! without a call. Every other kind is selected by our managed-by label.
+//! Namespaces are watched without a selector. So the operator sees a foreign namespace that has a tenant's name, or one
+//! annotated for adoption, without a call. Every other kind is selected by our managed-by label.
 
 use std::sync::Arc;
 
@@ -18,15 +18,15 @@ use tenantry_api::names;
 use tenantry_core::object::{Key, Kind, Live};
 use tenantry_process::{source::Source, watches::Watch};
 
-/// Hears what the watch of one kind goes through.
+/// Gets notified of the lists and failures of one kind's watch.
 pub trait Observer: Send + Sync {
-    /// The kind was listed completely: absence in the inventory now means absence on the cluster.
+    /// The kind was listed completely: an object that is not in the inventory is now known not to exist.
     fn synced(&self, kind: Kind);
-    /// The watch broke; it is retried with back-off.
+    /// The watch failed; it is retried with back-off.
     fn failed(&self, kind: Kind, error: &watcher::Error);
 }
 
-/// Watches one kind for ever and wakes the tenants that a change concerns.
+/// Watches one kind until aborted, and wakes the tenants whose objects change.
 pub async fn watch(
     source: Source,
     health: Watch,
@@ -45,7 +45,7 @@ pub async fn watch(
     follow(source.watch(health, api, config), kind, &inventory, &wake, &*observer).await;
 }
 
-/// Takes every event of a watch stream into the inventory.
+/// Applies every event of a watch to the inventory.
 async fn follow(
     events: impl Stream<Item = Result<Event<DynamicObject>, watcher::Error>>,
     kind: Kind,
@@ -59,7 +59,7 @@ async fn follow(
         if let (Kind::Namespace, Ok(Event::Apply(object) | Event::Delete(object))) = (kind, &event)
             && let Some((_, version)) = identity(kind, object)
         {
-            inventory.namespace_told(version);
+            inventory.saw_namespace(version);
         }
         let concerned = match event {
             Ok(Event::Init) => {
@@ -84,18 +84,18 @@ async fn follow(
             }
         };
         for tenant in concerned {
-            // A closed channel means that the process is going down.
+            // A closed channel means that the process is shutting down.
             let _ = wake.send(tenant);
         }
     }
 }
 
-/// Takes over an object that a list says, or an event.
+/// Applies an object from a list or an event; returns the tenants to wake.
 fn take(kind: Kind, object: DynamicObject, listing: Option<Listing>, inventory: &Inventory) -> Vec<Box<str>> {
     let Some((key, version)) = identity(kind, &object) else {
         return Vec::new();
     };
-    if inventory.holds(&key, version, listing) {
+    if inventory.is_current(&key, version, listing) {
         return Vec::new();
     }
     let live = serde_json::to_value(object).ok().and_then(Live::from_value);
@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn a_relist_drops_what_is_gone_and_wakes_the_tenant_once_for_each_change() {
+    fn a_relist_wakes_the_tenant_once_for_each_change() {
         let inventory = Inventory::default();
         let (wake, mut woken) = tokio::sync::mpsc::unbounded_channel();
         let heard = Heard::default();
@@ -188,8 +188,8 @@ mod tests {
         assert!(inventory.of_tenant("acme").is_empty());
     }
 
-    /// The version at which the inventory holds quota `one` after these events.
-    fn held(inventory: &Inventory, events: impl Stream<Item = Event<DynamicObject>>) -> Option<u64> {
+    /// The version of quota `one` in the inventory after these events.
+    fn version_after(inventory: &Inventory, events: impl Stream<Item = Event<DynamicObject>>) -> Option<u64> {
         let (wake, _woken) = tokio::sync::mpsc::unbounded_channel();
         let events = events.map(Ok);
         follow(events, Kind::ResourceQuota, inventory, &wake, &Heard::default())
@@ -200,18 +200,22 @@ mod tests {
     }
 
     #[test]
-    fn a_relist_after_an_etcd_restore_heals_the_inventory() {
+    fn a_relist_after_an_etcd_restore_corrects_the_inventory() {
         let inventory = Inventory::default();
         let list = |version| [Event::Init, Event::InitApply(quota("one", version)), Event::InitDone];
-        assert_eq!(held(&inventory, stream::iter(list(100))), Some(100));
-        assert_eq!(held(&inventory, stream::iter(list(50))), Some(50));
+        assert_eq!(version_after(&inventory, stream::iter(list(100))), Some(100));
+        assert_eq!(version_after(&inventory, stream::iter(list(50))), Some(50));
         let event = |version| stream::iter([Event::Apply(quota("one", version))]);
-        assert_eq!(held(&inventory, event(51)), Some(51));
-        assert_eq!(held(&inventory, event(49)), Some(51), "an event that is late");
+        assert_eq!(version_after(&inventory, event(51)), Some(51));
+        assert_eq!(
+            version_after(&inventory, event(49)),
+            Some(51),
+            "a late event changes nothing"
+        );
     }
 
     #[test]
-    fn an_own_write_during_a_list_outlives_what_the_list_says() {
+    fn an_own_write_during_a_list_outlives_the_list() {
         let inventory = Inventory::default();
         let write = |version| {
             let key = Key::new(Kind::ResourceQuota, "acme-dev", "one");
@@ -225,6 +229,6 @@ mod tests {
                 write(5);
             }
         });
-        assert_eq!(held(&inventory, events), Some(5));
+        assert_eq!(version_after(&inventory, events), Some(5));
     }
 }

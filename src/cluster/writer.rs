@@ -1,4 +1,4 @@
-//! Create, replace, delete: each with a precondition, each answer taken into the inventory.
+//! Create, replace, delete: each with a precondition, and each answer goes into the inventory.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -18,20 +18,21 @@ use tenantry_core::object::{Key, Kind, Live, Object, drift};
 use tenantry_core::{error_class::ErrorClass, tenant::outcome::Failure};
 use tenantry_process::{controller::Classified, error_class::class_of, leader::LeaderHandle, pages};
 
-/// How long our own watch is waited for to tell of a new Namespace. Whoever creates an object in one that the API server's watch has
-/// not brought it yet waits there for 50 ms (`missingNamespaceWait` in plugin/pkg/admission/namespace/lifecycle).
+/// How long a create waits for our own watch to deliver a new Namespace. The API server's admission has a watch of its
+/// own. If that has not delivered the Namespace yet, a create in it waits 50 ms there (`missingNamespaceWait` in
+/// plugin/pkg/admission/namespace/lifecycle).
 const ECHO: Duration = Duration::from_millis(30);
 
-/// What the API server's watch may be behind ours: of 778 creates in the first 4 ms after the namespace 68 waited there, of 337 in the
-/// 6 ms after that none.
+/// How far the API server's own watch may be behind ours. Measured: of 778 creates in the first 4 ms after the
+/// Namespace, 68 had that wait; of 337 creates in the 6 ms after that, none.
 const HEAD_START: Duration = Duration::from_millis(5);
 
-/// How often a namespace is looked at for bindings before it goes, in one go.
+/// How often one call looks for bindings in a namespace before it gives up.
 const LOOKS: usize = 4;
-/// Objects of tenants in one page: they can make each a megabyte large, which takes five here.
-const AT_ONCE: u32 = 10;
+/// Objects of tenants in one page of a list: tenants can make each a megabyte large, which takes five megabytes here.
+const PAGE: u32 = 10;
 
-/// Writes objects and keeps the inventory in step.
+/// Writes objects and keeps the inventory up to date.
 #[derive(Clone)]
 pub struct Writer {
     client: Client,
@@ -39,19 +40,19 @@ pub struct Writer {
     leader: LeaderHandle,
 }
 
-/// What became of a desired object.
+/// The result of writing a desired object.
 #[derive(Clone, Debug)]
 pub enum Outcome {
-    /// It was as desired: no call was made.
+    /// The object was as desired: no call was made.
     Unchanged(Arc<Live>),
-    /// It was replaced, or stood and was not known.
+    /// The object was replaced; it existed already, whether or not the inventory contained it.
     Changed(Arc<Live>),
-    /// There was none.
+    /// The object did not exist.
     Created(Arc<Live>),
 }
 
 impl Outcome {
-    /// The object as it now stands.
+    /// The object as it is now in the cluster.
     pub fn live(&self) -> &Arc<Live> {
         match self {
             Self::Unchanged(live) | Self::Changed(live) | Self::Created(live) => live,
@@ -62,31 +63,31 @@ impl Outcome {
 /// A write failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The API server refused or could not be reached.
+    /// The API server refused the request or could not be reached.
     #[error("failed to {verb} {key}: {source}")]
     Api {
         /// create, replace, delete or get.
         verb: &'static str,
         /// The object.
         key: Key,
-        /// The answer.
+        /// The API server's answer.
         source: Box<kube::Error>,
     },
-    /// The object changed since it was seen; the next try sees the change.
+    /// The object changed since it was seen; the next reconcile sees the change.
     #[error("{key} changed since it was seen")]
     Outdated {
         /// The object.
         key: Key,
     },
-    /// What users wrote could not be looked at, so nothing was deleted for it.
+    /// An object that users write could not be read, so nothing was deleted.
     #[error("failed to list {plural}: {source}")]
     Unknown {
-        /// The kind, in plural.
+        /// The kind, as a plural.
         plural: String,
-        /// The answer.
+        /// The API server's answer.
         source: Box<kube::Error>,
     },
-    /// The answer was no Kubernetes object; a bug or a broken proxy.
+    /// The answer was not a Kubernetes object; a bug or a broken proxy.
     #[error("failed to read the answer about {key}")]
     Malformed {
         /// The object.
@@ -98,18 +99,18 @@ pub enum Error {
         /// The object.
         key: Key,
     },
-    /// An object of that name exists and is not ours to write.
+    /// An object of that name exists and does not belong to this tenant.
     #[error("{key} exists and does not belong to this tenant")]
     Foreign {
         /// The object.
         key: Key,
-        /// The object that stands there.
+        /// The existing object.
         live: Arc<Live>,
     },
 }
 
 impl Error {
-    /// The object, if it is about one.
+    /// The object that the error is about, if any.
     pub fn key(&self) -> Option<&Key> {
         match self {
             Self::Api { key, .. }
@@ -121,7 +122,7 @@ impl Error {
         }
     }
 
-    /// Whether the API server has nothing of that name, or does not serve the kind.
+    /// Whether the API server has no object of that name, or does not serve the kind.
     pub fn is_not_found(&self) -> bool {
         match self {
             Self::Api { source, .. } | Self::Unknown { source, .. } => {
@@ -131,7 +132,7 @@ impl Error {
         }
     }
 
-    /// Whether a new look at the cluster is all that is needed.
+    /// Whether a new look at the cluster is enough to resolve the error.
     pub fn is_outdated(&self) -> bool {
         self.class() == ErrorClass::Conflict
     }
@@ -150,7 +151,7 @@ impl Classified for Error {
 }
 
 impl Writer {
-    /// A writer that keeps `inventory` in step and writes only while `leader` leads.
+    /// A writer that keeps `inventory` up to date and writes only while `leader` leads.
     pub fn new(client: Client, inventory: Arc<Inventory>, leader: LeaderHandle) -> Self {
         Self {
             client,
@@ -159,7 +160,8 @@ impl Writer {
         }
     }
 
-    /// Asked right before every write: a process that was frozen past its lease must not finish what it had begun.
+    /// Checks leadership right before every write: a process that was frozen past its Lease must not finish what it
+    /// began.
     fn api(&self, key: &Key) -> Result<Api<DynamicObject>, Error> {
         if !self.leader.is_leading() {
             return Err(Error::NotLeading { key: key.clone() });
@@ -171,28 +173,29 @@ impl Writer {
         })
     }
 
-    /// Every live object of a tenant, with what was written just now.
+    /// Every live object of a tenant, including what was written just now.
     pub fn of_tenant(&self, tenant: &str) -> BTreeMap<Key, Arc<Live>> {
         self.inventory.of_tenant(tenant)
     }
 
-    /// Makes `desired` stand: no call if `live` is as desired, a replace if it differs, a create if there is none.
+    /// Brings the cluster to `desired`: no call if `live` is as desired, a replace if it differs, a create if there is
+    /// none.
     ///
-    /// Inside our own namespaces an object that stands in the place of ours, unlabelled, is taken over. A Namespace
-    /// never is: see [`Error::Foreign`].
+    /// In our own namespaces, an unlabelled object that has the name of ours is taken over. A Namespace never is: see
+    /// [`Error::Foreign`].
     pub async fn ensure(&self, desired: &Object, live: Option<&Arc<Live>>) -> Result<Outcome, Error> {
         match live {
             Some(live) if drift::is_as_desired(&live.body(), desired) => Ok(Outcome::Unchanged(live.clone())),
             Some(live) => self.replace(desired, &live.body()).await.map(Outcome::Changed),
             None => match self.create(desired).await {
-                Err(Error::Api { source, .. }) if is_already_exists(&source) => self.meet(desired).await,
+                Err(Error::Api { source, .. }) if is_already_exists(&source) => self.take_over(desired).await,
                 result => result.map(Outcome::Created),
             },
         }
     }
 
-    /// An object that the inventory does not hold stands where ours should be.
-    async fn meet(&self, desired: &Object) -> Result<Outcome, Error> {
+    /// Handles an object that has the name of ours but was not in the inventory: takes it over, or refuses.
+    async fn take_over(&self, desired: &Object) -> Result<Outcome, Error> {
         let key = &desired.key;
         let found = self
             .api(key)?
@@ -224,8 +227,8 @@ impl Writer {
         }
         let live = Arc::new(read(key, created)?);
         self.inventory.created_namespace(key.clone(), live.clone());
-        // Without the echo it only takes longer.
-        let _ = tokio::time::timeout(ECHO, self.inventory.until_namespace_told(live.version)).await;
+        // If the watch does not deliver the Namespace in time, creates in it are only slower.
+        let _ = tokio::time::timeout(ECHO, self.inventory.until_namespace_seen(live.version)).await;
         tokio::time::sleep(HEAD_START).await;
         Ok(live)
     }
@@ -240,7 +243,7 @@ impl Writer {
         self.put(key, drift::replacement(live, desired)).await
     }
 
-    /// Replaces an object by a body that carries the version it was computed from.
+    /// Replaces an object. The body contains the version from which it was computed.
     async fn put(&self, key: &Key, body: Value) -> Result<Arc<Live>, Error> {
         let body = object(key, body)?;
         let replaced = self
@@ -251,9 +254,10 @@ impl Writer {
         self.keep(key, replaced)
     }
 
-    /// Metadata of objects that users write, as they stand and not as a watch told: a list without a resourceVersion is the most
-    /// recent. A `name` asks for no more than a get does, by the right to list.
-    pub async fn stand<K>(&self, namespace: Option<&str>, name: Option<&str>) -> Result<Vec<ObjectMeta>, Error>
+    /// Metadata of objects that users write, read from the API server and not from a cache: a list without a
+    /// resourceVersion returns the most recent state. With `name`, the list is equivalent to a get, but needs only the
+    /// right to list.
+    pub async fn list_fresh<K>(&self, namespace: Option<&str>, name: Option<&str>) -> Result<Vec<ObjectMeta>, Error>
     where
         K: Resource<DynamicType = ()>,
     {
@@ -262,26 +266,26 @@ impl Writer {
             Some(namespace) => Api::namespaced_with(self.client.clone(), namespace, &resource),
             None => Api::all_with(self.client.clone(), &resource),
         };
-        let mut page = ListParams::default().limit(AT_ONCE);
+        let mut page = ListParams::default().limit(PAGE);
         if let Some(name) = name {
             page = page.fields(&format!("metadata.name={name}"));
         }
-        let mut stand = Vec::new();
+        let mut fresh = Vec::new();
         loop {
             let found = api.list_metadata(&page).await;
             let found = found.map_err(|source| Error::Unknown {
                 plural: resource.plural.clone(),
                 source: Box::new(source),
             })?;
-            stand.extend(found.items.into_iter().map(|object| object.metadata));
+            fresh.extend(found.items.into_iter().map(|object| object.metadata));
             if !pages::turn(&mut page, &found.metadata) {
-                return Ok(stand);
+                return Ok(fresh);
             }
         }
     }
 
-    /// Takes the Tenant's owner reference off an object that is to outlive it, and what said that it may be this Tenant's: another
-    /// of the same name is another tenant.
+    /// Removes the Tenant's owner reference from an object that is to outlive the Tenant. Also removes the annotation
+    /// that hands the namespace to a Tenant of this name: a later Tenant of the same name is another tenant.
     pub async fn orphan(&self, key: &Key, live: &Live) -> Result<(), Error> {
         let mut body = live.body();
         body["metadata"]["ownerReferences"] = Value::Null;
@@ -291,10 +295,11 @@ impl Writer {
         self.put(key, body).await.map(drop)
     }
 
-    /// Takes away every binding of our roles in a namespace, such as those that owners made for ServiceAccounts.
+    /// Deletes every RoleBinding to one of our roles in a namespace, including those that owners made for
+    /// ServiceAccounts.
     ///
-    /// Looks again until there is none: whoever still had a right may have made another meanwhile. Who goes on making them is
-    /// refused every write from the second look on.
+    /// Looks again until there is none, because somebody who still had a right may have made another meanwhile. From
+    /// the second look on, the TenantPolicy refuses all writes, which stops somebody who keeps making them.
     pub async fn withdraw_roles(&self, namespace: &str) -> Result<(), Error> {
         for look in 0..LOOKS {
             if !self.withdraw_bindings(namespace).await? {
@@ -312,18 +317,18 @@ impl Writer {
         })
     }
 
-    /// Takes away the bindings of our roles that stand; tells whether there were any.
+    /// Deletes the current RoleBindings to our roles; returns whether there were any.
     async fn withdraw_bindings(&self, namespace: &str) -> Result<bool, Error> {
         let roles = OwnerRole::ALL.map(OwnerRole::cluster_role);
         let ours = |binding: &DynamicObject| roles.iter().any(|role| binding.data["roleRef"]["name"] == *role);
         let listing = Key::new(Kind::RoleBinding, namespace, "*");
-        let mut page = ListParams::default().limit(AT_ONCE);
+        let mut page = ListParams::default().limit(PAGE);
         let mut any = false;
         loop {
             let found = match self.api(&listing)?.list(&page).await {
                 Ok(found) => found,
                 Err(kube::Error::Api(status)) if status.is_not_found() => return Ok(false),
-                // The pages took too long; whoever asks looks again.
+                // The list took so long that its pages expired; the caller looks again.
                 Err(kube::Error::Api(status)) if status.code == 410 => return Ok(true),
                 Err(source) => return Err(failed("list", &listing, source)),
             };
@@ -345,7 +350,7 @@ impl Writer {
         }
     }
 
-    /// Has a TenantPolicy refuse the tenant's writes; tells whether it did not yet.
+    /// Sets a TenantPolicy to refuse the tenant's writes; returns whether it did not refuse them before.
     pub async fn freeze(&self, key: &Key, live: &Live) -> Result<bool, Error> {
         let frozen = json!(TenantState::Frozen);
         let mut body = live.body();
@@ -356,27 +361,28 @@ impl Writer {
         self.put(key, body).await.map(|_| true)
     }
 
-    /// Deletes exactly the object that was seen; one that is gone already is fine.
+    /// Deletes exactly the object that was seen. An object that is already gone is not an error.
     pub async fn delete(&self, key: &Key, live: &Live) -> Result<(), Error> {
         self.delete_value(key, &live.body()).await
     }
 
-    /// Takes everybody off a binding, and the finalizers: one that is only deleted gives its right for as long as they hold it.
+    /// Removes all subjects and finalizers from a RoleBinding: a deleted one grants its right for as long as finalizers
+    /// keep it.
     async fn empty(&self, key: &Key, mut body: Value) -> Result<Arc<Live>, Error> {
         body["subjects"] = json!([]);
         body["metadata"]["finalizers"] = Value::Null;
         self.put(key, body).await
     }
 
-    /// Notes on a Namespace what its quota bounds; gives it as it stands then.
-    pub async fn hold(&self, key: &Key, live: &Live, held: &str) -> Result<Arc<Live>, Error> {
+    /// Writes the limits of its quota as an annotation on a Namespace; returns the Namespace as written.
+    pub async fn note_limits(&self, key: &Key, live: &Live, limits: &str) -> Result<Arc<Live>, Error> {
         let mut body = live.body();
-        body["metadata"]["annotations"][names::HELD] = json!(held);
+        body["metadata"]["annotations"][names::HELD] = json!(limits);
         self.put(key, body).await
     }
 
-    /// Deletes a Namespace when nobody has a role in it any more, by a look at what stands and not at what was told: guards go
-    /// with their namespace, in no order.
+    /// Deletes a Namespace after a fresh look shows that nobody has a role in it: the API server deletes the contents
+    /// of a namespace, guards included, in no order.
     pub async fn delete_namespace(&self, key: &Key, live: &Live) -> Result<(), Error> {
         self.withdraw_roles(&key.name).await?;
         self.delete(key, live).await
@@ -394,7 +400,7 @@ impl Writer {
         let Some(uid) = text("uid") else {
             return Err(Error::Malformed { key: key.clone() });
         };
-        // The version of a Namespace too: who takes it from the tenant at this moment must not lose it.
+        // Also the version, for a Namespace too: somebody who takes it from the tenant at this moment must not lose it.
         let preconditions = Preconditions {
             uid: Some(uid),
             resource_version: text("resourceVersion"),
@@ -437,7 +443,7 @@ impl From<Error> for Failure {
     }
 }
 
-/// The part of a failure that is stable: the same failure must give the same bytes.
+/// The stable part of a failure: the same failure must give the same bytes.
 fn message(error: &Error) -> String {
     match error {
         Error::Api { verb, key, source } => format!("failed to {verb} {key}: {}", answer(source)),
@@ -451,7 +457,8 @@ fn message(error: &Error) -> String {
 fn answer(source: &kube::Error) -> String {
     match source {
         kube::Error::Api(status) => {
-            // A refused RoleBinding is answered with every rule of its role, a line each: three fill a message.
+            // When a RoleBinding is refused, the answer lists every rule of its role, one a line. Three would fill a
+            // message.
             let message = status.message.lines().next().unwrap_or_default();
             format!("{} ({})", message.trim_end_matches(':'), status.code)
         }
@@ -499,7 +506,7 @@ fn is_already_exists(error: &kube::Error) -> bool {
 mod tests {
     use super::*;
 
-    fn said(error: Error) -> String {
+    fn message_of(error: Error) -> String {
         Failure::from(error).message
     }
 
@@ -511,26 +518,26 @@ mod tests {
             source: Box::new(kube::Error::Service(text.to_owned().into())),
         };
         assert_eq!(
-            said(lost("connection 17 reset after 3.02s")),
-            said(lost("deadline has elapsed"))
+            message_of(lost("connection 17 reset after 3.02s")),
+            message_of(lost("deadline has elapsed"))
         );
     }
 
     #[test]
-    fn a_refusal_of_many_lines_gives_one() {
+    fn a_refusal_of_many_lines_gives_a_message_of_one() {
         let rules = "\n{APIGroups:[\"\"], Resources:[\"pods\"], Verbs:[\"get\"]}".repeat(100);
         let message = format!(
             "\"tenantry-viewer\" is forbidden: user is attempting to grant RBAC permissions not currently held:{rules}"
         );
         let answer = json!({ "status": "Failure", "code": 403, "reason": "Forbidden", "message": message });
-        let said = said(Error::Api {
+        let message = message_of(Error::Api {
             verb: "create",
             key: Key::new(Kind::RoleBinding, "acme-dev", "tenantry-viewer"),
             source: Box::new(kube::Error::Api(serde_json::from_value(answer).unwrap())),
         });
         assert!(
-            said.contains("\"tenantry-viewer\" is forbidden") && !said.contains('\n'),
-            "{said}"
+            message.contains("\"tenantry-viewer\" is forbidden") && !message.contains('\n'),
+            "{message}"
         );
     }
 }

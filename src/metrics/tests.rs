@@ -4,7 +4,7 @@ use super::*;
 use std::time::Duration;
 use tenantry_core::error_class::ErrorClass;
 
-/// Metrics with at least one value each, as a family without values is not encoded.
+/// Metrics with at least one value each, because a family without values is not encoded.
 fn touched() -> Metrics {
     let metrics = Metrics::new().expect("the table is sound");
     metrics.process().announce_controller("tenant");
@@ -25,7 +25,7 @@ fn touched() -> Metrics {
 
 #[test]
 #[cfg(target_os = "linux")]
-fn the_registered_metrics_are_exactly_those_of_the_table_and_of_the_page() {
+fn the_registry_the_table_and_the_page_list_the_same_metrics() {
     let registered: BTreeSet<String> = touched()
         .process()
         .registry()
@@ -107,7 +107,7 @@ fn values_appear_in_the_text_with_their_labels() {
 }
 
 #[test]
-fn tenants_that_went_away_are_counted_no_more() {
+fn deleted_tenants_are_no_longer_counted() {
     let metrics = touched();
     metrics.set_tenants([("Free", TenantState::Stalled, 1)]);
     let text = metrics.process().encode().expect("encodes");
@@ -119,7 +119,7 @@ fn tenants_that_went_away_are_counted_no_more() {
 }
 
 #[test]
-fn a_scrape_never_sees_tenants_half_counted() {
+fn a_scrape_never_sees_half_of_an_update() {
     let metrics = touched();
     let counts = |ready| {
         let all = 1_000;
@@ -147,10 +147,10 @@ fn a_scrape_never_sees_tenants_half_counted() {
 }
 
 #[tokio::test]
-async fn tasks_that_have_not_ended_are_counted_when_the_text_is_asked_for() {
+async fn running_tasks_are_counted_at_each_scrape() {
     let metrics = touched();
-    let (release, held) = tokio::sync::oneshot::channel::<()>();
-    let task = tokio::spawn(held);
+    let (release, released) = tokio::sync::oneshot::channel::<()>();
+    let task = tokio::spawn(released);
     let counted = || {
         metrics
             .process()

@@ -1,4 +1,4 @@
-//! The watches behind a leader's work, and when enough of them was heard to begin.
+//! The watches that fill a leader's caches, and how long the start waits for their first lists.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -31,28 +31,29 @@ use tenantry_process::{
     watches::{FAILING, Watch, Watches},
 };
 
-/// How long the start waits for what quotas refused before it. Without it a share could go back before it is known that
-/// somebody waits for it; with an API server that does not answer, other tenants should not wait longer.
-const HEARING: Duration = Duration::from_secs(5);
+/// How long the start waits for the list of earlier FailedCreate events. Without this list a share could be returned
+/// before the operator knows that a workload needs it. If the API server does not answer, other tenants do not wait any
+/// longer.
+const EARLIER_EVENTS: Duration = Duration::from_secs(5);
 
-/// How long the start waits to know which optional kinds are served. Without it every restart would report monitors as
-/// missing for a moment; a CRD that hangs or a missing right must not hold up anybody longer.
+/// How long the start waits to know which optional kinds are served. Without this wait, every restart would briefly
+/// report monitors as missing. A CRD that hangs or a missing right must not delay the start any longer.
 const OPTIONAL: Duration = Duration::from_secs(5);
 
-/// Looks at discovery, in a third of a second, after which an optional kind counts as not served for now.
+/// Number of looks at discovery (a third of a second in all) after which an optional kind counts as not served for now.
 const LOOKS: u32 = 4;
 
-/// How often served optional kinds are looked at for a failure that lasts.
+/// How often the operator checks whether the watch of a served optional kind has been failing for long.
 const TICK: Duration = Duration::from_secs(10);
 
-/// The health of the watches that must list before a reconcile can begin.
+/// The health of the watches that must have listed before a reconcile can begin.
 pub(super) struct Required {
     kinds: Vec<(Kind, Watch)>,
     claims: Watch,
 }
 
 impl Required {
-    /// Closes the gate of each.
+    /// Registers each watch; its readiness gate stays closed until the watch has listed.
     pub(super) fn new(watches: &Watches) -> Self {
         let kinds = Kind::ALL.into_iter().filter(|kind| !kind.is_optional());
         Self {
@@ -64,7 +65,7 @@ impl Required {
     }
 }
 
-/// Starts watches, each as a task with a name.
+/// Starts watches, each as a named task.
 #[derive(Clone)]
 pub(super) struct Feeds {
     pub(super) source: Source,
@@ -76,7 +77,8 @@ pub(super) struct Feeds {
 }
 
 impl Feeds {
-    /// Starts every watch and waits until each required kind was listed. Optional kinds may hold that up for [`OPTIONAL`] only.
+    /// Starts every watch and waits until each required kind is listed. Waits for optional kinds no longer than
+    /// [`OPTIONAL`].
     pub(super) async fn fill(
         &self,
         required: Required,
@@ -102,15 +104,16 @@ impl Feeds {
             for (_, health) in kinds {
                 health.until_listed().await;
             }
-            // What owners asked for must not seem gone because it was not heard yet.
+            // Without this wait a claim that is not listed yet would look deleted.
             claimed.until_listed().await;
         };
         tokio::join!(listed, self.until_decided(decided, &served));
         served
     }
 
-    /// Starts the watch of what quotas refuse; the namespaces must be known.
-    pub(super) async fn hear_refusals(&self, refusals: Arc<Refusals>, clock: Arc<dyn Clock>) {
+    /// Starts the watch of FailedCreate events. Call it when the Namespaces are listed: events of unknown namespaces
+    /// are ignored.
+    pub(super) async fn watch_refusals(&self, refusals: Arc<Refusals>, clock: Arc<dyn Clock>) {
         let health = self.watches.optional("Event");
         let watch = refusals::watch(
             self.source.client.clone(),
@@ -122,10 +125,11 @@ impl Feeds {
             clock,
         );
         self.spawner.spawn(Role::Feed, name("Event"), watch);
-        if tokio::time::timeout(HEARING, health.until_listed()).await.is_err() {
-            tracing::warn!(
-                "FailedCreate events could not be listed in time; shares follow what is refused from now on"
-            );
+        if tokio::time::timeout(EARLIER_EVENTS, health.until_listed())
+            .await
+            .is_err()
+        {
+            tracing::warn!("FailedCreate events were not listed in time; shares follow only refusals from now on");
         }
     }
 
@@ -144,7 +148,7 @@ impl Feeds {
         cluster::watch::watch(source, health, kind, inventory, wake, observer)
     }
 
-    /// Keeps the set of optional watches in step with the CRDs that are there.
+    /// Keeps the optional watches in step with the installed CRDs.
     fn follow_optional(&self, model_resource: &str) -> (watch::Receiver<Served>, watch::Receiver<Undecided>) {
         let (served, receiver) = watch::channel(Served::default());
         let (undecided, decided) = watch::channel(None);
@@ -163,10 +167,10 @@ impl Feeds {
         (receiver, decided)
     }
 
-    /// Waits until it is known which optional kinds are served, and no longer than [`OPTIONAL`].
+    /// Waits until it is known of each optional kind whether it is served, but no longer than [`OPTIONAL`].
     async fn until_decided(&self, mut decided: watch::Receiver<Undecided>, served: &watch::Receiver<Served>) {
         let none_left = decided.wait_for(|undecided| undecided.as_ref().is_some_and(BTreeSet::is_empty));
-        // An error means that the task is gone: the process is going down.
+        // An error means that the task has ended because the process is shutting down.
         if tokio::time::timeout(OPTIONAL, none_left).await.is_ok() {
             return;
         }
@@ -186,14 +190,14 @@ impl Feeds {
     }
 }
 
-/// Kinds of which it is not known yet whether they are served; `None` before the CRDs were listed.
+/// Optional kinds that may or may not be served; `None` before the CRDs are listed.
 type Undecided = Option<BTreeSet<Kind>>;
 
-/// What the watch of an optional kind went through.
+/// What happened to the watch of an optional kind.
 enum Report {
     Listed(Kind),
     Failed(Kind),
-    /// The API server does not know the kind in the version that we use.
+    /// The API server does not serve the kind in the version that the operator uses.
     NotFound(Kind),
 }
 
@@ -226,7 +230,7 @@ impl Following {
                     self.installed(&names);
                     true
                 }
-                Some(report) = reports.recv() => self.heard(report),
+                Some(report) = reports.recv() => self.apply(report),
                 () = tokio::time::sleep(TICK) => self.lose_failing(),
             };
             if published {
@@ -251,8 +255,8 @@ impl Following {
             .send_if_modified(|served| std::mem::replace(&mut served.models, models) != models);
     }
 
-    /// Whether the report changes anything.
-    fn heard(&mut self, report: Report) -> bool {
+    /// Applies a report; returns whether to publish.
+    fn apply(&mut self, report: Report) -> bool {
         match report {
             Report::Listed(kind) => self.state.listed(kind),
             Report::Failed(kind) => self.state.failed(kind),
@@ -264,8 +268,8 @@ impl Following {
         true
     }
 
-    /// Kinds that fail for minutes while the API server answers others are served no more: a tenant should not fail because
-    /// its monitors cannot be written. Whether there was one.
+    /// Drops kinds whose watch has failed for minutes while the API server answers others: a tenant should not fail
+    /// because its monitors cannot be written. Returns whether a kind was dropped.
     fn lose_failing(&mut self) -> bool {
         if self.feeds.watches.required_fail() {
             return false;
@@ -276,7 +280,7 @@ impl Following {
         failing.into_iter().filter(|kind| self.lose(*kind)).count() > 0
     }
 
-    /// Takes a kind off and begins again with a list; whether it was served.
+    /// Marks a kind as not served and restarts its watch with a list. Returns whether it was served.
     fn lose(&mut self, kind: Kind) -> bool {
         let was_served = self.state.lost(kind);
         if was_served {
@@ -284,7 +288,7 @@ impl Following {
             self.start(kind);
             tracing::warn!(
                 kind = kind.as_str(),
-                "the API server cannot list the kind any more; going on without it"
+                "the API server can no longer list the kind; continuing without it"
             );
         }
         was_served
@@ -320,7 +324,7 @@ impl Following {
         cluster::watch::forget(kind, &self.feeds.inventory, &self.feeds.wake);
     }
 
-    /// Tells the controllers, the metric and the start what is served now.
+    /// Publishes the served kinds to the controllers, to the metric and to the start.
     fn publish(&self) {
         let kinds = self.state.served();
         self.served.send_if_modified(|served| {
@@ -349,7 +353,7 @@ fn report_missing(metrics: &Metrics, served: &Served) {
     }
 }
 
-/// Counts and logs what happens to the watch of a required kind.
+/// Counts and logs the failures of a required kind's watch.
 struct Log(Arc<Metrics>);
 
 impl cluster::watch::Observer for Log {
@@ -357,11 +361,11 @@ impl cluster::watch::Observer for Log {
 
     fn failed(&self, kind: Kind, error: &watcher::Error) {
         self.0.process().watch_failed(kind.as_str());
-        tracing::warn!(kind = kind.as_str(), %error, "a watch broke; it is started again");
+        tracing::warn!(kind = kind.as_str(), %error, "a watch failed; restarting it");
     }
 }
 
-/// As [`Log`], for an optional kind; tells [`Following`] too.
+/// Like [`Log`], for an optional kind; also reports to [`Following`].
 struct Reporting {
     metrics: Arc<Metrics>,
     report: mpsc::UnboundedSender<Report>,
@@ -369,7 +373,7 @@ struct Reporting {
 
 impl cluster::watch::Observer for Reporting {
     fn synced(&self, kind: Kind) {
-        // A closed channel means that the process is going down.
+        // A closed channel means that the process is shutting down.
         let _ = self.report.send(Report::Listed(kind));
     }
 

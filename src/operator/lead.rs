@@ -1,5 +1,5 @@
-//! What a leader does, phase by phase: the definitions, the caches, the controllers. Every task that it starts has a name and
-//! is in the process's one set.
+//! What a leader does, phase by phase: the definitions, the caches, the controllers. Every task that it starts has a
+//! name and belongs to the process's one set of tasks.
 
 use std::{convert::Infallible, future::pending, sync::Arc, time::Duration};
 
@@ -23,7 +23,7 @@ use crate::{
     template,
     tenant::{
         self, activity::Activity, claims::Claims, controller, events::Events, memory::Memory, pending::PendingQuotas,
-        refusals::Refusals, template_changes, uses::News,
+        refusals::Refusals, template_changes, uses::Change,
     },
 };
 use tenantry_api::{
@@ -46,18 +46,18 @@ use tenantry_process::{
 /// How often the gauges and the gates are refreshed.
 const TICK: Duration = Duration::from_secs(10);
 
-/// How long the end of the work waits for Events that are still in the queue.
+/// How long the shutdown waits for Events that are still in the queue.
 const FLUSH: Duration = Duration::from_secs(2);
 
-/// Templates that are reconciled at once.
+/// Number of templates that are reconciled at the same time.
 const TEMPLATES_AT_ONCE: u16 = 2;
 
 /// What a leader works with.
 pub(super) struct Leader {
     pub(super) settings: Settings,
-    /// Lists and watches; and Events, which tell of the past.
+    /// For lists, watches and Events. Events describe the past, so a former leader may still send them.
     pub(super) reads: Client,
-    /// Carries nothing once leadership is lost.
+    /// For all other writes; sends nothing once leadership is lost.
     pub(super) writes: Client,
     pub(super) leadership: LeaderHandle,
     pub(super) gates: Gates,
@@ -68,19 +68,19 @@ pub(super) struct Leader {
     pub(super) spawner: Spawner,
 }
 
-/// The health of each watch without which a leader is not ready. All gates are closed before any opens, so that /readyz never
-/// says yes between two phases.
+/// The health of each watch that a leader needs to be ready. All gates are closed before any opens, so that /readyz
+/// never reports ready between two phases.
 struct Required {
     definitions: GateHandle,
     caches: caches::Required,
     tenants: Watch,
     /// The watch of templates that wakes Tenants.
     templates: Watch,
-    /// The template controller's own.
+    /// The template controller's own watch of templates.
     own_templates: Watch,
 }
 
-/// Everything that reconciles read, full.
+/// The caches that reconciles read, after their first lists.
 struct Filled {
     source: Source,
     inventory: Arc<Inventory>,
@@ -94,17 +94,17 @@ struct Filled {
 type Tenants = reflector::Store<DeserializeGuard<Tenant>>;
 type Templates = reflector::Store<DeserializeGuard<TenantTemplate>>;
 
-/// What the tenant controller tells the template controller.
+/// What the template controller gets from the tenant controller.
 struct Users {
     tenants: Tenants,
-    /// Resolves when `tenants` holds all of them.
+    /// Resolves when `tenants` contains every Tenant.
     listed: Watch,
     /// Names of templates whose number of users may have changed.
     changed: mpsc::UnboundedReceiver<String>,
 }
 
 impl Leader {
-    /// Starts everything, phase by phase, and then waits for ever: the tasks say when it is over.
+    /// Starts everything, phase by phase, then never returns: the process ends when a task ends.
     pub(super) async fn lead(self) -> anyhow::Result<Infallible> {
         let Required {
             definitions,
@@ -137,7 +137,7 @@ impl Leader {
         }
     }
 
-    /// Keeps gates and the metrics of watches true.
+    /// Keeps the readiness gates and the metrics of watches up to date.
     fn tick(&self) {
         let watches = self.watches.clone();
         self.spawner.spawn(Role::Feed, "the check of watches", async move {
@@ -148,7 +148,7 @@ impl Leader {
         });
     }
 
-    /// Phase 1: without our definitions there is nothing to watch.
+    /// Phase 1: waits until the API server serves our definitions; before that there is nothing to watch.
     async fn await_definitions(&self, gate: &GateHandle) {
         served::until_listed(&self.reads, Kind::TenantPolicy, |_| {}).await;
         gate.ready();
@@ -172,7 +172,7 @@ impl Leader {
             .fill(required, claims.clone(), &self.settings.resources.model)
             .await;
         let refusals: Arc<Refusals> = Arc::default();
-        feeds.hear_refusals(refusals.clone(), self.clock.clone()).await;
+        feeds.watch_refusals(refusals.clone(), self.clock.clone()).await;
         Filled {
             source,
             inventory,
@@ -183,7 +183,7 @@ impl Leader {
         }
     }
 
-    /// Phase 3: the tenant controller, with the watch of templates that wakes it.
+    /// Phase 3: starts the tenant controller and the watch of templates that wakes it.
     fn start_tenants(&self, filled: Filled, health: Watch, template_health: Watch) -> Users {
         let Filled {
             source,
@@ -217,13 +217,13 @@ impl Leader {
         let (used, changed) = mpsc::unbounded_channel::<String>();
         let forgetting = context.clone();
         let all_templates = templates.clone();
-        let tell = move |news| match news {
-            // A closed channel means that the process is going down.
-            News::Users(template) => drop(used.send(template)),
-            News::UsersOfAny => wake_all(&all_templates, &used),
-            News::Gone(tenant) => forgetting.forget(&tenant),
+        let notify = move |change| match change {
+            // A closed channel means that the process is shutting down.
+            Change::Users(template) => drop(used.send(template)),
+            Change::UsersOfAny => wake_all(&all_templates, &used),
+            Change::Gone(tenant) => forgetting.forget(&tenant),
         };
-        let tenants = controller::tenants(source, health.clone(), writer, tell);
+        let tenants = controller::tenants(source, health.clone(), writer, notify);
         let triggers = controller::Triggers {
             woken,
             templates: changed_templates,
@@ -232,8 +232,8 @@ impl Leader {
         let concurrency = self.settings.concurrency;
         let (own_store, shutdown) = (store.clone(), self.shutdown.clone());
         let run = async move {
-            // A Tenant must not be judged before its template could be seen. Only a store whose writer is gone fails, and then
-            // the process is going down.
+            // A Tenant must not be validated before its template is in the store. Waiting fails only if the store's
+            // writer is gone, and then the process is shutting down.
             let _ = templates.wait_until_ready().await;
             let requested = shutdown.requested();
             let controller = controller::run(tenants, own_store, triggers, concurrency, context.clone(), requested);
@@ -249,7 +249,7 @@ impl Leader {
         }
     }
 
-    /// Phase 4: the template controller.
+    /// Phase 4: starts the template controller.
     fn start_templates(&self, source: Source, health: Watch, users: Users, served: watch::Receiver<Served>) {
         let (store, writer) = reflector::store();
         let templates = templates(&source, health, writer).applied_objects();
@@ -272,7 +272,8 @@ impl Leader {
         let (own_store, requested) = (store.clone(), self.shutdown.clone().requested());
         let (listed, changed) = (users.listed, users.changed);
         let run = async move {
-            // Users are counted only when all Tenants are known, or a restart would write one number after the other.
+            // Tenants are counted only when all are listed. Otherwise a restart would write every intermediate number
+            // to the status.
             listed.until_listed().await;
             template::run_controller(templates, own_store, changed, TEMPLATES_AT_ONCE, context, requested).await;
         };
@@ -280,7 +281,7 @@ impl Leader {
         self.spawner.spawn(Role::Work, "the template controller", run);
     }
 
-    /// Templates in a store, and the names of those that changed.
+    /// A store of templates, and the names of those that changed.
     fn watch_templates(
         &self,
         source: &Source,
@@ -292,19 +293,19 @@ impl Leader {
         let (store, writer) = reflector::store();
         let changes = template_changes::changes(templates(source, health, writer));
         let (sender, names) = mpsc::unbounded_channel();
-        // A task of its own: the controller does not poll before the store is full.
+        // This is a task of its own because the controller does not poll its streams before the store is full.
         self.spawner
             .spawn(Role::Feed, "the watch of TenantTemplate", async move {
                 let mut changes = std::pin::pin!(changes);
                 while let Some(change) = changes.next().await {
-                    // A closed channel means that the process is going down.
+                    // A closed channel means that the process is shutting down.
                     let _ = sender.send(change);
                 }
             });
         (store, tokio_stream::wrappers::UnboundedReceiverStream::new(names))
     }
 
-    /// Refreshes the gauges, and forgets what has become old.
+    /// Refreshes the gauges, and forgets deleted Tenants and old writes.
     fn count(&self, context: Arc<tenant::Context>, tenants: Tenants) {
         let metrics = self.metrics.clone();
         self.spawner.spawn(Role::Feed, "the refresh of gauges", async move {
@@ -320,7 +321,7 @@ impl Leader {
         });
     }
 
-    /// Takes Events, and starts the task that publishes them.
+    /// Creates the queue of Events, and starts the task that publishes them.
     fn publish_events(&self) -> Events {
         let reporter = Reporter {
             controller: "tenantry".to_owned(),
@@ -338,10 +339,10 @@ impl Leader {
     }
 }
 
-/// Has every template looked at. One that is not in the store yet is looked at when it is.
+/// Wakes every template. One that is not in the store yet is reconciled when it gets there.
 fn wake_all(templates: &Templates, wake: &mpsc::UnboundedSender<String>) {
     for template in templates.state() {
-        // A closed channel means that the process is going down.
+        // A closed channel means that the process is shutting down.
         let _ = wake.send(template.name_any());
     }
 }
@@ -365,8 +366,8 @@ fn templates(
     source.watch(health, api, watcher::Config::default()).reflect(writer)
 }
 
-/// Runs a controller to its end. On `shutdown` before its objects are listed that is at once: nothing can be under way, and
-/// kube, which runs nothing until they are listed, would go on waiting for that after it stopped listening.
+/// Runs a controller to its end. If `shutdown` comes before its objects are listed, it ends at once. No work can be
+/// running then, and kube would otherwise keep waiting for the list.
 async fn or_unlisted<K>(controller: impl Future<Output = ()>, store: reflector::Store<K>, shutdown: Shutdown)
 where
     K: reflector::Lookup + Clone + 'static,

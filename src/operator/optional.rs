@@ -1,25 +1,25 @@
-//! Which optional kinds count as served: pure. A kind does while its list succeeded, whatever its CRD promises.
+//! Decides, purely, which optional kinds count as served: those whose list succeeded, whether or not their CRD exists.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use tenantry_core::object::Kind;
 
-/// What is known of the optional kinds.
+/// What is known about the optional kinds.
 #[derive(Debug, Default)]
 pub(super) struct Optional {
-    /// Whether the CRDs were listed.
-    asked: bool,
-    watched: BTreeMap<Kind, Standing>,
+    /// Whether the CRDs have been listed.
+    crds_listed: bool,
+    watched: BTreeMap<Kind, State>,
 }
 
-/// How the watch of one kind goes.
+/// The state of one kind's watch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Standing {
-    /// It has neither listed nor failed.
+enum State {
+    /// The kind has neither been listed nor failed.
     Undecided,
-    /// It failed, and goes on trying.
+    /// Its list failed; the watch keeps trying.
     Unserved,
-    /// It has listed.
+    /// Its list succeeded.
     Served,
 }
 
@@ -31,9 +31,9 @@ pub(super) struct Changes {
 }
 
 impl Optional {
-    /// The CRDs of these kinds are there.
+    /// Takes the kinds whose CRDs are installed; returns the watches to start and to stop.
     pub(super) fn installed(&mut self, kinds: &BTreeSet<Kind>) -> Changes {
-        self.asked = true;
+        self.crds_listed = true;
         let stop = self.watched.keys().copied().filter(|kind| !kinds.contains(kind));
         let stop: Vec<_> = stop.collect();
         for kind in &stop {
@@ -42,45 +42,45 @@ impl Optional {
         let start = kinds.iter().copied().filter(|kind| !self.watched.contains_key(kind));
         let start: Vec<_> = start.collect();
         for kind in &start {
-            self.watched.insert(*kind, Standing::Undecided);
+            self.watched.insert(*kind, State::Undecided);
         }
         Changes { start, stop }
     }
 
-    /// The kind was listed.
+    /// A list of the kind succeeded.
     pub(super) fn listed(&mut self, kind: Kind) {
-        if let Some(standing) = self.watched.get_mut(&kind) {
-            *standing = Standing::Served;
+        if let Some(state) = self.watched.get_mut(&kind) {
+            *state = State::Served;
         }
     }
 
-    /// The kind could not be listed. One that was listed before stays: its cache is the last that is known.
+    /// A list of the kind failed. A kind that was served stays served: its cache is the last known state.
     pub(super) fn failed(&mut self, kind: Kind) {
-        if let Some(standing @ Standing::Undecided) = self.watched.get_mut(&kind) {
-            *standing = Standing::Unserved;
+        if let Some(state @ State::Undecided) = self.watched.get_mut(&kind) {
+            *state = State::Unserved;
         }
     }
 
-    /// The kind is no longer served, though its CRD is there. Tells whether it was.
+    /// The kind is no longer served, though its CRD exists. Returns whether it was served.
     pub(super) fn lost(&mut self, kind: Kind) -> bool {
-        let Some(standing) = self.watched.get_mut(&kind) else {
+        let Some(state) = self.watched.get_mut(&kind) else {
             return false;
         };
-        std::mem::replace(standing, Standing::Unserved) == Standing::Served
+        std::mem::replace(state, State::Unserved) == State::Served
     }
 
     /// Kinds that are served.
     pub(super) fn served(&self) -> BTreeSet<Kind> {
-        self.of(Standing::Served)
+        self.of(State::Served)
     }
 
-    /// Kinds of which it is not known yet whether they are served; `None` before the CRDs were listed.
+    /// Kinds that have neither been listed nor failed; `None` before the CRDs are listed.
     pub(super) fn undecided(&self) -> Option<BTreeSet<Kind>> {
-        self.asked.then(|| self.of(Standing::Undecided))
+        self.crds_listed.then(|| self.of(State::Undecided))
     }
 
-    fn of(&self, wanted: Standing) -> BTreeSet<Kind> {
-        let kinds = self.watched.iter().filter(|(_, standing)| **standing == wanted);
+    fn of(&self, wanted: State) -> BTreeSet<Kind> {
+        let kinds = self.watched.iter().filter(|(_, state)| **state == wanted);
         kinds.map(|(kind, _)| *kind).collect()
     }
 }
@@ -96,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn a_kind_whose_list_fails_is_decided_and_not_served() {
+    fn a_kind_whose_list_fails_counts_as_not_served() {
         let mut optional = Optional::default();
         assert_eq!(optional.undecided(), None);
         let changes = optional.installed(&MONITORS.into());
@@ -107,7 +107,7 @@ mod tests {
         assert_eq!(optional.undecided(), Some(none()));
         assert_eq!(optional.served(), [Kind::ServiceMonitor].into());
         optional.listed(Kind::PodMonitor);
-        assert_eq!(optional.served(), MONITORS.into(), "it may come later");
+        assert_eq!(optional.served(), MONITORS.into(), "a failed kind may be listed later");
     }
 
     #[test]
@@ -119,12 +119,15 @@ mod tests {
         assert_eq!(optional.served(), [Kind::PodMonitor].into());
         assert!(optional.lost(Kind::PodMonitor));
         assert_eq!(optional.served(), none());
-        assert!(!optional.lost(Kind::PodMonitor), "once");
-        assert!(!optional.lost(Kind::PrometheusRule), "it was never watched");
+        assert!(!optional.lost(Kind::PodMonitor), "it is no longer served");
+        assert!(
+            !optional.lost(Kind::PrometheusRule),
+            "it was never watched, so never served"
+        );
     }
 
     #[test]
-    fn a_kind_whose_crd_goes_is_stopped_and_may_come_back() {
+    fn a_kind_stops_with_its_crd_and_starts_again_with_it() {
         let mut optional = Optional::default();
         optional.installed(&MONITORS.into());
         optional.listed(Kind::PodMonitor);
@@ -134,7 +137,7 @@ mod tests {
         assert_eq!(
             optional.served(),
             none(),
-            "a late report of the old watch counts for nothing"
+            "a late report of the stopped watch is ignored"
         );
         assert_eq!(optional.installed(&MONITORS.into()).start, [Kind::PodMonitor]);
         assert_eq!(optional.served(), none());

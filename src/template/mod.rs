@@ -1,7 +1,8 @@
-//! The template controller: who uses a template, and what each part of it honestly comes to on this cluster.
+//! The template controller: it counts the Tenants of a template and reports what each of its fields achieves on this
+//! cluster.
 //!
-//! A changed template wakes its tenants directly (see [`crate::tenant::controller`]); this controller writes only the
-//! template's own status and keeps a template that is in use from going away.
+//! A changed template wakes its Tenants directly (see [`crate::tenant::controller`]). This controller writes only the
+//! template's own status, and keeps a template that is in use from being deleted.
 
 use std::{future::Future, sync::Arc, time::Duration};
 
@@ -33,7 +34,7 @@ use tenantry_process::{clock::Clock, controller::Harness};
 /// Name of the controller in logs and metrics.
 pub const CONTROLLER: &str = "template";
 
-/// How long changes of the number of tenants are gathered before the status is written.
+/// How long to collect changes of the number of Tenants before the status is written.
 const GATHER: Duration = Duration::from_secs(1);
 
 /// What a reconcile works with.
@@ -69,13 +70,14 @@ pub async fn reconcile(guard: Arc<DeserializeGuard<TenantTemplate>>, context: Ar
 
 async fn run(template: &TenantTemplate, name: &str, context: &Context) -> Result<metrics::Outcome, Error> {
     let tenants = users(name, context).await?;
-    let held = template.finalizers().iter().any(|finalizer| finalizer == names::IN_USE);
+    let has_finalizer = template.finalizers().iter().any(|finalizer| finalizer == names::IN_USE);
     let deleting = template.metadata.deletion_timestamp.is_some();
-    // While it is deleted nothing can be added; while it is used and not held, hold it; unused and deleted, let it go.
-    let template = match (held, deleting, tenants) {
+    // A finalizer cannot be added to an object that is being deleted. A used template gets the finalizer; a deleted
+    // template without Tenants loses it.
+    let template = match (has_finalizer, deleting, tenants) {
         (true, true, 0) => {
             context.custom.finalizer(template, names::IN_USE, false).await?;
-            tracing::info!("template is gone");
+            tracing::info!("the template is no longer in use and can be deleted");
             return Ok(metrics::Outcome::Changed);
         }
         (false, false, 1..) => &context.custom.finalizer(template, names::IN_USE, true).await?,
@@ -96,29 +98,31 @@ async fn run(template: &TenantTemplate, name: &str, context: &Context) -> Result
     Ok(metrics::Outcome::Changed)
 }
 
-/// Keeps a template that cannot be read while it is used, and lets it go when it is not: its metadata is enough for both.
+/// Keeps the finalizer on an unreadable template while Tenants use it, and removes it when none does. Metadata is
+/// enough for both.
 async fn run_unreadable(invalid: &InvalidObject, name: &str, context: &Context) -> Result<metrics::Outcome, Error> {
     tracing::warn!(error = %invalid.error, "the stored TenantTemplate cannot be read; apply it again in its current form");
     let metadata = &invalid.metadata;
     let mut finalizers = metadata.finalizers.iter().flatten();
-    let held = finalizers.any(|finalizer| finalizer == names::IN_USE);
+    let has_finalizer = finalizers.any(|finalizer| finalizer == names::IN_USE);
     let deleting = metadata.deletion_timestamp.is_some();
-    let is_kept = match (held, deleting, users(name, context).await?) {
+    let keep = match (has_finalizer, deleting, users(name, context).await?) {
         (true, true, 0) => false,
         (false, false, 1..) => true,
         _ => return Ok(metrics::Outcome::Waiting),
     };
     let custom = &context.custom;
     custom
-        .finalizer_of_unreadable::<TenantTemplate>(metadata, names::IN_USE, is_kept)
+        .finalizer_of_unreadable::<TenantTemplate>(metadata, names::IN_USE, keep)
         .await?;
-    if !is_kept {
-        tracing::info!("template is gone");
+    if !keep {
+        tracing::info!("the template is no longer in use and can be deleted");
     }
     Ok(metrics::Outcome::Changed)
 }
 
-/// How many Tenants name the template. Which one an unreadable Tenant names, only the API server can say.
+/// How many Tenants name the template. For an unreadable Tenant, only the API server can evaluate which template it
+/// names.
 async fn users(template: &str, context: &Context) -> Result<usize, Error> {
     let names = |tenant: &DeserializeGuard<Tenant>| matches!(&tenant.0, Ok(tenant) if tenant.spec.template_ref.name == template);
     let mut users = context.tenants.state_filter(|tenant| names(tenant)).len();
@@ -134,7 +138,7 @@ async fn users(template: &str, context: &Context) -> Result<usize, Error> {
     Ok(users)
 }
 
-/// Runs the controller until `shutdown`. `used` names templates whose number of tenants may have changed.
+/// Runs the controller until `shutdown`. `used` yields the names of templates whose number of Tenants may have changed.
 pub async fn run_controller<S>(
     templates: S,
     store: Store<DeserializeGuard<TenantTemplate>>,
@@ -159,7 +163,7 @@ pub async fn run_controller<S>(
         .await;
 }
 
-/// A thousand new tenants change the number of users once a second, not a thousand times.
+/// Batches wake-ups: a thousand new Tenants cause one status write a second, not a thousand.
 fn gathered(used: UnboundedReceiver<String>) -> impl Stream<Item = ObjectRef<DeserializeGuard<TenantTemplate>>> + Send {
     let bursts = futures::stream::unfold(used, async |mut used| {
         let first = used.recv().await?;

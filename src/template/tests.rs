@@ -19,7 +19,7 @@ fn deleting(mut template: TenantTemplate) -> TenantTemplate {
     template
 }
 
-/// So many readable Tenants, all of which name `premium`.
+/// A store with this many readable Tenants, all of which name `premium`.
 fn users(tenants: usize) -> Store<DeserializeGuard<Tenant>> {
     let (store, mut writer) = kube::runtime::reflector::store();
     for index in 0..tenants {
@@ -30,7 +30,7 @@ fn users(tenants: usize) -> Store<DeserializeGuard<Tenant>> {
     store
 }
 
-/// Reconciles templates on this server, where these Tenants are known; and its metrics.
+/// The context for reconciling templates on this server with these Tenants, and its metrics.
 fn context(
     server: &fixture::server::Server,
     tenants: Store<DeserializeGuard<Tenant>>,
@@ -55,7 +55,7 @@ fn context(
     (Arc::new(context), metrics)
 }
 
-/// The requests for a template with so many users.
+/// The requests that a reconcile sends for a template with this many Tenants.
 async fn reconciled(template: TenantTemplate, tenants: usize) -> Vec<fixture::server::Call> {
     let server = fixture::server::Server::new();
     let (context, _) = context(&server, users(tenants));
@@ -66,7 +66,7 @@ async fn reconciled(template: TenantTemplate, tenants: usize) -> Vec<fixture::se
     server.calls()
 }
 
-/// Lines of the metrics after a reconcile whose first call is refused so.
+/// The metrics' text after a reconcile in which the server refuses this call.
 async fn refused(call: &str, code: u16, reason: &'static str) -> String {
     let server = fixture::server::Server::new();
     let (context, metrics) = context(&server, users(1));
@@ -93,7 +93,7 @@ async fn a_conflict_on_a_template_counts_no_error() {
 }
 
 #[tokio::test]
-async fn a_template_that_fails_is_counted_as_backing_off() {
+async fn a_failing_template_is_counted_as_backing_off() {
     let text = refused("patch tenanttemplates premium", 403, "Forbidden").await;
     for line in [
         r#"tenantry_reconcile_errors_total{category="forbidden",controller="template"} 1"#,
@@ -108,7 +108,7 @@ fn finalizers(template: &mut TenantTemplate, finalizers: &[&str]) {
 }
 
 #[tokio::test]
-async fn a_template_is_held_from_its_first_user_on() {
+async fn a_template_gets_its_finalizer_with_its_first_tenant() {
     assert_eq!(reconciled(template(&json!({})), 0).await.len(), 1, "only the status");
     let mut used = template(&json!({}));
     finalizers(&mut used, &["other"]);
@@ -120,7 +120,7 @@ async fn a_template_is_held_from_its_first_user_on() {
 }
 
 #[tokio::test]
-async fn a_deleted_template_goes_with_its_last_user() {
+async fn a_deleted_template_goes_with_its_last_tenant() {
     let mut held = deleting(template(&json!({})));
     finalizers(&mut held, &[names::IN_USE, "other"]);
     let calls = reconciled(held.clone(), 1).await;
@@ -131,7 +131,7 @@ async fn a_deleted_template_goes_with_its_last_user() {
     assert_eq!(calls[0].body["metadata"]["finalizers"], json!(["other"]));
 }
 
-/// A template, and Tenant `bad` that nobody can read and that names `template_ref`.
+/// Reconciles a template next to an unreadable Tenant `bad` that names `template_ref`.
 async fn beside_unreadable(
     template: DeserializeGuard<TenantTemplate>,
     server: &fixture::server::Server,
@@ -151,7 +151,7 @@ fn unreadable(metadata: kube::api::ObjectMeta) -> InvalidObject {
 }
 
 #[tokio::test]
-async fn a_template_of_a_tenant_nobody_can_read_is_kept() {
+async fn a_template_that_an_unreadable_tenant_names_is_kept() {
     let held = || {
         let mut held = deleting(template(&json!({})));
         finalizers(&mut held, &[names::IN_USE]);
@@ -167,7 +167,7 @@ async fn a_template_of_a_tenant_nobody_can_read_is_kept() {
 }
 
 #[tokio::test]
-async fn a_deleted_template_nobody_can_read_goes_with_its_last_user() {
+async fn an_unreadable_deleted_template_goes_with_its_last_tenant() {
     for (names, kept) in [("premium", true), ("other", false)] {
         let server = fixture::server::Server::new();
         let mut held = deleting(template(&json!({})));

@@ -1,4 +1,4 @@
-//! When the use of each quota changed last, as this process saw it.
+//! When the usage of each quota last changed, as this process saw it.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -9,11 +9,11 @@ use std::{
 use tenantry_core::object::{Key, Kind, Live};
 use tenantry_process::clock::Monotonic;
 
-/// How long after a change of use a quota is left alone. The quota controller's cache of pods is behind the API server by
-/// some milliseconds, on a loaded machine by tens; a namespace that is full waits so much longer for room.
+/// How long a quota keeps its share after its usage changed. The quota controller's cache of pods lags the API server
+/// by some milliseconds, and by tens on a loaded machine. A full namespace waits this much longer for a larger share.
 pub const QUIET: Duration = Duration::from_millis(120);
 
-/// Use of quotas, by tenant and namespace.
+/// The usage of quotas, by tenant and namespace.
 #[derive(Debug, Default)]
 pub struct Activity {
     seen: Mutex<HashMap<String, BTreeMap<String, Seen>>>,
@@ -22,7 +22,7 @@ pub struct Activity {
 #[derive(Debug)]
 struct Seen {
     version: u64,
-    /// JSON text: it is only compared.
+    /// As JSON text, because it is only compared.
     used: Box<str>,
     since: Monotonic,
 }
@@ -32,8 +32,8 @@ impl Activity {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The namespaces whose use changed less than [`QUIET`] ago, and what is left of that. A tenant with one quota is
-    /// never busy: nothing is moved.
+    /// The namespaces whose usage changed less than [`QUIET`] ago, with the time until that has passed. A tenant with a
+    /// single quota is never busy, because no share can move.
     pub fn busy(&self, tenant: &str, live: &BTreeMap<Key, Arc<Live>>, now: Monotonic) -> BTreeMap<String, Duration> {
         let quotas: Vec<_> = live.iter().filter(|(key, _)| key.kind == Kind::ResourceQuota).collect();
         let mut tenants = self.lock();
@@ -63,7 +63,7 @@ impl Activity {
         busy
     }
 
-    /// Forgets a tenant that is gone.
+    /// Forgets a deleted tenant.
     pub fn forget(&self, tenant: &str) {
         self.lock().remove(tenant);
     }
@@ -80,7 +80,7 @@ mod tests {
         Monotonic::new(Duration::from_millis(millis))
     }
 
-    /// Quotas of `a` and `b`, of which `a` is at this version with so many pods.
+    /// Quotas of `a` and `b`; that of `a` has this version and this many pods in use.
     fn live(version: u64, pods: u32) -> BTreeMap<Key, Arc<Live>> {
         let hard = json!({ "pods": "9" });
         let (key, _) = fixture::live_quota("acme-a", &hard, &hard, &json!({}));
@@ -92,12 +92,12 @@ mod tests {
     }
 
     #[test]
-    fn a_quota_is_busy_for_a_while_after_its_use_changed_and_not_after_other_changes() {
+    fn a_quota_is_busy_only_after_a_change_of_its_usage() {
         let activity = Activity::default();
         assert_eq!(
             activity.busy("acme", &live(1, 0), at(0)).len(),
             2,
-            "not known to be quiet"
+            "seen for the first time"
         );
         assert_eq!(activity.busy("acme", &live(1, 0), at(500)).len(), 0);
         let busy = activity.busy("acme", &live(2, 1), at(600));

@@ -1,8 +1,9 @@
-//! Step 4: make the objects stand, guards before rights, and take away what is no longer wanted.
+//! Step 4: write the objects, guards before rights, and delete those that are no longer desired.
 //!
-//! Order, in every run: rights that nobody should have any more go first; then each namespace gets its Namespace, its
-//! guards, and only when all of them stand and the quota controller has filled the quota's status, its RoleBindings;
-//! then whatever else is not wanted goes. What is as desired costs no call.
+//! The order in every run: first the operator withdraws rights that nobody should have any more. Then each namespace
+//! gets its Namespace and its guards. It gets its RoleBindings only when all guards exist and the quota controller has
+//! filled the quota's status. Last, the remaining surplus objects are deleted. An object that is as desired costs no
+//! call.
 
 use std::{collections::BTreeMap, collections::BTreeSet, sync::Arc};
 
@@ -26,7 +27,7 @@ use tenantry_core::tenant::{
     validate::ValidTenant,
 };
 
-/// Makes `objects` stand.
+/// Brings the cluster to `objects`.
 pub async fn apply(
     writer: &Writer,
     pending: &PendingQuotas,
@@ -36,22 +37,22 @@ pub async fn apply(
 ) -> Applied {
     let mut applied = Applied::default();
     let rights = objects.iter().flat_map(|namespace| &namespace.rights);
-    let may_hold = rights
+    let allowed = rights
         .map(|right| (right.key.clone(), subjects(&right.content["subjects"])))
         .collect();
-    withdraw_rights(writer, tenant.uid.as_deref(), facts, &may_hold, &mut applied).await;
-    // What was withdrawn is not what was seen any more. All else stays as it was seen: a write must carry the version
-    // that it was computed from.
+    withdraw_rights(writer, tenant.uid.as_deref(), facts, &allowed, &mut applied).await;
+    // The withdrawal changed the bindings, so read them again. Keep everything else as it was seen: a write must carry
+    // the version from which it was computed.
     let refreshed = applied
         .changed
         .then(|| with_bindings(facts, writer.of_tenant(&tenant.name)));
     let facts = refreshed.as_ref().unwrap_or(facts);
     leaving::leave(writer, tenant, facts, &mut applied).await;
-    let crowd = tenant
+    let overflow = tenant
         .turned_away
         .iter()
         .filter(|away| away.overflow == DirectOverflow::Remove && !away.live.deleting);
-    let deletes: Vec<_> = crowd.map(|away| writer.delete(&away.key, &away.live)).collect();
+    let deletes: Vec<_> = overflow.map(|away| writer.delete(&away.key, &away.live)).collect();
     for result in together(deletes).await {
         record(&mut applied, result);
     }
@@ -60,7 +61,7 @@ pub async fn apply(
         .iter()
         .map(|objects| apply_namespace(writer, pending, tenant, facts, objects))
         .collect();
-    // A tenant has at most a hundred namespaces; eight at a time keep one tenant from crowding out the others.
+    // A tenant has at most a hundred namespaces. Eight at a time keep one tenant from crowding out the others.
     let runs: Vec<Run> = stream::iter(runs).buffered(8).collect().await;
     for Run {
         namespace,
@@ -78,7 +79,7 @@ pub async fn apply(
     applied
 }
 
-/// `facts`, with the bindings of `newer`.
+/// `facts` with the RoleBindings replaced by those in `newer`.
 fn with_bindings(facts: &Facts, newer: BTreeMap<Key, Arc<Live>>) -> Facts {
     let mut facts = facts.clone();
     facts.live.retain(|key, _| key.kind != Kind::RoleBinding);
@@ -87,7 +88,7 @@ fn with_bindings(facts: &Facts, newer: BTreeMap<Key, Arc<Live>>) -> Facts {
     facts
 }
 
-/// Notes the result of one write.
+/// Records the result of one write.
 fn record(applied: &mut Applied, result: Result<(), writer::Error>) {
     match result {
         Ok(()) => applied.changed = true,
@@ -95,15 +96,16 @@ fn record(applied: &mut Applied, result: Result<(), writer::Error>) {
     }
 }
 
-/// Takes away every right that is live and that nobody in `may_hold` has, before anything else and whatever else fails.
+/// Withdraws every live right that `allowed` does not contain, before anything else, and whether or not other writes
+/// fail.
 ///
-/// `may_hold` gives the subjects that each RoleBinding may still have; one that it does not name goes, and so does one
-/// to another role than its name says. A binding that lost its owner reference is still ours by its labels.
+/// `allowed` has the subjects that each RoleBinding may keep. A binding that it does not name is deleted, and so is one
+/// whose roleRef differs from its name. A binding that lost its owner reference is still ours, by its labels.
 pub(super) async fn withdraw_rights(
     writer: &Writer,
     uid: Option<&str>,
     facts: &Facts,
-    may_hold: &BTreeMap<Key, Vec<Value>>,
+    allowed: &BTreeMap<Key, Vec<Value>>,
     applied: &mut Applied,
 ) {
     let bindings = facts.live.iter().filter(|(key, live)| {
@@ -112,15 +114,15 @@ pub(super) async fn withdraw_rights(
     let mut withdrawals = Vec::new();
     for (key, live) in bindings {
         let body = live.body();
-        let held = body["subjects"].as_array().map_or(&[][..], Vec::as_slice);
+        let current = body["subjects"].as_array().map_or(&[][..], Vec::as_slice);
         let as_named = body["roleRef"]["kind"] == "ClusterRole" && body["roleRef"]["name"] == *key.name;
-        let may_hold = may_hold.get(key).filter(|_| as_named).map_or(&[][..], Vec::as_slice);
-        let remaining: Vec<Value> = held
+        let allowed = allowed.get(key).filter(|_| as_named).map_or(&[][..], Vec::as_slice);
+        let remaining: Vec<Value> = current
             .iter()
-            .filter(|subject| may_hold.contains(subject))
+            .filter(|subject| allowed.contains(subject))
             .cloned()
             .collect();
-        if remaining.len() == held.len() && !remaining.is_empty() {
+        if remaining.len() == current.len() && !remaining.is_empty() {
             continue;
         }
         let restricted = (!remaining.is_empty()).then(|| Object {
@@ -145,7 +147,7 @@ pub(super) async fn withdraw_rights(
     }
 }
 
-/// Has every TenantPolicy refuse the tenant's writes, whatever else cannot be done for the tenant.
+/// Sets every TenantPolicy to refuse the tenant's writes, even if nothing else can be done for the tenant.
 pub(super) async fn freeze(writer: &Writer, uid: Option<&str>, facts: &Facts, applied: &mut Applied) {
     let policies = facts
         .live
@@ -167,7 +169,7 @@ struct Run {
 }
 
 impl Run {
-    /// Whether the Namespace stands now.
+    /// Records the result for the Namespace; returns whether the Namespace exists now.
     fn note_namespace(&mut self, desired: &Object, result: Result<Outcome, writer::Error>) -> bool {
         if let Err(writer::Error::Foreign { .. }) = result {
             self.namespace.progress =
@@ -192,7 +194,7 @@ impl Run {
     }
 }
 
-/// Whether the namespace is to have a laxer Pod Security Standard than it has.
+/// Whether the desired Pod Security Standard is laxer than the current one.
 fn loosens(live: &Live, desired: &Object) -> bool {
     let key = format!("{}{}", names::POD_SECURITY, names::POD_SECURITY_MODES[0]);
     let level = |label: &Value| {
@@ -228,19 +230,20 @@ async fn apply_namespace(
         written: Vec::new(),
         failures: Vec::new(),
     };
-    let standing = facts.namespaces.get(&name).or_else(|| facts.live.get(&namespace.key));
-    // A laxer Pod Security Standard comes last: nothing is opened before all that is to be closed is.
-    let loosened = standing.is_some_and(|live| loosens(live, namespace));
+    let existing = facts.namespaces.get(&name).or_else(|| facts.live.get(&namespace.key));
+    // A laxer Pod Security Standard is written last: nothing is opened before everything else is closed.
+    let loosened = existing.is_some_and(|live| loosens(live, namespace));
     let mut created = false;
     if !loosened {
-        let result = writer.ensure(namespace, standing).await;
+        let result = writer.ensure(namespace, existing).await;
         created = matches!(result, Ok(Outcome::Created(_)));
         if !run.note_namespace(namespace, result) {
             return run;
         }
     }
 
-    // Nothing stands in a namespace that was just made: what is known of its guards is of one that had its name before.
+    // A namespace that was just created is empty. Guards that are known for it belong to an earlier namespace of that
+    // name.
     let live = |object: &Object| facts.live.get(&object.key).filter(|_| !created);
     let ensure = async |object: &Object| {
         if object.key.kind == Kind::ResourceQuota {
@@ -249,7 +252,8 @@ async fn apply_namespace(
             writer.ensure(object, live(object)).await
         }
     };
-    // LimitRange before ResourceQuota: a quota without defaults refuses bare pods.
+    // LimitRange before ResourceQuota: a quota without defaults makes the API server refuse pods that name no
+    // resources.
     let (ordered, independent): (Vec<_>, Vec<_>) = guards
         .iter()
         .partition(|object| matches!(object.key.kind, Kind::LimitRange | Kind::ResourceQuota));
@@ -266,27 +270,28 @@ async fn apply_namespace(
             .chain(extras)
             .map(async |object| (object, ensure(object).await)),
     );
-    // Where people are in already, exposures are closed before quota is taken; where nobody is, order matters to none.
-    let (ordered, independent) = if standing.is_some() {
+    // In an existing namespace, people may be at work: close exposures before a smaller quota takes effect. In a new
+    // one nobody has rights yet, so the order does not matter.
+    let (ordered, independent) = if existing.is_some() {
         let independent = independent.await;
         (ordered.await, independent)
     } else {
         future::join(ordered, independent).await
     };
 
-    let mut guards_stand = true;
+    let mut guards_exist = true;
     for (object, result) in ordered.into_iter().chain(independent) {
-        let stands = run.note(object, result);
-        guards_stand &= stands.is_some() || !object.key.kind.is_guard();
-        match (object.key.kind, stands) {
-            (Kind::ResourceQuota, stands) => run.namespace.quota = stands,
+        let present = run.note(object, result);
+        guards_exist &= present.is_some() || !object.key.kind.is_guard();
+        match (object.key.kind, present) {
+            (Kind::ResourceQuota, present) => run.namespace.quota = present,
             (kind, Some(_)) if kind.is_optional() => {
                 run.namespace.monitors.insert(kind);
             }
             _ => {}
         }
     }
-    if !guards_stand || (loosened && !run.note_namespace(namespace, writer.ensure(namespace, standing).await)) {
+    if !guards_exist || (loosened && !run.note_namespace(namespace, writer.ensure(namespace, existing).await)) {
         return run;
     }
     let enforced = run
@@ -295,24 +300,24 @@ async fn apply_namespace(
         .as_ref()
         .is_some_and(|quota| is_counted(&quota.body()));
     let is_new = |right: &Object| {
-        let held = live(right)
+        let current = live(right)
             .map(|live| subjects(&live.body()["subjects"]))
             .unwrap_or_default();
         subjects(&right.content["subjects"])
             .iter()
-            .any(|subject| !held.contains(subject))
+            .any(|subject| !current.contains(subject))
     };
     if !enforced && rights.iter().any(is_new) {
         run.namespace.progress = Progress::AwaitingQuota;
         return run;
     }
     let results = future::join_all(rights.iter().map(&ensure)).await;
-    let stand = rights
+    let complete = rights
         .iter()
         .zip(results)
         .map(|(right, result)| run.note(right, result))
-        .fold(true, |all, stands| all & stands.is_some());
-    if stand {
+        .fold(true, |all, present| all & present.is_some());
+    if complete {
         run.namespace.progress = if enforced {
             Progress::Complete
         } else {
@@ -322,7 +327,8 @@ async fn apply_namespace(
     run
 }
 
-/// Whether the quota controller has taken every key of the quota into its status: a quota without enforces nothing.
+/// Whether the quota controller has filled the status for every key of the quota: until then the quota enforces
+/// nothing.
 fn is_counted(quota: &Value) -> bool {
     let empty = Map::new();
     let keys = |path: &str| {
@@ -339,16 +345,16 @@ fn is_counted(quota: &Value) -> bool {
             .all(|key| quota["status"]["used"].get(key.as_str()).is_some() || is_unknown(key))
 }
 
-/// Resources that no evaluator counts never show up in `used`. Our own kind is counted at the latest when the quota
-/// controller has looked again which kinds there are, every 30 s.
+/// Whether no evaluator counts the resource, so that it never appears in `used`. Our own kind is counted at the latest
+/// after the quota controller's next discovery, which runs every 30 s.
 fn is_unknown(resource: &str) -> bool {
     resource.starts_with("count/") && resource != names::CLAIMS
 }
 
-/// Deletes what is ours, is in a namespace that stays, and is not desired.
+/// Deletes objects that are ours, are in a namespace that stays, and are not desired.
 ///
-/// A guard goes only where every desired guard is in place, and an object of another kind only where none of its kind failed:
-/// what could not be written may replace it.
+/// A guard is deleted only if every desired guard of its namespace exists. An object of another kind is deleted only if
+/// no write of its kind failed there, because the object that could not be written may replace it.
 async fn prune(
     writer: &Writer,
     tenant: &ValidTenant,

@@ -1,7 +1,9 @@
-//! The finalizer on TenantNamespaces: put there before the namespace is created, taken off when the deletion has been acted on.
+//! The finalizer on TenantNamespaces. The operator adds it before it creates the namespace, and removes it when it has
+//! acted on the deletion.
 //!
-//! It makes the API server keep a TenantNamespace that is deleted until the operator has seen the deletion. So one that is merely
-//! absent was not deleted by anybody whom the operator should obey, and its namespace stays.
+//! Because of it, the API server keeps a deleted TenantNamespace until the operator has seen the deletion. So a
+//! TenantNamespace that is merely absent was not deleted by anybody whom the operator should obey, and its namespace
+//! stays.
 
 use std::collections::BTreeSet;
 
@@ -16,7 +18,7 @@ use tenantry_core::tenant::facts::Deletions;
 use tenantry_core::tenant::validate::{ValidTenant, Verdict, is_claimed};
 
 /// Whether a TenantNamespace has our finalizer.
-pub fn is_held(claim: &ObjectMeta) -> bool {
+pub fn has_finalizer(claim: &ObjectMeta) -> bool {
     claim
         .finalizers
         .iter()
@@ -29,13 +31,13 @@ pub fn is_deleted(claim: &ObjectMeta) -> bool {
     claim.deletion_timestamp.is_some()
 }
 
-/// Puts the finalizer on every TenantNamespace that lacks it and is not being deleted. Makes no call if there is none.
-pub(super) async fn hold(home: &str, context: &Context) -> Result<(), Error> {
+/// Adds the finalizer to every TenantNamespace that lacks it and is not being deleted. If none lacks it, makes no call.
+pub(super) async fn add_missing(home: &str, context: &Context) -> Result<(), Error> {
     let lacking: BTreeSet<_> = context
         .claims
         .within(home)
         .iter()
-        .filter(|claim| !is_held(claim.meta()) && !is_deleted(claim.meta()))
+        .filter(|claim| !has_finalizer(claim.meta()) && !is_deleted(claim.meta()))
         .filter_map(|claim| claim.uid())
         .collect();
     if lacking.is_empty() {
@@ -44,24 +46,25 @@ pub(super) async fn hold(home: &str, context: &Context) -> Result<(), Error> {
     let is_lacking =
         |claim: &&ObjectMeta| !is_deleted(claim) && claim.uid.as_ref().is_some_and(|uid| lacking.contains(uid));
     let mut result = Ok(());
-    // As they are: the cache holds no finalizer but ours, and the others must stay.
+    // Read from the API server: the cache contains no finalizer but ours, and the patch must keep the others.
     for claim in live(home, context).await?.iter().filter(is_lacking) {
-        let held = if is_held(claim) {
+        let written = if has_finalizer(claim) {
             Ok(claim.clone())
         } else {
             context.custom.claim_finalizer(claim, true).await
         };
-        match held {
-            Ok(held) => context.claims.finalized(&held),
+        match written {
+            Ok(written) => context.claims.finalized(&written),
             Err(error) => result = result.and(Err(error.into())),
         }
     }
     result
 }
 
-/// Takes the finalizer off every TenantNamespace for which `is_done` holds, if the cache knows of one that has it.
+/// Removes the finalizer from every TenantNamespace for which `is_done` is true. If the cache has none with the
+/// finalizer, makes no call.
 pub(super) async fn release(home: &str, context: &Context, is_done: impl Fn(&ObjectMeta) -> bool) -> Result<(), Error> {
-    let is_done = |claim: &ObjectMeta| is_held(claim) && is_done(claim);
+    let is_done = |claim: &ObjectMeta| has_finalizer(claim) && is_done(claim);
     if !context.claims.within(home).iter().any(|claim| is_done(claim.meta())) {
         return Ok(());
     }
@@ -74,12 +77,13 @@ pub(super) async fn release(home: &str, context: &Context, is_done: impl Fn(&Obj
     result
 }
 
-/// Takes the finalizer off each TenantNamespace that is being deleted and whose deletion has been acted on: its namespace is being
-/// deleted or is gone, is noted to stay without it, or was never concerned.
+/// Removes the finalizer from each deleted TenantNamespace whose deletion has been acted on. That is so if its
+/// namespace is gone or being deleted, if the namespace is marked to stay without it, or if the namespace does not
+/// depend on it.
 pub(super) async fn release_done(valid: &ValidTenant, context: &Context) -> Result<(), Error> {
     let mut done = BTreeSet::new();
     let mut result = Ok(());
-    for claim in valid.claims.iter().filter(|claim| is_held(claim.seen.meta())) {
+    for claim in valid.claims.iter().filter(|claim| has_finalizer(claim.seen.meta())) {
         let Verdict::Withdrawn { namespace, asked } = &claim.verdict else {
             continue;
         };
@@ -97,15 +101,15 @@ pub(super) async fn release_done(valid: &ValidTenant, context: &Context) -> Resu
 async fn is_acted_on(namespace: &str, asked: bool, valid: &ValidTenant, context: &Context) -> Result<bool, Error> {
     let live = context.inventory.get(&Key::namespace(namespace));
     if !asked {
-        // One that stays is marked first, or nobody would know that a TenantNamespace asked for it.
+        // A namespace that stays is marked first. Otherwise nobody would know that a TenantNamespace had requested it.
         let is_marked = live.is_none_or(|live| live.deleting || is_claimed(&live));
         return Ok(is_marked || !valid.unclaimed.contains(namespace));
     }
     if let Some(live) = live {
         return Ok(live.deleting || !live.is_owned_by(valid.uid.as_deref()) || !is_claimed(&live));
     }
-    // What a cache does not hold may be there all the same.
-    let found = context.writer.stand::<Namespace>(None, Some(namespace)).await;
+    // A namespace that the cache does not contain may exist all the same.
+    let found = context.writer.list_fresh::<Namespace>(None, Some(namespace)).await;
     if found
         .map_err(failed)?
         .iter()
@@ -116,13 +120,14 @@ async fn is_acted_on(namespace: &str, asked: bool, valid: &ValidTenant, context:
     Ok(true)
 }
 
-/// Takes the finalizer off what is being deleted in the home namespace of a Tenant that is gone: nobody else would.
+/// Removes the finalizer from deleted TenantNamespaces in the home namespace of a Tenant that is gone: no reconcile of
+/// the Tenant will do it.
 pub(super) async fn release_orphans(tenant: &str, context: &Context) -> Result<(), Error> {
     let home = names::home(tenant);
     if !any_stuck(&home, context) {
         return Ok(());
     }
-    let found = match context.writer.stand::<Tenant>(None, Some(tenant)).await {
+    let found = match context.writer.list_fresh::<Tenant>(None, Some(tenant)).await {
         Err(error) if error.is_not_found() => Vec::new(),
         found => found.map_err(failed)?,
     };
@@ -132,7 +137,8 @@ pub(super) async fn release_orphans(tenant: &str, context: &Context) -> Result<(
     release(&home, context, is_deleted).await
 }
 
-/// Takes the finalizer off what goes with its definition or home namespace, for a Tenant that cannot be read.
+/// For a Tenant that cannot be read: removes the finalizer from TenantNamespaces that are deleted together with their
+/// definition or home namespace.
 pub(super) async fn release_cascaded(tenant: &str, context: &Context) -> Result<(), Error> {
     let home = names::home(tenant);
     if !any_stuck(&home, context) {
@@ -144,15 +150,15 @@ pub(super) async fn release_cascaded(tenant: &str, context: &Context) -> Result<
     }
 }
 
-/// Whether a TenantNamespace is being deleted and our finalizer keeps it.
+/// Whether our finalizer keeps a TenantNamespace that is being deleted.
 fn any_stuck(home: &str, context: &Context) -> bool {
     let claims = context.claims.within(home);
     claims
         .iter()
-        .any(|claim| is_held(claim.meta()) && is_deleted(claim.meta()))
+        .any(|claim| has_finalizer(claim.meta()) && is_deleted(claim.meta()))
 }
 
-/// TenantNamespaces as they are at the API server.
+/// The metadata of TenantNamespaces, read from the API server.
 async fn live(home: &str, context: &Context) -> Result<Vec<ObjectMeta>, Error> {
     deletions::claims(&context.writer, home).await.map_err(failed)
 }

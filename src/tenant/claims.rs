@@ -1,4 +1,4 @@
-//! The TenantNamespaces that stand, as the watch tells: owners ask by them for namespaces of their tenant.
+//! A cache of TenantNamespaces, with which owners request namespaces for their tenant.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -22,7 +22,7 @@ use tenantry_api::{
 use tenantry_core::tenant::facts::Claim;
 use tenantry_process::{source::Source, watches::Watch};
 
-/// TenantNamespaces in one page of a list: owners can make each more than a megabyte large, and a page is read as a whole.
+/// TenantNamespaces in one page of a list: owners can make each larger than a megabyte, and a page is read as a whole.
 const IN_ONE_PAGE: u32 = 20;
 
 /// TenantNamespaces by namespace and name.
@@ -35,10 +35,11 @@ type ByNamespace = HashMap<String, BTreeMap<String, Claim>>;
 
 #[derive(Debug, Default)]
 struct State {
-    standing: ByNamespace,
-    /// What a list under way has told so far; it takes effect as a whole, so that nothing seems gone in between.
+    current: ByNamespace,
+    /// The list that is running. It replaces the cache only when it is complete, so that no claim seems absent
+    /// meanwhile.
     listing: ByNamespace,
-    /// What we wrote since a list began: the list may be of before.
+    /// Our own writes since the list began: the list may be older.
     written: ByNamespace,
     is_listing: bool,
 }
@@ -48,14 +49,15 @@ impl Claims {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Those in a namespace, by name.
+    /// The TenantNamespaces in a namespace, in the order of their names.
     pub fn within(&self, namespace: &str) -> Vec<Claim> {
         let state = self.lock();
-        let claims = state.standing.get(namespace).into_iter().flatten();
+        let claims = state.current.get(namespace).into_iter().flatten();
         claims.map(|(_, claim)| claim.clone()).collect()
     }
 
-    /// A status was written, and the object has this version now. So it is not written again before the watch tells.
+    /// Notes a status that was written, and the object's new version, so that it is not written again before the watch
+    /// event.
     pub fn wrote(&self, claim: &TenantNamespace, status: &TenantNamespaceStatus, version: String) {
         let mut written = claim.clone();
         written.status = Some(status.clone());
@@ -65,27 +67,27 @@ impl Claims {
         if state.is_listing {
             upsert(&mut state.written, written.clone());
         }
-        upsert(&mut state.standing, written);
+        upsert(&mut state.current, written);
     }
 
-    /// A claim's finalizers were written; `written` is the claim's metadata since then.
+    /// Notes that a claim's finalizers were written; `written` is its metadata after that.
     pub fn finalized(&self, written: &ObjectMeta) {
         let mut state = self.lock();
         let namespace = written.namespace.as_deref().unwrap_or_default();
-        let within = state.standing.get(namespace);
-        let held = within.and_then(|claims| claims.get(written.name.as_deref().unwrap_or_default()));
-        let Some(held) = held.filter(|held| held.uid() == written.uid) else {
+        let within = state.current.get(namespace);
+        let known = within.and_then(|claims| claims.get(written.name.as_deref().unwrap_or_default()));
+        let Some(known) = known.filter(|known| known.uid() == written.uid) else {
             return;
         };
-        let mut claim = (**held).clone();
+        let mut claim = (**known).clone();
         let metadata = claim.meta_mut();
         metadata.resource_version.clone_from(&written.resource_version);
         metadata.finalizers.clone_from(&written.finalizers);
         slim(&mut claim);
-        upsert(&mut state.standing, claim);
+        upsert(&mut state.current, claim);
     }
 
-    /// Takes an event over; gives the namespaces in which something changed.
+    /// Applies an event of the watch; returns the namespaces in which something changed.
     fn take(&self, event: watcher::Event<DeserializeGuard<TenantNamespace>>) -> BTreeSet<String> {
         let mut state = self.lock();
         match event {
@@ -108,16 +110,16 @@ impl Claims {
                         upsert(&mut listed, DeserializeGuard::clone(&written));
                     }
                 }
-                let before = std::mem::replace(&mut state.standing, listed);
-                return before.keys().chain(state.standing.keys()).cloned().collect();
+                let before = std::mem::replace(&mut state.current, listed);
+                return before.keys().chain(state.current.keys()).cloned().collect();
             }
-            watcher::Event::Apply(claim) => return upsert(&mut state.standing, claim).into_iter().collect(),
+            watcher::Event::Apply(claim) => return upsert(&mut state.current, claim).into_iter().collect(),
             watcher::Event::Delete(claim) => {
                 let namespace = claim.namespace().unwrap_or_default();
-                if let Some(claims) = state.standing.get_mut(&namespace) {
+                if let Some(claims) = state.current.get_mut(&namespace) {
                     claims.remove(&claim.name_any());
                     if claims.is_empty() {
-                        state.standing.remove(&namespace);
+                        state.current.remove(&namespace);
                     }
                 }
                 return BTreeSet::from([namespace]);
@@ -127,22 +129,22 @@ impl Claims {
     }
 }
 
-/// Takes a claim unless a newer one is held; gives its namespace if it did.
+/// Stores a claim unless a newer version is stored already; returns its namespace if it was stored.
 fn upsert(claims: &mut ByNamespace, claim: DeserializeGuard<TenantNamespace>) -> Option<String> {
     let version = |claim: &DeserializeGuard<TenantNamespace>| claim.resource_version()?.parse::<u64>().ok();
     let namespace = claim.namespace().unwrap_or_default();
     let within = claims.entry(namespace.clone()).or_default();
     let name = claim.name_any();
-    let is_news = within
+    let is_newer = within
         .get(&name)
-        .is_none_or(|held| held.uid() != claim.uid() || version(held) < version(&claim));
-    if is_news {
+        .is_none_or(|known| known.uid() != claim.uid() || version(known) < version(&claim));
+    if is_newer {
         within.insert(name, Arc::new(claim));
     }
-    is_news.then_some(namespace)
+    is_newer.then_some(namespace)
 }
 
-/// Takes off what nobody here reads: owners can make each a megabyte large by it.
+/// Removes metadata that nobody here reads, because owners can make it a megabyte large.
 fn slim(claim: &mut DeserializeGuard<TenantNamespace>) {
     let metadata = claim.meta_mut();
     (metadata.managed_fields, metadata.annotations, metadata.labels) = (None, None, None);
@@ -152,7 +154,7 @@ fn slim(claim: &mut DeserializeGuard<TenantNamespace>) {
     }
 }
 
-/// Watches TenantNamespaces into `claims` and wakes the tenants that they concern.
+/// Keeps `claims` up to date with a watch, and wakes the tenants whose claims change.
 pub async fn watch(
     source: Source,
     health: Watch,
@@ -170,14 +172,14 @@ pub async fn watch(
             Ok(event) => {
                 for namespace in claims.take(event) {
                     if let Some(tenant) = names::tenant_at_home(&namespace) {
-                        // A closed channel means that the process is going down.
+                        // A closed channel means that the process is shutting down.
                         let _ = wake.send(tenant.into());
                     }
                 }
             }
             Err(error) => {
                 metrics.process().watch_failed("TenantNamespace");
-                tracing::warn!(%error, "the watch of TenantNamespaces broke; it is started again");
+                tracing::warn!(%error, "the watch of TenantNamespaces failed; restarting it");
             }
         }
     }
@@ -216,14 +218,14 @@ mod tests {
         assert_eq!(
             names(&claims),
             ["a", "b"],
-            "nothing seems gone while the list is under way"
+            "no claim seems absent while the list is running"
         );
         assert_eq!(claims.take(Event::InitDone), BTreeSet::from(["acme-home".to_owned()]));
         assert_eq!(names(&claims), ["b"]);
     }
 
     #[test]
-    fn what_owners_can_blow_up_is_not_kept() {
+    fn metadata_that_owners_can_make_large_is_not_kept() {
         let mut large = claim("a", 1);
         large.meta_mut().annotations = Some([("note".to_owned(), "x".repeat(1 << 18))].into());
         large.meta_mut().labels = Some([("app".to_owned(), "x".to_owned())].into());
@@ -240,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_deleted_is_gone_and_concerns_its_namespace() {
+    fn a_deleted_claim_is_removed_and_wakes_its_tenant() {
         let claims = Claims::default();
         claims.take(Event::Apply(claim("a", 1)));
         assert_eq!(
@@ -251,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn the_echo_of_a_status_that_was_written_is_no_news() {
+    fn the_echo_of_a_written_status_changes_nothing() {
         let claims = Claims::default();
         let DeserializeGuard(Ok(seen)) = claim("a", 1) else {
             panic!("it can be read")
@@ -263,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn a_status_that_was_written_during_a_list_is_kept() {
+    fn a_status_written_during_a_list_is_kept() {
         let claims = Claims::default();
         claims.take(Event::Apply(claim("a", 1)));
         let DeserializeGuard(Ok(seen)) = claim("a", 1) else {
@@ -277,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn a_relist_after_an_etcd_restore_heals_the_claims() {
+    fn a_relist_after_an_etcd_restore_corrects_the_cache() {
         let claims = Claims::default();
         for version in [100, 50] {
             claims.take(Event::Init);
@@ -289,7 +291,7 @@ mod tests {
     }
 
     #[test]
-    fn a_finalizer_that_was_written_is_known_before_its_echo() {
+    fn a_written_finalizer_is_known_before_its_echo() {
         let claims = Claims::default();
         claims.take(Event::Apply(claim("a", 1)));
         let mut written = claim("a", 4).meta().clone();
@@ -304,7 +306,7 @@ mod tests {
     }
 
     #[test]
-    fn one_that_cannot_be_read_is_still_there() {
+    fn an_unreadable_claim_is_kept() {
         let claims = Claims::default();
         let broken = json!({ "metadata": { "name": "a", "namespace": "acme-home", "resourceVersion": "1" }, "spec": { "weight": "x" } });
         claims.take(Event::Apply(serde_json::from_value(broken).unwrap()));

@@ -1,8 +1,8 @@
-//! The end of a Tenant: rights first, then its namespaces, then the finalizer.
+//! The end of a Tenant: the operator withdraws rights first, then deletes its namespaces, then removes the finalizer.
 //!
-//! With `deletionPolicy: Retain` the namespaces stay, with every guard, without owners and without an owner reference, so
-//! that the garbage collector leaves them. So do they, and the home namespace too, where the Tenant is protected or goes with its
-//! definition: nobody asked for their end then.
+//! With `deletionPolicy: Retain` the namespaces stay with every guard, but without owners and without an owner
+//! reference, so that the garbage collector leaves them. If the Tenant has deletion protection, or was deleted together
+//! with its definition, the namespaces stay too, including the home namespace: nobody asked to delete those.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -23,7 +23,7 @@ use tenantry_core::tenant::{
     validate::may_be_made_for,
 };
 
-/// Takes one step towards the end.
+/// Takes one step of the deletion.
 pub async fn cleanup(writer: &Writer, tenant: &Tenant, facts: &Facts) -> Remaining {
     let uid = tenant.metadata.uid.as_deref();
     let mut applied = Applied::default();
@@ -46,7 +46,7 @@ pub async fn cleanup(writer: &Writer, tenant: &Tenant, facts: &Facts) -> Remaini
     };
     let home = Key::namespace(&names::home(tenant.metadata.name.as_deref().unwrap_or_default()));
     match (why, tenant.spec.deletion_policy) {
-        // Nobody knows what may go.
+        // The definition could not be read, so it is not known whether anything may be deleted.
         (Err(error), _) => remaining.applied.failures.push(error.into()),
         (Ok(Some(why)), _) => {
             keep(&mut remaining, writer, &ours, |key| key.kind != Kind::RoleBinding).await;
@@ -55,8 +55,8 @@ pub async fn cleanup(writer: &Writer, tenant: &Tenant, facts: &Facts) -> Remaini
             remaining.kept = (!kept.is_empty()).then_some(Kept { why, namespaces: kept });
         }
         (Ok(None), DeletionPolicy::Delete) => {
-            // Nobody ever had a right in what was made for this tenant and not given to it. Where owners may not create
-            // namespaces, somebody else set the label, and it is not ours to delete.
+            // Namespaces that owners made but that the tenant never got: nobody ever had a right in them. If owners may
+            // not create namespaces, somebody else set the label, and the namespace is not ours to delete.
             let made = facts
                 .asking
                 .iter()
@@ -65,7 +65,7 @@ pub async fn cleanup(writer: &Writer, tenant: &Tenant, facts: &Facts) -> Remaini
             delete(&mut remaining, writer, &namespaces).await;
         }
         (Ok(None), DeletionPolicy::Retain) => {
-            // Nothing is in the home namespace that anybody would want to keep.
+            // The home namespace contains nothing that anybody would want to keep.
             let homes: Vec<_> = namespaces().filter(|(key, _)| **key == home).copied().collect();
             delete(&mut remaining, writer, &homes).await;
             let stays = |key: &Key| key.kind != Kind::RoleBinding && key.home() != &*home.name;
@@ -78,12 +78,12 @@ pub async fn cleanup(writer: &Writer, tenant: &Tenant, facts: &Facts) -> Remaini
 async fn delete(remaining: &mut Remaining, writer: &Writer, namespaces: &[(&Key, &Arc<Live>)]) {
     let going = namespaces.iter().map(|(key, live)| Going::of(&key.name, live));
     remaining.namespaces.extend(going);
-    let standing = namespaces.iter().filter(|(_, live)| !live.deleting);
-    let deletes = standing.map(|(key, live)| writer.delete_namespace(key, live)).collect();
+    let existing = namespaces.iter().filter(|(_, live)| !live.deleting);
+    let deletes = existing.map(|(key, live)| writer.delete_namespace(key, live)).collect();
     note(remaining, together(deletes).await);
 }
 
-/// Has those of `ours` for which `stays` holds outlive the Tenant, with nobody's rights in them.
+/// Lets the objects for which `stays` is true outlive the Tenant, and withdraws all rights in their namespaces.
 async fn keep(remaining: &mut Remaining, writer: &Writer, ours: &[(&Key, &Arc<Live>)], stays: impl Fn(&Key) -> bool) {
     let orphans: Vec<_> = ours
         .iter()
@@ -108,8 +108,8 @@ fn is_direct(facts: &Facts) -> bool {
     matches!(&facts.template, Template::Found(template) if template.self_service == SelfService::Direct)
 }
 
-/// Why nothing may be deleted, if so. The definition is read after the Tenant's deletion was seen: one that is not being deleted now
-/// did not delete the Tenant.
+/// Why nothing may be deleted; `None` if deleting is allowed. The definition is read after the Tenant's deletion was
+/// seen: a definition that is not being deleted now did not delete the Tenant.
 async fn why_to_keep(writer: &Writer, tenant: &Tenant) -> Result<Option<Why>, Error> {
     if tenant.spec.deletion_protection {
         return Ok(Some(Why::Protected));

@@ -1,4 +1,4 @@
-//! Wiring: what wakes a Tenant. The only file of this folder that knows about watches.
+//! What wakes a Tenant. The only file of this folder that knows about watches, besides the caches' own.
 
 use std::{collections::BTreeSet, future::Future, sync::Arc, time::Duration};
 
@@ -18,22 +18,22 @@ use tokio_stream::wrappers::UnboundedReceiverStream;
 
 use super::{
     CONTROLLER, Context, Error, claim_finalizers, reconcile,
-    uses::{News, Uses},
+    uses::{Change, Uses},
 };
 use tenantry_api::v1alpha1::Tenant;
 use tenantry_process::{source::Source, watches::Watch};
 
-/// What wakes Tenants, besides themselves.
+/// Sources of wake-ups, besides the Tenants' own watch.
 pub struct Triggers<T> {
     /// Tenants whose objects changed.
     pub woken: UnboundedReceiver<Box<str>>,
-    /// Names of templates whose spec changed, already in the store.
+    /// Names of templates whose spec changed, after the store has the change.
     pub templates: T,
     /// The set of served kinds changed.
     pub served: tokio::sync::watch::Receiver<super::Served>,
 }
 
-/// Runs the controller until `shutdown` and until every running reconcile has ended.
+/// Runs the controller until `shutdown`, then waits until every running reconcile has ended.
 pub async fn run<S, T>(
     tenants: S,
     store: Store<DeserializeGuard<Tenant>>,
@@ -56,13 +56,13 @@ pub async fn run<S, T>(
             Ok(template) => users_of(&users, &template),
             Err(error) => {
                 watching.metrics.process().watch_failed("TenantTemplate");
-                tracing::warn!(controller = CONTROLLER, %error, "the watch of templates broke; it is started again");
+                tracing::warn!(controller = CONTROLLER, %error, "the watch of templates failed; restarting it");
                 Vec::new()
             }
         })
     });
     let woken = UnboundedReceiverStream::new(woken).map(|name| ObjectRef::new(&name));
-    // The first value is the one that everything starts with.
+    // The first value is the one with which everything starts, so it wakes nobody.
     let served = tokio_stream::wrappers::WatchStream::from_changes(served).map(drop);
     Controller::for_stream(tenants, store)
         .with_config(Config::default().concurrency(concurrency))
@@ -71,12 +71,13 @@ pub async fn run<S, T>(
         .reconcile_all_on(served)
         .graceful_shutdown_on(shutdown)
         .run(reconcile, error_policy, context.clone())
-        // One whose Tenant is gone may wait for an answer, and no other waits for it.
+        // Handling the result for a deleted Tenant may wait for an answer, and must not delay the other results.
         .for_each_concurrent(None, |result| finished(result, &context))
         .await;
 }
 
-/// The Tenants that use a template. Never by owner reference or namespace: a Tenant must have one key in the queue.
+/// The Tenants that use a template. Not by owner reference or namespace, because a Tenant must have one key in the
+/// queue.
 fn users_of(tenants: &Store<DeserializeGuard<Tenant>>, template: &str) -> Vec<ObjectRef<DeserializeGuard<Tenant>>> {
     let uses = |tenant: &DeserializeGuard<Tenant>| matches!(&tenant.0, Ok(tenant) if tenant.spec.template_ref.name == template);
     tenants
@@ -92,12 +93,13 @@ fn error_policy(tenant: Arc<DeserializeGuard<Tenant>>, _: &Error, context: Arc<C
 
 type Outcome = Result<(ObjectRef<DeserializeGuard<Tenant>>, Action), ControllerError<Error, watcher::Error>>;
 
-/// How often the finalizers on TenantNamespaces of a Tenant that is gone are tried, a second apart and more.
+/// How often the operator tries to remove the finalizers of TenantNamespaces whose Tenant is gone. Pauses start at a
+/// second and double.
 const TRIES: u32 = 5;
 
 async fn finished(result: Outcome, context: &Context) {
     context.harness.observe(&result);
-    // Something of a Tenant changed after the Tenant went.
+    // An object of a Tenant changed after the Tenant was deleted.
     if let Err(ControllerError::ObjectNotFound(tenant)) = result {
         release_orphans(&tenant.name, context).await;
     }
@@ -108,20 +110,20 @@ async fn release_orphans(tenant: &str, context: &Context) {
         let Err(error) = claim_finalizers::release_orphans(tenant, context).await else {
             return;
         };
-        tracing::warn!(controller = CONTROLLER, %tenant, %error, "failed to release a TenantNamespace whose Tenant is gone");
+        tracing::warn!(controller = CONTROLLER, %tenant, %error, "failed to remove the finalizer of a TenantNamespace whose Tenant is gone");
         tokio::time::sleep(Duration::from_secs(1 << number)).await;
     }
 }
 
-/// Watches Tenants into `writer`; tells what came of it when the store holds it.
+/// Watches Tenants into `writer`. Calls `notify` with each change after the store has it.
 ///
-/// Who needs to know that the store holds them all asks `health` and not the store: of two that wait for one store, kube wakes
-/// only the later, and the controller is one of them.
+/// To wait until the store contains every Tenant, use `health` and not the store: if two tasks wait for one store, kube
+/// wakes only the later one, and the controller waits for it already.
 pub fn tenants(
     source: Source,
     health: Watch,
     writer: kube::runtime::reflector::store::Writer<DeserializeGuard<Tenant>>,
-    tell: impl Fn(News) + Send + 'static,
+    notify: impl Fn(Change) + Send + 'static,
 ) -> impl Stream<Item = Result<DeserializeGuard<Tenant>, watcher::Error>> + Send {
     let api = kube::Api::<DeserializeGuard<Tenant>>::all;
     let mut uses = Uses::default();
@@ -130,14 +132,14 @@ pub fn tenants(
         .modify(|tenant| tenant.meta_mut().managed_fields = None)
         .reflect(writer)
         .inspect(move |event| {
-            for news in event.iter().flat_map(|event| uses.take(event)) {
-                tell(news);
+            for change in event.iter().flat_map(|event| uses.take(event)) {
+                notify(change);
             }
         })
         .applied_objects()
 }
 
-/// Names of every optional CRD that the operator looks out for.
+/// Names of every optional CRD that the operator uses.
 pub fn optional_crds(model_resource: &str) -> BTreeSet<String> {
     let kinds = tenantry_core::object::Kind::ALL
         .into_iter()

@@ -1,13 +1,13 @@
-//! Why a reconcile has to be tried again. What a user wrote is never an error here, but a condition.
+//! Why a reconcile must be retried. Invalid user input is never an error here, but a condition.
 
 use crate::cluster::custom;
 use tenantry_core::{error_class::ErrorClass, tenant::outcome::Failure};
 use tenantry_process::controller::Classified;
 
-/// A reconcile failed and is tried again.
+/// A reconcile failed and is retried.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// Objects could not be written; the first says why.
+    /// Objects could not be written; the message is that of the first.
     #[error("{first}{}", and_more(*more))]
     Apply {
         /// The first failure.
@@ -15,7 +15,7 @@ pub enum Error {
         /// How many more there were.
         more: usize,
     },
-    /// The cluster moved on since it was seen; the next try sees it.
+    /// Objects changed since they were seen; the retry sees them.
     #[error("the Tenant or its objects changed since they were seen")]
     Outdated,
     /// The Tenant itself could not be written.
@@ -42,7 +42,7 @@ impl Classified for Error {
 }
 
 impl Error {
-    /// An error if there is any failure; outdated objects alone are no trouble.
+    /// Returns an error if there is any failure. If all failures are outdated objects, the error is [`Self::Outdated`].
     pub fn from_failures(failures: Vec<Failure>) -> Result<(), Self> {
         let total = failures.len();
         let outdated = failures.iter().filter(|failure| failure.is_outdated()).count();
@@ -77,7 +77,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_created_because_its_namespace_goes_is_no_trouble() {
+    fn a_create_in_a_namespace_being_deleted_is_only_outdated() {
         let goes = refused(json!([{ "reason": "NamespaceTerminating", "field": "metadata.namespace" }]));
         assert!(matches!(Error::from_failures(vec![goes]), Err(Error::Outdated)));
         assert!(matches!(

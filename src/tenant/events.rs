@@ -1,4 +1,4 @@
-//! Events on their way to the API server: a bounded queue and one task, so that no reconcile waits for an answer.
+//! A bounded queue of Events and one task that sends them, so that no reconcile waits for an answer.
 
 use std::{
     sync::atomic::{AtomicU64, Ordering},
@@ -9,10 +9,10 @@ use k8s_openapi::api::core::v1::ObjectReference;
 use kube::runtime::events::{Event, Recorder};
 use tokio::sync::{mpsc, oneshot};
 
-/// Events that may wait. One tenant makes a few; a burst of more than this says the same thing many times.
+/// Size of the queue. One tenant causes a few Events; a larger burst repeats the same Event many times.
 const QUEUE: usize = 256;
 
-/// Takes Events; no decision depends on them, so one that finds the queue full is dropped and logged.
+/// Accepts Events. No decision depends on them, so an Event that finds the queue full is dropped and logged.
 #[derive(Debug)]
 pub struct Events {
     queue: mpsc::Sender<Message>,
@@ -21,19 +21,19 @@ pub struct Events {
 
 enum Message {
     Publish(Box<(ObjectReference, Event)>),
-    /// Everything before this was published or failed.
+    /// Resolves when every earlier Event has been published or has failed.
     Flush(oneshot::Sender<()>),
 }
 
 impl Events {
-    /// The queue, and the future that publishes what is put into it; it ends when the queue is dropped.
+    /// The queue, and the future that publishes its Events. The future ends when the queue is dropped.
     pub fn new(recorder: Recorder) -> (Self, impl Future<Output = ()> + Send) {
         let (queue, waiting) = mpsc::channel(QUEUE);
         let dropped = AtomicU64::new(0);
         (Self { queue, dropped }, publish_all(recorder, waiting))
     }
 
-    /// Publishes an Event about an object, later.
+    /// Puts an Event about an object into the queue.
     pub fn publish(&self, about: ObjectReference, event: Event) {
         let reason = event.reason.clone();
         if let Err(error) = self.queue.try_send(Message::Publish(Box::new((about, event)))) {
@@ -56,12 +56,12 @@ impl Events {
         let flushed = async {
             let (done, is_done) = oneshot::channel();
             if self.queue.send(Message::Flush(done)).await.is_ok() {
-                // The task dropped it: then nothing is published any more.
+                // If the task dropped the sender, nothing is published any more.
                 let _ = is_done.await;
             }
         };
         if tokio::time::timeout(at_most, flushed).await.is_err() {
-            tracing::warn!("Events were still waiting for the API server; they are lost");
+            tracing::warn!("Events were still in the queue at the end; they are lost");
         }
     }
 }
@@ -118,7 +118,7 @@ mod tests {
         let flushed = events.flush(Duration::from_secs(2));
         tokio::select! {
             () = flushed => {}
-            () = publishing => panic!("it published what hangs"),
+            () = publishing => panic!("publishing must hang"),
         }
         assert_eq!(server.whats().len(), 1, "one at a time");
     }
@@ -131,7 +131,7 @@ mod tests {
         let flushed = events.flush(Duration::from_secs(60));
         tokio::select! {
             () = flushed => {}
-            () = publishing => panic!("the queue is still there"),
+            () = publishing => panic!("publishing must not end before the queue is dropped"),
         }
         assert_eq!(server.whats().len(), 1);
         assert_eq!(events.dropped(), 0);

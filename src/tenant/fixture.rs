@@ -1,4 +1,4 @@
-//! What the unit tests of the operator start from: that of the core, and an API server in memory.
+//! What the unit tests of the operator start from: the core's fixture, and an API server in memory.
 
 use serde_json::Value;
 pub use tenantry_core::fixture::*;
@@ -8,7 +8,7 @@ use crate::cluster::writer;
 
 pub mod server;
 
-/// A write to object `tenantry` of namespace `acme-dev` that was answered so.
+/// The error of a write to object `tenantry` of namespace `acme-dev` that the API server answered with `status`.
 pub fn answered(verb: &'static str, kind: Kind, status: Value) -> writer::Error {
     writer::Error::Api {
         verb,

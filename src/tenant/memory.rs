@@ -1,4 +1,4 @@
-//! What this process remembers of each Tenant, to write less and to count. Losing it costs a few writes, nothing more.
+//! What this process remembers of each Tenant, to write less and to count. Losing it costs only a few extra writes.
 
 use std::{
     collections::HashMap,
@@ -21,7 +21,7 @@ pub struct Memory {
 #[derive(Debug, Default)]
 struct Notes {
     tenants: HashMap<String, Note>,
-    /// When quotas that a Tenant waited for were counted last.
+    /// When the quota controller last finished counting quotas that a Tenant waited for.
     counted: Option<Monotonic>,
 }
 
@@ -30,18 +30,18 @@ struct Note {
     under_way_since: Option<Monotonic>,
     awaiting: Option<Awaiting>,
     status_written: Option<Monotonic>,
-    said: Option<Said>,
-    news: &'static str,
+    last_status: Option<LastStatus>,
+    last_reason: &'static str,
     uncounted: Option<(u64, Monotonic)>,
-    /// When the minute of each object began, and how often it was written in it.
+    /// When the current minute of each object began, and how often the object was written in it.
     written: HashMap<Key, (Monotonic, u32)>,
 }
 
-/// What the status of a Tenant said last.
+/// The content of the last status.
 #[derive(Debug)]
-struct Said {
+struct LastStatus {
     /// uid of the Tenant.
-    by: String,
+    uid: String,
     tier: Option<Tier>,
     state: TenantState,
 }
@@ -50,62 +50,66 @@ struct Said {
 #[derive(Clone, Copy, Debug)]
 struct Awaiting {
     since: Monotonic,
-    /// When its status said so last.
-    told: Option<Monotonic>,
+    /// When its status last reported the wait.
+    reported: Option<Monotonic>,
 }
 
-/// An object that is written so often within [`MINUTE`] is fought over: nothing that users or templates change comes near it.
+/// An object that is written this often within [`MINUTE`] is contested: changes by users or templates are far rarer.
 const CONTESTED: u32 = 20;
 const MINUTE: Duration = Duration::from_secs(60);
 
-/// How long a Tenant may wait for the quota controller before its status says so: it is done sooner as a rule, and a write
-/// is saved. Until then a Tenant that its users changed reads as in progress by its observedGeneration. With 2 s here, 776 of
-/// 1,000 statuses were written twice when all changed at once. Once it is said, each further step waits as long again.
-const QUIET_WAY: Duration = Duration::from_secs(10);
+/// How long a Tenant may wait for the quota controller before its status reports that. Usually the counting ends
+/// sooner, and a write is saved. Until then, the old observedGeneration shows that a change is in progress. With 2 s,
+/// 776 of 1,000 statuses were written twice when all Tenants changed at once. After the report, each further one waits
+/// as long again.
+const SILENCE: Duration = Duration::from_secs(10);
 
-/// The same while quotas of other Tenants are being counted, whose turn came first. With 10 s for all, 3,321 of 4,000 statuses
-/// were written twice after a change of the template.
-const BUSY_WAY: Duration = Duration::from_secs(60);
+/// The same while the quota controller is still counting quotas of other Tenants. With 10 s for all, 3,321 of 4,000
+/// statuses were written twice after a change of the template.
+const SILENCE_WHILE_OTHERS_COUNT: Duration = Duration::from_secs(60);
 
 impl Memory {
     fn lock(&self) -> MutexGuard<'_, Notes> {
         self.notes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// How long the Tenant has been under way without a break.
+    /// How long the Tenant has been in progress without a break.
     pub fn under_way(&self, tenant: &str, now: Monotonic) -> Duration {
         let mut notes = self.lock();
         let note = notes.tenants.entry(tenant.to_owned()).or_default();
         now.since(*note.under_way_since.get_or_insert(now))
     }
 
-    /// The Tenant is where it can get by itself, or what keeps it is said.
+    /// The Tenant is as far as the operator can bring it, or its status reports what blocks it.
     pub fn arrived(&self, tenant: &str) {
         if let Some(note) = self.lock().tenants.get_mut(tenant) {
             note.under_way_since = None;
         }
     }
 
-    /// How long the status may yet be silent about the quotas that the Tenant waits for; `None`: say it now.
+    /// How long the status need not yet report the wait for quotas; `None` means that it should report it now.
     pub fn quiet(&self, tenant: &str, now: Monotonic) -> Option<Duration> {
         let mut notes = self.lock();
         let others = notes.counted;
         let note = notes.tenants.entry(tenant.to_owned()).or_default();
-        let Awaiting { since, told } = *note.awaiting.get_or_insert(Awaiting { since: now, told: None });
+        let Awaiting { since, reported } = *note.awaiting.get_or_insert(Awaiting {
+            since: now,
+            reported: None,
+        });
         let left = |of: Duration, from| of.checked_sub(now.since(from)).filter(|left| !left.is_zero());
-        let from = told.unwrap_or(since);
-        left(QUIET_WAY, from).or_else(|| Some(left(QUIET_WAY, others?)?.min(left(BUSY_WAY, from)?)))
+        let from = reported.unwrap_or(since);
+        left(SILENCE, from).or_else(|| Some(left(SILENCE, others?)?.min(left(SILENCE_WHILE_OTHERS_COUNT, from)?)))
     }
 
-    /// The status says that the Tenant waits for quotas.
-    pub fn told(&self, tenant: &str, now: Monotonic) {
+    /// Notes that the status reports the wait for quotas.
+    pub fn reported_wait(&self, tenant: &str, now: Monotonic) {
         let mut notes = self.lock();
         if let Some(awaiting) = notes.tenants.get_mut(tenant).and_then(|note| note.awaiting.as_mut()) {
-            awaiting.told = Some(now);
+            awaiting.reported = Some(now);
         }
     }
 
-    /// The Tenant waits for no quota, and its status says so.
+    /// Notes that the Tenant waits for no quota, and that its status reports that.
     pub fn counted(&self, tenant: &str, now: Monotonic) {
         let mut notes = self.lock();
         let awaited = notes.tenants.get_mut(tenant).and_then(|note| note.awaiting.take());
@@ -114,18 +118,18 @@ impl Memory {
         }
     }
 
-    /// How long to wait before use is written again; `None`: now.
+    /// How long to wait before usage is written again; `None` means now.
     pub fn wait_for_status(&self, tenant: &str, now: Monotonic, interval: Duration) -> Option<Duration> {
         let written = self.lock().tenants.get(tenant)?.status_written?;
         interval.checked_sub(now.since(written)).filter(|wait| !wait.is_zero())
     }
 
-    /// The status was written.
+    /// Notes that the status was written.
     pub fn status_written(&self, tenant: &str, now: Monotonic) {
         self.lock().tenants.entry(tenant.to_owned()).or_default().status_written = Some(now);
     }
 
-    /// How long the home namespace's quota has had this version without its TenantNamespaces being counted.
+    /// For how long the home namespace's quota has had this version without a count of its TenantNamespaces.
     pub fn uncounted(&self, tenant: &str, version: u64, now: Monotonic) -> Duration {
         let mut notes = self.lock();
         let note = notes.tenants.entry(tenant.to_owned()).or_default();
@@ -138,7 +142,7 @@ impl Memory {
         }
     }
 
-    /// What the status says, for metrics.
+    /// Notes the content of the status, for metrics.
     pub fn note(&self, tenant: &str, uid: &str, status: &TenantStatus) {
         let is = |type_: &str| {
             status
@@ -153,22 +157,22 @@ impl Memory {
         };
         let mut notes = self.lock();
         let note = notes.tenants.entry(tenant.to_owned()).or_default();
-        note.news = "";
-        note.said = Some(Said {
-            by: uid.to_owned(),
+        note.last_reason = "";
+        note.last_status = Some(LastStatus {
+            uid: uid.to_owned(),
             tier: status.tier,
             state,
         });
     }
 
-    /// Whether `news` was not told of this Tenant yet.
-    pub fn is_news(&self, tenant: &str, news: &'static str) -> bool {
+    /// Whether `reason` was not yet reported for this Tenant; notes it as reported.
+    pub fn is_unreported(&self, tenant: &str, reason: &'static str) -> bool {
         let mut notes = self.lock();
         let note = notes.tenants.entry(tenant.to_owned()).or_default();
-        std::mem::replace(&mut note.news, news) != news
+        std::mem::replace(&mut note.last_reason, reason) != reason
     }
 
-    /// Notes that objects were written; gives those that it tells are fought over, each once a minute.
+    /// Notes that objects were written. Returns those that are contested, each once a minute.
     pub fn written(&self, tenant: &str, keys: Vec<Key>, now: Monotonic) -> Vec<Key> {
         let mut notes = self.lock();
         let written = &mut notes.tenants.entry(tenant.to_owned()).or_default().written;
@@ -184,7 +188,8 @@ impl Memory {
         contested
     }
 
-    /// Forgets what was written more than a minute ago, and gives its memory back: a Tenant at rest writes nothing, so nobody else would.
+    /// Forgets writes older than a minute, and frees their memory: a settled Tenant writes nothing, so nothing else
+    /// would.
     pub fn forget_old_writes(&self, now: Monotonic) {
         for note in self.lock().tenants.values_mut() {
             forget_before_last_minute(&mut note.written, now);
@@ -192,19 +197,23 @@ impl Memory {
         }
     }
 
-    /// Forgets a Tenant that is gone.
+    /// Forgets a deleted Tenant.
     pub fn forget(&self, tenant: &str) {
         self.lock().tenants.remove(tenant);
     }
 
-    /// Forgets every Tenant that is gone. `uid` gives the uid of the Tenant that has a name now. It is asked while nothing can be
-    /// noted: a Tenant that is reconciled for the first time meanwhile is not forgotten.
+    /// Forgets every deleted Tenant. `uid` returns the uid of the current Tenant of a name. It runs under the lock, so
+    /// a Tenant that is meanwhile reconciled for the first time is not forgotten.
     pub fn forget_gone(&self, uid: impl Fn(&str) -> Option<String>) {
         self.lock().tenants.retain(|name, note| {
             let now = uid(name);
-            // Another Tenant has the name: its state is not known yet.
-            if note.said.as_ref().is_some_and(|said| Some(&said.by) != now.as_ref()) {
-                note.said = None;
+            // Another Tenant has the name now, and its state is not known yet.
+            if note
+                .last_status
+                .as_ref()
+                .is_some_and(|last| Some(&last.uid) != now.as_ref())
+            {
+                note.last_status = None;
             }
             now.is_some()
         });
@@ -213,9 +222,14 @@ impl Memory {
     /// Number of Tenants by tier and state; a Tenant without a known tier counts under the empty tier.
     pub fn counts(&self) -> Vec<(&'static str, TenantState, usize)> {
         let mut counts: HashMap<(&'static str, TenantState), usize> = HashMap::new();
-        for said in self.lock().tenants.values().filter_map(|note| note.said.as_ref()) {
+        for last in self
+            .lock()
+            .tenants
+            .values()
+            .filter_map(|note| note.last_status.as_ref())
+        {
             *counts
-                .entry((said.tier.map_or("", Tier::as_str), said.state))
+                .entry((last.tier.map_or("", Tier::as_str), last.state))
                 .or_default() += 1;
         }
         counts
@@ -238,26 +252,26 @@ mod tests {
     const INTERVAL: Duration = Duration::from_secs(10);
 
     #[test]
-    fn an_object_that_is_written_again_and_again_is_told_of_once_a_minute() {
+    fn a_contested_object_is_reported_once_a_minute() {
         let memory = Memory::default();
         let key = Key::new(tenantry_core::object::Kind::NetworkPolicy, "acme-dev", "tenantry-allow");
-        let told = |seconds: std::ops::Range<u64>| -> usize {
-            let told = seconds.map(|second| memory.written("acme", vec![key.clone()], at(second)).len());
-            told.sum()
+        let contested = |seconds: std::ops::Range<u64>| -> usize {
+            let contested = seconds.map(|second| memory.written("acme", vec![key.clone()], at(second)).len());
+            contested.sum()
         };
-        assert_eq!(told(0..19), 0);
-        assert_eq!(told(19..60), 1);
-        assert_eq!(told(60..120), 1);
+        assert_eq!(contested(0..19), 0);
+        assert_eq!(contested(19..60), 1);
+        assert_eq!(contested(60..120), 1);
         assert_eq!(
             (0..10)
-                .map(|minute| told(60 * (minute + 3)..60 * (minute + 3) + 19))
+                .map(|minute| contested(60 * (minute + 3)..60 * (minute + 3) + 19))
                 .sum::<usize>(),
             0
         );
     }
 
     #[test]
-    fn what_was_written_takes_no_memory_after_a_minute() {
+    fn a_note_of_a_write_takes_no_memory_after_a_minute() {
         let memory = Memory::default();
         let keys = |at: char| vec![Key::namespace(&format!("acme-{at}"))];
         memory.written("acme", keys('a'), at(0));
@@ -277,7 +291,7 @@ mod tests {
         Monotonic::new(Duration::from_secs(seconds))
     }
 
-    /// Seconds of silence that are left.
+    /// Seconds until the status reports the wait.
     fn quiet(memory: &Memory, tenant: &str, second: u64) -> Option<u64> {
         Some(memory.quiet(tenant, at(second))?.as_secs())
     }
@@ -289,7 +303,7 @@ mod tests {
     }
 
     #[test]
-    fn being_under_way_counts_until_the_tenant_arrived() {
+    fn time_in_progress_counts_until_the_tenant_is_settled() {
         let memory = Memory::default();
         assert_eq!(memory.under_way("acme", at(5)), Duration::ZERO);
         assert_eq!(memory.under_way("acme", at(7)), Duration::from_secs(2));
@@ -300,7 +314,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wait_for_quotas_is_told_after_ten_seconds_unless_those_of_others_are_being_counted() {
+    fn a_wait_for_quotas_is_reported_later_while_others_count() {
         let memory = Memory::default();
         let quiet = |tenant, second| quiet(&memory, tenant, second);
         assert_eq!(
@@ -309,7 +323,11 @@ mod tests {
         );
         memory.under_way("other", at(9));
         memory.counted("other", at(10));
-        assert_eq!(quiet("acme", 10), None, "that one was under way, but not for quotas");
+        assert_eq!(
+            quiet("acme", 10),
+            None,
+            "the other Tenant was in progress, but not waiting for quotas"
+        );
         quiet("other", 11);
         memory.counted("other", at(12));
         assert_eq!(
@@ -323,15 +341,15 @@ mod tests {
             (Some(5), None),
             "a minute at most"
         );
-        assert_eq!(quiet("acme", 61), None, "until it is told");
+        assert_eq!(quiet("acme", 61), None, "until it is reported");
     }
 
     #[test]
-    fn once_a_wait_is_told_its_next_step_waits_as_long_again() {
+    fn after_a_report_the_next_one_waits_as_long_again() {
         let memory = Memory::default();
         let quiet = |tenant, second| quiet(&memory, tenant, second);
         quiet("acme", 0);
-        memory.told("acme", at(10));
+        memory.reported_wait("acme", at(10));
         assert_eq!((quiet("acme", 11), quiet("acme", 20)), (Some(9), None));
         quiet("other", 11);
         memory.counted("other", at(19));
@@ -352,7 +370,7 @@ mod tests {
     }
 
     #[test]
-    fn use_waits_for_what_is_left_of_the_interval_since_the_last_write() {
+    fn a_usage_write_waits_for_the_rest_of_the_interval() {
         let memory = Memory::default();
         let wait = |seconds| memory.wait_for_status("acme", at(seconds), INTERVAL);
         assert_eq!(wait(0), None, "never written");
@@ -363,12 +381,12 @@ mod tests {
         assert_eq!(
             memory.wait_for_status("zebra", at(101), INTERVAL),
             None,
-            "each by itself"
+            "each Tenant has its own interval"
         );
     }
 
     #[test]
-    fn a_quota_is_uncounted_for_as_long_as_it_has_one_version() {
+    fn a_quota_is_uncounted_while_its_version_stays() {
         let memory = Memory::default();
         assert_eq!(memory.uncounted("acme", 7, at(5)), Duration::ZERO);
         assert_eq!(memory.uncounted("acme", 7, at(9)), Duration::from_secs(4));
@@ -400,12 +418,12 @@ mod tests {
     }
 
     #[test]
-    fn a_tenant_that_went_while_it_failed_is_counted_no_more() {
+    fn a_tenant_deleted_during_a_reconcile_is_not_counted() {
         let memory = Memory::default();
         for name in ["there", "gone", "again"] {
             memory.note(name, "first", &status(Some(Tier::Free), &[]));
         }
-        // The reconcile that was under way notes the Tenant once more.
+        // A reconcile that was running at the deletion notes the Tenant once more.
         memory.forget("gone");
         memory.note("gone", "first", &status(Some(Tier::Free), &[]));
         memory.forget_gone(|name| match name {
@@ -418,12 +436,12 @@ mod tests {
     }
 
     #[test]
-    fn news_are_told_once_until_something_else_is_known() {
+    fn a_reason_is_reported_once_until_another_status() {
         let memory = Memory::default();
-        assert!(memory.is_news("acme", "Undecodable"));
-        assert!(!memory.is_news("acme", "Undecodable"));
-        assert!(memory.is_news("zebra", "Undecodable"));
+        assert!(memory.is_unreported("acme", "Undecodable"));
+        assert!(!memory.is_unreported("acme", "Undecodable"));
+        assert!(memory.is_unreported("zebra", "Undecodable"));
         memory.note("acme", "u", &status(None, &[]));
-        assert!(memory.is_news("acme", "Undecodable"));
+        assert!(memory.is_unreported("acme", "Undecodable"));
     }
 }

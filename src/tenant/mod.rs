@@ -1,10 +1,10 @@
-//! The tenant controller: [`reconcile`] is five calls, one step a file.
+//! The tenant controller: [`reconcile`] is five steps, one file each.
 //!
 //! ```text
 //! dereference (caches) -> validate (pure) -> build (pure) -> apply (writes) -> status (pure, one write)
 //! ```
 //!
-//! A Tenant that is as it should be costs no call: live objects come from watches, and nothing is written that stands.
+//! A settled Tenant costs no call: live objects come from watches, and an object that is as desired is not written.
 
 pub mod activity;
 pub mod apply;
@@ -74,11 +74,12 @@ use tenantry_process::{clock::Clock, controller::Harness};
 /// Name of the controller in logs, metrics and events.
 pub const CONTROLLER: &str = "tenant";
 
-/// How long writes may be overtaken by others', again and again, before the status says so.
+/// How long conflicts with other writers may repeat before the status reports them.
 const STUCK: Duration = Duration::from_secs(60);
 
-/// How long the quota controller may take to count TenantNamespaces before their quota is written anew. It learns of a new kind
-/// within 30 s, and looks at quotas that it saw before only five minutes later or when their spec changes.
+/// How long the quota controller may take to count TenantNamespaces before the operator writes their quota again. The
+/// quota controller notices a new kind within 30 s. It revisits a quota that it already processed only after five
+/// minutes, or when the spec changes.
 const NUDGE: Duration = Duration::from_secs(15);
 
 /// What a reconcile works with.
@@ -97,11 +98,11 @@ pub struct Context {
     pub served: tokio::sync::watch::Receiver<Served>,
     /// What differs from cluster to cluster.
     pub settings: Settings,
-    /// Quota writes with an open end.
+    /// Quota writes whose outcome is not known.
     pub pending: PendingQuotas,
-    /// When the use of each quota changed last.
+    /// When the usage of each quota last changed.
     pub activity: Activity,
-    /// What quotas refused lately.
+    /// Recent refusals by quotas.
     pub refusals: Arc<Refusals>,
     /// What this process remembers of each Tenant.
     pub memory: Memory,
@@ -116,7 +117,7 @@ pub struct Context {
 }
 
 impl Context {
-    /// Forgets a Tenant that is gone.
+    /// Forgets a deleted Tenant.
     pub fn forget(&self, tenant: &str) {
         self.memory.forget(tenant);
         self.pending.forget(tenant);
@@ -124,8 +125,8 @@ impl Context {
         self.inventory.wait_for_none(tenant);
     }
 
-    /// Forgets the Tenants that are not in `store`. A reconcile that was under way when its Tenant went may have noted it
-    /// after [`Self::forget`].
+    /// Forgets the Tenants that are not in `store`. A reconcile that was running when its Tenant was deleted may have
+    /// noted it after [`Self::forget`].
     pub fn forget_gone(&self, store: &Store<DeserializeGuard<Tenant>>) {
         let uid = |name: &str| {
             store
@@ -138,12 +139,12 @@ impl Context {
     }
 }
 
-/// Makes one Tenant as it should be. Never returns an error for what a user wrote: that is a condition.
+/// Reconciles one Tenant. Invalid user input becomes a condition, never an error.
 pub async fn reconcile(guard: Arc<DeserializeGuard<Tenant>>, context: Arc<Context>) -> Result<Action, Error> {
     let name = guard.name_any();
     let span =
         |id: &str| tracing::info_span!("reconcile", controller = CONTROLLER, tenant = %name, correlation_id = %id);
-    // It is large, and would be part of two more futures by value.
+    // Boxed because it is large, and would be copied into two more futures.
     let work = Box::pin(reconcile_guarded(&guard, &name, &context));
     context.harness.reconcile(&*guard, span, work).await
 }
@@ -160,7 +161,7 @@ async fn reconcile_guarded(
             finish_unreadable(invalid, name, context).await
         }
         Err(invalid) => {
-            if context.memory.is_news(name, "Undecodable") {
+            if context.memory.is_unreported(name, "Undecodable") {
                 report::unreadable(name, invalid, "apply it again in its current form", context);
             }
             claim_finalizers::release_cascaded(name, context).await?;
@@ -169,31 +170,31 @@ async fn reconcile_guarded(
     }
 }
 
-/// The five steps.
+/// The five steps for a Tenant that is not being deleted.
 async fn run(tenant: &Tenant, name: &str, context: &Context) -> Result<(metrics::Outcome, Action), Error> {
-    let held;
-    let tenant = if is_held(tenant) {
+    let with_finalizer;
+    let tenant = if has_finalizer(tenant) {
         tenant
     } else {
-        held = context.custom.finalizer(tenant, names::CLEANUP, true).await?;
-        // Nobody writes a quota of a Tenant without the finalizer.
+        with_finalizer = context.custom.finalizer(tenant, names::CLEANUP, true).await?;
+        // Nobody writes quotas of a Tenant without the finalizer, so no other process has written any.
         context.pending.is_mine(name);
-        &held
+        &with_finalizer
     };
     let now = context.clock.now();
 
-    // dereference: caches only. A namespace that is not ours is waited for before it is looked at, so that no change of
-    // it is missed.
+    // dereference: caches only. The operator starts to wait for a foreign namespace before it reads the cache, so that
+    // it misses no change.
     let home = names::home(name);
-    // Before the namespace of any of them is created.
-    let held = claim_finalizers::hold(&home, context).await;
+    // The finalizers come before any namespace of a TenantNamespace is created.
+    let added = claim_finalizers::add_missing(&home, context).await;
     let claims = context.claims.within(&home);
     let named = facts::names_of(tenant, name, &claims);
     let named = named.iter().map(String::as_str);
     context.inventory.wait_for_namespaces(name, named);
     let is_ending = claims.iter().any(|claim| is_deleted(claim.meta()));
     let mut facts = facts(tenant, name, claims, context);
-    // The one question to the cluster: caches may not know yet why a TenantNamespace is being deleted.
+    // The only read from the API server: caches may not know yet why a TenantNamespace is being deleted.
     let mut unanswered = None;
     if is_ending {
         match deletions::of_claims(&context.writer, &home).await {
@@ -206,14 +207,14 @@ async fn run(tenant: &Tenant, name: &str, context: &Context) -> Result<(metrics:
     let valid = match validate(tenant, &facts, &context.settings) {
         Ok(valid) => valid,
         Err(invalid) => {
-            // Whoever was removed from the owners loses their rights even while nothing else can be done.
-            let may_hold = validate::subjects_by_binding(tenant, &facts);
+            // Removed owners lose their rights even while the Tenant is invalid.
+            let allowed = validate::subjects_by_binding(tenant, &facts);
             let mut applied = Applied::default();
             apply::withdraw_rights(
                 &context.writer,
                 tenant.metadata.uid.as_deref(),
                 &facts,
-                &may_hold,
+                &allowed,
                 &mut applied,
             )
             .await;
@@ -230,22 +231,22 @@ async fn run(tenant: &Tenant, name: &str, context: &Context) -> Result<(metrics:
             if facts.deletions == Deletions::Cascaded {
                 claim_finalizers::release(&home, context, is_deleted).await?;
             }
-            held?;
+            added?;
             return Ok((metrics::Outcome::Waiting, Action::await_change()));
         }
     };
 
     // build: pure, cannot fail
     let mut objects = build::build(&valid);
-    // No namespace comes before its TenantNamespace has the finalizer.
-    let unheld = unheld(&valid, &facts);
-    objects.retain(|objects| !unheld.contains(&*objects.namespace.key.name));
+    // A namespace is not created before its TenantNamespace has the finalizer.
+    let lacking_finalizer = lacking_finalizer(&valid, &facts);
+    objects.retain(|objects| !lacking_finalizer.contains(&*objects.namespace.key.name));
 
     // apply: writes what differs
     let mut applied = apply::apply(&context.writer, &context.pending, &valid, &facts, &objects).await;
 
     applied.failures.extend(unanswered);
-    let finalizers = held.and(claim_finalizers::release_done(&valid, context).await);
+    let finalizers = added.and(claim_finalizers::release_done(&valid, context).await);
 
     let written = std::mem::take(&mut applied.written);
     for key in context.memory.written(name, written, context.clock.monotonic()) {
@@ -254,7 +255,8 @@ async fn run(tenant: &Tenant, name: &str, context: &Context) -> Result<(metrics:
 
     arrive(name, &applied, context)?;
 
-    // Nothing is raised before the quotas are fenced against writes of a leader before this one, so look again.
+    // No quota is raised before all are fenced against writes of an earlier leader. The fences are written now, so
+    // reconcile again at once.
     if valid.quota.fence.is_some() && applied.failures.is_empty() {
         return Ok((metrics::Outcome::Changed, Action::requeue(Duration::ZERO)));
     }
@@ -264,7 +266,7 @@ async fn run(tenant: &Tenant, name: &str, context: &Context) -> Result<(metrics:
     let at = context.clock.monotonic();
     let awaits_quota = applied.failures.is_empty() && status::awaits_quota(&status);
     if awaits_quota && let Some(quiet) = context.memory.quiet(name, at) {
-        // Who is refused waits for nobody.
+        // A refused TenantNamespace waits for no quota, so its status is written now.
         let is_refused = |verdict: &Verdict| matches!(verdict, Verdict::Refused { .. });
         write_claims(&valid, &applied, now, is_refused, context).await?;
         finalizers?;
@@ -277,9 +279,9 @@ async fn run(tenant: &Tenant, name: &str, context: &Context) -> Result<(metrics:
             .map(|()| wait),
         Err(error) => Err(error),
     };
-    // Not before it is written: what failed is tried again at once.
+    // Only after the status is written: a failed write is retried at once.
     if written.is_ok() && awaits_quota {
-        context.memory.told(name, at);
+        context.memory.reported_wait(name, at);
     } else if written.is_ok() && applied.failures.is_empty() {
         context.memory.counted(name, at);
     }
@@ -310,12 +312,12 @@ async fn run(tenant: &Tenant, name: &str, context: &Context) -> Result<(metrics:
     Ok((outcome, wait.map_or_else(Action::await_change, Action::requeue)))
 }
 
-/// Namespaces that do not exist and whose TenantNamespaces lack the finalizer.
-fn unheld(valid: &ValidTenant, facts: &Facts) -> BTreeSet<String> {
+/// Namespaces that do not exist yet and whose TenantNamespaces lack the finalizer.
+fn lacking_finalizer(valid: &ValidTenant, facts: &Facts) -> BTreeSet<String> {
     let lacking = valid
         .claims
         .iter()
-        .filter(|claim| !claim_finalizers::is_held(claim.seen.meta()));
+        .filter(|claim| !claim_finalizers::has_finalizer(claim.seen.meta()));
     lacking
         .filter_map(|claim| match &claim.verdict {
             Verdict::Granted(namespace) if !facts.namespaces.contains_key(namespace) => Some(namespace.clone()),
@@ -324,23 +326,23 @@ fn unheld(valid: &ValidTenant, facts: &Facts) -> BTreeSet<String> {
         .collect()
 }
 
-/// The end of a Tenant.
+/// Carries out the deletion of a Tenant.
 async fn finish(tenant: &Tenant, name: &str, context: &Context) -> Result<(metrics::Outcome, Action), Error> {
-    if !is_held(tenant) {
+    if !has_finalizer(tenant) {
         return Ok((metrics::Outcome::Unchanged, Action::await_change()));
     }
     let facts = facts(tenant, name, Vec::new(), context);
-    // Its own finalizer says enough, and nobody would take these off later.
+    // The Tenant's deletion is enough to release all its TenantNamespaces, and nobody would release them later.
     let released = claim_finalizers::release(&names::home(name), context, |_| true).await;
     let remaining = cleanup::cleanup(&context.writer, tenant, &facts).await;
     if let Some(kept) = &remaining.kept {
         let (reason, message) = (kept.why.reason(), status::kept_message(kept));
-        tracing::warn!(%reason, message, "the tenant goes and its namespaces stay");
+        tracing::warn!(%reason, message, "the tenant is deleted and its namespaces stay");
         let note = event(EventType::Warning, reason.as_str(), message);
         context.events.publish(ObjectRef::from_obj(tenant).into(), note);
     }
     released?;
-    // What was kept is said before the Tenant goes, and is no longer its own at the next look.
+    // The status reports what was kept before the Tenant is gone; the next look no longer finds those namespaces.
     if remaining.is_nothing() && remaining.kept.is_some() {
         let status = status::of_deleting(tenant, &remaining, context.clock.now());
         write_status(tenant, name, &status, context).await?;
@@ -349,7 +351,7 @@ async fn finish(tenant: &Tenant, name: &str, context: &Context) -> Result<(metri
     if remaining.is_nothing() {
         context.custom.finalizer(tenant, names::CLEANUP, false).await?;
         context.forget(name);
-        tracing::info!("tenant is gone");
+        tracing::info!("the tenant is deleted");
         return Ok((metrics::Outcome::Changed, Action::await_change()));
     }
     arrive(name, &remaining.applied, context)?;
@@ -359,18 +361,18 @@ async fn finish(tenant: &Tenant, name: &str, context: &Context) -> Result<(metri
     Ok((metrics::Outcome::Waiting, Action::await_change()))
 }
 
-/// The end of a Tenant that cannot be read. Its deletionPolicy is not known, so nothing of it is deleted: as with Retain, its
-/// namespaces stay without owners. Its status stays as it was.
+/// Carries out the deletion of a Tenant that cannot be read. Its deletionPolicy is not known, so nothing is deleted: as
+/// with Retain, its namespaces stay without owners. Its status stays unchanged.
 async fn finish_unreadable(
     invalid: &InvalidObject,
     name: &str,
     context: &Context,
 ) -> Result<(metrics::Outcome, Action), Error> {
     let tenant = retained(&invalid.metadata);
-    if !is_held(&tenant) {
+    if !has_finalizer(&tenant) {
         return Ok((metrics::Outcome::Unchanged, Action::await_change()));
     }
-    if context.memory.is_news(name, "UndecodableDeleted") {
+    if context.memory.is_unreported(name, "UndecodableDeleted") {
         let consequence = "it is deleted as with deletionPolicy Retain: its namespaces stay, without owners";
         report::unreadable(name, invalid, consequence, context);
     }
@@ -384,7 +386,7 @@ async fn finish_unreadable(
             .finalizer_of_unreadable::<Tenant>(&invalid.metadata, names::CLEANUP, false)
             .await?;
         context.forget(name);
-        tracing::info!("tenant is gone");
+        tracing::info!("the tenant is deleted");
         return Ok((metrics::Outcome::Changed, Action::await_change()));
     }
     arrive(name, &remaining.applied, context)?;
@@ -392,7 +394,7 @@ async fn finish_unreadable(
     Ok((metrics::Outcome::Waiting, Action::await_change()))
 }
 
-/// A Tenant of which only the metadata is known, and that keeps what it has.
+/// A Tenant with only its metadata and deletionPolicy Retain.
 fn retained(metadata: &ObjectMeta) -> Tenant {
     let spec = TenantSpec {
         template_ref: TemplateRef { name: String::new() },
@@ -412,8 +414,8 @@ fn retained(metadata: &ObjectMeta) -> Tenant {
     }
 }
 
-/// Notes that the Tenant came as far as it can now. Fails if all that failed did so because it changed since it was seen, as is seen in
-/// a moment: no trouble that a status should tell of.
+/// Notes that the operator has done what it can for now. If all failures are objects that changed since they were seen,
+/// returns [`Error::Outdated`] instead: the retry follows at once, so the status need not report it.
 fn arrive(name: &str, applied: &Applied, context: &Context) -> Result<(), Error> {
     let outdated = applied.failures.iter().all(Failure::is_outdated);
     if !applied.failures.is_empty() && outdated && context.memory.under_way(name, context.clock.monotonic()) < STUCK {
@@ -423,7 +425,7 @@ fn arrive(name: &str, applied: &Applied, context: &Context) -> Result<(), Error>
     Ok(())
 }
 
-fn is_held(tenant: &Tenant) -> bool {
+fn has_finalizer(tenant: &Tenant) -> bool {
     tenant.finalizers().iter().any(|finalizer| finalizer == names::CLEANUP)
 }
 
@@ -464,7 +466,7 @@ fn facts(tenant: &Tenant, name: &str, claims: Vec<Claim>, context: &Context) -> 
     }
 }
 
-/// Version of the home namespace's quota, if TenantNamespaces are not counted in it.
+/// The version of the home namespace's quota, if the quota controller does not count TenantNamespaces in it.
 fn uncounted_home(name: &str, facts: &Facts) -> Option<u64> {
     let quota = facts
         .live

@@ -1,11 +1,12 @@
-//! Quota writes whose outcome is not known: they may still come to stand, so they count in the next plan.
+//! Quota writes whose outcome is not known. They may still take effect, so the next plan counts them.
 //!
-//! A write carries the resourceVersion that it was computed from, so it can only land while the quota still has that
-//! version; once the watch shows another, it has landed or never will.
+//! A write carries the resourceVersion from which it was computed, so it can only succeed while the quota has that
+//! version. Once the watch shows another version, the write has succeeded or never will.
 //!
-//! That is so for writes of this process. One of a leader before it may be under way for as long as it likes: a process
-//! that was frozen just before it sent finishes when it is resumed. So where a tenant has several quotas, this process raises none before
-//! it has written each of them once ([`OwnWrites`]): after that no write which was computed before can land.
+//! That is true for writes of this process. A write of an earlier leader may arrive arbitrarily late: a process that
+//! was frozen just before it sent the write sends it when it resumes. So if a tenant has several quotas, this process
+//! raises none before it has written each of them once ([`OwnWrites`]). After that, no write that was computed earlier
+//! can succeed.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -21,7 +22,7 @@ use tenantry_core::object::{Key, Kind, Live, Object, drift};
 use tenantry_core::tenant::facts::{OwnWrites, Pending};
 use tenantry_process::{client::middleware::EARLIER_TRY_UNANSWERED, error_class::has_cause};
 
-/// The open quota writes of every tenant.
+/// The quota writes of every tenant whose outcome is not known.
 #[derive(Debug)]
 pub struct PendingQuotas {
     process: String,
@@ -39,13 +40,13 @@ struct State {
 struct Write {
     id: u64,
     namespace: String,
-    /// Version that the quota had, `None` if there was none.
+    /// The version of the quota from which the write was computed; `None` if there was no quota.
     base: Option<u64>,
     hard: BTreeMap<String, Quantity>,
 }
 
 impl PendingQuotas {
-    /// Nothing is open yet. No other process may have been called `process`.
+    /// No writes yet. `process` must be a name that no other process ever had.
     pub fn new(process: String) -> Self {
         Self {
             process,
@@ -58,13 +59,13 @@ impl PendingQuotas {
         &self.process
     }
 
-    /// What this process wrote of a tenant's quotas.
+    /// Which quotas of a tenant this process has written.
     pub fn own_writes(&self, tenant: &str) -> OwnWrites {
         let own = self.lock().own.get(tenant).cloned();
         own.unwrap_or_else(|| OwnWrites::Only(BTreeSet::new()))
     }
 
-    /// No other process can have written a quota of this tenant.
+    /// Notes that no other process can have written a quota of this tenant.
     pub fn is_mine(&self, tenant: &str) {
         self.lock().own.insert(tenant.to_owned(), OwnWrites::All);
     }
@@ -106,19 +107,19 @@ impl PendingQuotas {
         result
     }
 
-    /// Whether a write may still land on the quota at this version.
+    /// Whether a write to this version of the quota may still succeed.
     fn is_open(&self, tenant: &str, namespace: &str, base: Option<u64>) -> bool {
         let state = self.lock();
         let mut writes = state.by_tenant.get(tenant).into_iter().flatten();
         writes.any(|write| write.namespace == namespace && write.base == base)
     }
 
-    /// The same quota, but never as it stands: once it has another version, no open write can land. Without it, a write that
-    /// was lost would be counted for as long as nobody has another reason to write that quota.
+    /// The same quota with a unique annotation, so that the write changes its version. Then no earlier write can
+    /// succeed. Otherwise a lost write would be counted until somebody had another reason to write that quota.
     fn overtaking(&self, quota: &Object, id: u64) -> Object {
         let mut quota = quota.clone();
-        let unlike_any = format!("{}/{id}", self.process);
-        quota.annotations.insert(names::FENCE.to_owned(), unlike_any.into());
+        let unique = format!("{}/{id}", self.process);
+        quota.annotations.insert(names::FENCE.to_owned(), unique.into());
         quota
     }
 
@@ -151,7 +152,7 @@ impl PendingQuotas {
         self.lock().retain(tenant, |write| write.id != id);
     }
 
-    /// What may still come to stand in each namespace of the tenant.
+    /// The writes that may still take effect, by namespace of the tenant.
     pub fn of_tenant(&self, tenant: &str, inventory: &Inventory) -> Pending {
         let mut state = self.lock();
         state.retain(tenant, |write| {
@@ -168,7 +169,7 @@ impl PendingQuotas {
         pending
     }
 
-    /// Forgets a tenant that is gone.
+    /// Forgets a deleted tenant.
     pub fn forget(&self, tenant: &str) {
         let mut state = self.lock();
         state.by_tenant.remove(tenant);
@@ -187,11 +188,12 @@ impl State {
     }
 }
 
-/// Whether a failed write surely left nothing behind: the API server said no to each of its tries, or it was never sent.
-/// `new`: there was no quota yet.
+/// Whether a failed write certainly had no effect: the API server refused each of its tries, or it was never sent.
+/// `new` means that there was no quota before.
 fn is_certain(error: &writer::Error, new: bool) -> bool {
     match error {
-        // A create that met a quota was followed by another request; what that came to says nothing about the create.
+        // If a create finds a quota, another request follows it, and the result of that one proves nothing about the
+        // create.
         writer::Error::Api { verb, .. } if *verb == "get" || (new && *verb != "create") => false,
         writer::Error::Api { source, .. } => match &**source {
             kube::Error::Api(status) => {
@@ -201,7 +203,7 @@ fn is_certain(error: &writer::Error, new: bool) -> bool {
             _ => false,
         },
         writer::Error::Foreign { .. } | writer::Error::NotLeading { .. } | writer::Error::Unknown { .. } => true,
-        // A retry may be refused because the first try landed; the watch tells.
+        // A retry may be refused because the first try succeeded; the watch will show it.
         writer::Error::Outdated { .. } | writer::Error::Malformed { .. } => false,
     }
 }
@@ -218,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn a_write_counts_until_the_quota_is_seen_at_another_version() {
+    fn a_write_counts_until_the_quota_has_another_version() {
         let (pending, inventory) = (PendingQuotas::new("p1".to_owned()), Inventory::default());
         let key = Key::new(Kind::ResourceQuota, "acme-dev", names::OBJECT);
         inventory.upsert(key.clone(), quota(5));
@@ -230,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn a_settled_write_leaves_the_others() {
+    fn a_settled_write_is_forgotten_and_the_others_stay() {
         let (pending, inventory) = (PendingQuotas::new("p1".to_owned()), Inventory::default());
         let first = pending.begin("acme", "acme-dev", None, BTreeMap::new());
         pending.begin("acme", "acme-prod", None, BTreeMap::new());
@@ -247,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_is_certain_only_if_no_try_before_it_can_have_landed() {
+    fn a_refusal_is_certain_if_no_earlier_try_can_have_succeeded() {
         assert!(is_certain(&refused("replace", json!([])), false));
         assert!(is_certain(&refused("create", json!([])), true));
         let unanswered = json!([{ "reason": EARLIER_TRY_UNANSWERED }]);
@@ -256,7 +258,7 @@ mod tests {
         assert!(!is_certain(&refused("get", json!([])), true));
         assert!(
             !is_certain(&refused("replace", json!([])), true),
-            "the create before it may have landed"
+            "the earlier create may have succeeded"
         );
     }
 }

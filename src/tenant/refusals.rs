@@ -1,6 +1,7 @@
-//! What tenants' quotas refused lately: controllers say in `FailedCreate` events what they could not create and why.
+//! Recent refusals by tenants' quotas. When a controller cannot create an object, it reports that and the reason in a
+//! `FailedCreate` event.
 //!
-//! It moves the spread of a grant and nothing else; an owner who forges such an event moves their own tenant's spread.
+//! Refusals only move the spread of a grant. An owner who forges such an event moves only their own tenant's spread.
 
 mod watch;
 
@@ -20,22 +21,22 @@ use tenantry_process::clock::{Clock, Monotonic};
 
 pub use watch::watch;
 
-/// How long a refusal counts. Controllers try again after at most 1,000 s (the default rate limiter of client-go's work
-/// queues) and say so again; what is not repeated by then is not wanted any more.
+/// How long a refusal counts. Controllers retry after at most 1,000 s (the default rate limiter of client-go's work
+/// queues) and then report the refusal again. If nothing is reported in that time, the object is no longer wanted.
 pub const RECENT: Duration = Duration::from_secs(20 * 60);
 
-/// Refusals that are kept of one namespace; each workload that waits has one. More come only from someone who floods it.
+/// Number of refusals kept for one namespace; each waiting workload has one. Only somebody who floods it causes more.
 const KEPT: usize = 16;
 
-/// Bytes of a message that is looked at. The API server takes events of more than a megabyte, and a tenant can have controllers
-/// write such ones: they quote what Pod Security found in a pod's fields.
+/// Maximum bytes of a message that is parsed. The API server accepts events of more than a megabyte, and a tenant can
+/// make controllers write them, because they quote what Pod Security found in a pod's fields.
 const LONGEST: usize = 2048;
 
-/// Resources of a refusal; more than any quota of ours has.
+/// Maximum number of resources in a refusal; no quota of ours has more.
 const RESOURCES: usize = 32;
 
-/// Events that are looked at of one namespace within [`MINUTE`]; an owner can forge any number. client-go's recorder sends 25 at once of each
-/// workload and then one in five minutes.
+/// Events of one namespace that are parsed within [`MINUTE`]; an owner can forge any number. For each workload,
+/// client-go's recorder sends a burst of 25 and then one in five minutes.
 const HEARD: u32 = 200;
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -48,22 +49,22 @@ pub struct Refusals {
 #[derive(Debug, Default)]
 struct State {
     by_namespace: HashMap<String, Heard>,
-    /// When the namespaces of which nothing counts any more were dropped last.
+    /// When namespaces without a current refusal were last dropped.
     swept: Option<Monotonic>,
 }
 
-/// What was heard of one namespace.
+/// The events of one namespace.
 #[derive(Debug)]
 struct Heard {
-    /// By name of the event.
+    /// By the event's name.
     entries: BTreeMap<String, Entry>,
-    /// When the current minute began, and how many events were looked at in it.
+    /// When the current minute began, and how many events were parsed in it.
     minute: Monotonic,
     events: u32,
 }
 
 impl Heard {
-    /// Forgets what no longer counts; gives whether anything is left to remember.
+    /// Forgets expired refusals; returns whether anything is left to remember.
     fn expire(&mut self, now: Monotonic) -> bool {
         self.entries.retain(|_, entry| entry.until > now);
         !self.entries.is_empty() || now.since(self.minute) < MINUTE
@@ -81,7 +82,7 @@ impl Refusals {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether one more event of this namespace is looked at in this minute; counts it.
+    /// Counts one more event of this namespace; returns whether it may still be parsed in this minute.
     fn admits(&self, namespace: &str, now: Monotonic) -> bool {
         let mut state = self.lock();
         // Once a minute and not at each event: there may be as many namespaces as events.
@@ -101,7 +102,8 @@ impl Refusals {
         heard.events <= HEARD
     }
 
-    /// Takes the event called `event`, in place of what it said before. Its namespace was admitted.
+    /// Stores the refusal in the event called `event`, replacing the earlier one. The namespace must have been
+    /// admitted.
     fn take(&self, namespace: &str, event: &str, refusal: Refusal, now: Monotonic, until: Monotonic) {
         let mut state = self.lock();
         let Some(heard) = state.by_namespace.get_mut(namespace) else {
@@ -118,7 +120,7 @@ impl Refusals {
         }
     }
 
-    /// What the quota of a namespace refused lately, and how long the first of it still counts.
+    /// Recent refusals by a namespace's quota, and the time until the first of them expires.
     pub fn of(&self, namespace: &str, now: Monotonic) -> (Vec<Refusal>, Option<Duration>) {
         let mut state = self.lock();
         let Some(heard) = state.by_namespace.get_mut(namespace) else {
@@ -135,7 +137,8 @@ impl Refusals {
     }
 }
 
-/// The tenant whose quota refused what the event is about, if it did so lately.
+/// Stores the refusal that an event reports; returns the tenant, or `None` if the event reports no recent refusal of
+/// ours.
 fn hear(event: &Event, refusals: &Refusals, inventory: &Inventory, clock: &dyn Clock) -> Option<Box<str>> {
     let namespace = event.involved_object.namespace.as_deref()?;
     let tenant = inventory.get(&Key::namespace(namespace))?.tenant.clone()?;
@@ -152,15 +155,15 @@ fn hear(event: &Event, refusals: &Refusals, inventory: &Inventory, clock: &dyn C
         .or(event.event_time.as_ref())
         .map(|time| time.0)
         .max(event.last_timestamp.as_ref().map(|time| time.0))?;
-    // A clock that differs from the API server's makes it count longer or shorter, never for ever.
+    // If our clock differs from the API server's, the refusal counts longer or shorter, but it always expires.
     let age = Duration::try_from(clock.now().duration_since(last)).unwrap_or_default();
     let left = RECENT.checked_sub(age).filter(|left| !left.is_zero())?;
     refusals.take(namespace, &event.name_any(), refusal, now, now.plus(left));
     Some(tenant)
 }
 
-/// What our quota refused, if the message says that: right after what is forbidden, for a tenant may have the same words
-/// quoted further on.
+/// The refusal by our quota that a message reports. It must directly follow "is forbidden: ", because a tenant can have
+/// the same words quoted later in the message.
 fn refusal(message: &str) -> Option<Refusal> {
     let (_, why) = message
         .split_once(" is forbidden: ")
@@ -220,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_counts_until_it_is_not_repeated_for_long() {
+    fn a_refusal_expires_unless_it_is_repeated() {
         let stage = Stage::new();
         let first = event("web", "acme-dev", "2026-01-01T00:59:00Z", &refused(1));
         assert_eq!(stage.hear(&first).as_deref(), Some("acme"));
@@ -235,11 +238,11 @@ mod tests {
     }
 
     #[test]
-    fn what_is_old_or_of_another_quota_or_of_nobody_is_passed_over() {
+    fn old_foreign_and_malformed_refusals_are_ignored() {
         let stage = Stage::new();
         let now = "2026-01-01T01:00:00Z";
         let other = refused(1).replace("quota: tenantry", "quota: mine");
-        // What Pod Security says of a pod whose field holds those words.
+        // The message of Pod Security about a pod whose field contains those words.
         let quoted = r#"Error creating: pods "web-x" is forbidden: violates PodSecurity "restricted:latest": seLinuxOptions (pod set forbidden securityContext.seLinuxOptions: type "is forbidden: exceeded quota: tenantry, requested: pods=30, used: pods=0, limited: pods=0")"#;
         let list: Vec<String> = (0..=RESOURCES).map(|n| format!("{n}=1")).collect();
         let many = refused(1).replace("pods=1", &list.join(","));
@@ -259,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn a_flood_is_held_to_a_bound() {
+    fn a_flood_of_refusals_is_bounded() {
         let stage = Stage::new();
         for n in 0..KEPT + 10 {
             stage.hear(&event(
@@ -273,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn forged_events_wake_a_tenant_a_bounded_number_of_times() {
+    fn forged_events_wake_a_tenant_at_most_so_often_a_minute() {
         let stage = Stage::new();
         let wakes = |events: std::ops::Range<u32>| {
             let event = |n: u32| event(&format!("e{n}"), "acme-dev", "2026-01-01T01:00:00Z", &refused(1));
@@ -285,7 +288,7 @@ mod tests {
     }
 
     #[test]
-    fn a_flood_in_one_namespace_silences_no_other() {
+    fn a_flood_in_one_namespace_leaves_others_heard() {
         let stage = Stage::new();
         let other = Key::namespace("acme-prod");
         let live = fixture::live(&other, &json!({}));
@@ -299,7 +302,7 @@ mod tests {
     }
 
     #[test]
-    fn a_namespace_of_which_nothing_counts_takes_no_memory() {
+    fn a_namespace_without_refusals_takes_no_memory() {
         let stage = Stage::new();
         let other = Key::namespace("acme-prod");
         let live = fixture::live(&other, &json!({}));

@@ -1,4 +1,4 @@
-//! What a reconcile tells: the status, one log line and an event where the reason of Ready changed.
+//! What a reconcile reports: the status, and a log line and an Event when the reason of Ready changes.
 
 use std::time::Duration;
 
@@ -35,7 +35,8 @@ fn reason(status: &TenantStatus) -> &str {
     ready.map_or("", |condition| &condition.reason)
 }
 
-/// Writes the status if it differs; gives the time to wait if only use differs and it was written just now.
+/// Writes the status if it differs. If only usage differs and the last write is recent, returns the time to wait
+/// instead.
 pub(super) async fn write_status(
     tenant: &Tenant,
     name: &str,
@@ -64,7 +65,8 @@ pub(super) async fn write_status(
     Ok(None)
 }
 
-/// Tells owners, in an Event in the home namespace, which they may read, of each namespace that stays closed.
+/// Publishes an Event for each namespace that stays closed. It is about the home namespace's quota, so owners can read
+/// it.
 fn turn_away(name: &str, previous: &TenantStatus, status: &TenantStatus, context: &Context) {
     let is_closed = |seen: &&NamespaceStatus| seen.state == NamespaceState::Closed;
     for closed in status.namespaces.iter().filter(is_closed) {
@@ -75,7 +77,7 @@ fn turn_away(name: &str, previous: &TenantStatus, status: &TenantStatus, context
         let about = reference(&quota);
         let why = closed.message.as_deref().unwrap_or_default();
         let note = format!("namespace {} stays closed: {why}", closed.name);
-        // kube takes Events about the same objects for one that repeats itself, and keeps the words of the first.
+        // kube treats Events about the same objects as repetitions, and keeps the text of the first.
         let event = Event {
             secondary: Some(reference(&Key::namespace(&closed.name))),
             ..event(EventType::Warning, "NamespaceClosed", note)
@@ -84,7 +86,7 @@ fn turn_away(name: &str, previous: &TenantStatus, status: &TenantStatus, context
     }
 }
 
-/// Writes the statuses of TenantNamespaces that differ, where the verdict is one that is meant.
+/// Writes the statuses of TenantNamespaces that differ and whose verdict matches `is_meant`.
 pub(super) async fn write_claims(
     valid: &ValidTenant,
     applied: &Applied,
@@ -105,7 +107,7 @@ pub(super) async fn write_claims(
     write_each(statuses.collect(), context).await
 }
 
-/// Writes the statuses of TenantNamespaces of a Tenant that is invalid, where they differ.
+/// Writes the statuses of an invalid Tenant's TenantNamespaces that differ.
 pub(super) async fn write_claims_of_invalid(
     facts: &Facts,
     invalid: &Invalid,
@@ -117,8 +119,8 @@ pub(super) async fn write_claims_of_invalid(
     write_each(statuses.collect(), context).await
 }
 
-/// Writes every status that differs, also after one failed. Then gives the first error; an outdated object counts as one only where
-/// nothing worse failed.
+/// Writes every status that differs, even after one failed. Then returns the first error, preferring any other error to
+/// an outdated object.
 async fn write_each(statuses: Vec<(&TenantNamespace, TenantNamespaceStatus)>, context: &Context) -> Result<(), Error> {
     let differ = statuses
         .into_iter()
@@ -134,7 +136,7 @@ async fn write_each(statuses: Vec<(&TenantNamespace, TenantNamespaceStatus)>, co
     errors.into_iter().next().map_or(Ok(()), Err)
 }
 
-/// One log line and at most one event for each change of the reason why a Tenant is or is not Ready.
+/// Writes a log line, and publishes at most one Event, for each change of the reason of Ready.
 fn announce(tenant: &Tenant, previous: &TenantStatus, status: &TenantStatus, context: &Context) {
     let (before, after) = (reason(previous), reason(status));
     if before == after {
@@ -155,16 +157,16 @@ fn announce(tenant: &Tenant, previous: &TenantStatus, status: &TenantStatus, con
     }
 }
 
-/// Tells that somebody undoes what is written, each time it is.
+/// Reports that somebody keeps changing a managed object.
 pub(super) fn contested(tenant: &Tenant, key: &Key, context: &Context) {
-    tracing::warn!(object = %key, "somebody changes it again and again");
+    tracing::warn!(object = %key, "somebody keeps changing the object, and the operator keeps restoring it");
     let plural = key.kind.api_resource().plural;
     let within = match &*key.namespace {
         "" => String::new(),
         namespace => format!(" --namespace {namespace}"),
     };
     let note = format!(
-        "{key} is changed again and again, and put back each time; to see by whom: kubectl get {plural} {}{within} --output yaml --show-managed-fields",
+        "somebody keeps changing {key}, and the operator keeps restoring it; to see who: kubectl get {plural} {}{within} --output yaml --show-managed-fields",
         key.name
     );
     let event = Event {
@@ -185,9 +187,9 @@ fn reference(key: &Key) -> ObjectReference {
     }
 }
 
-/// An event of this controller.
+/// An Event of this controller.
 pub(super) fn event(type_: EventType, reason: &str, mut note: String) -> Event {
-    // The API server takes at most 1 kB.
+    // The API server accepts at most 1 kB.
     while note.len() > 1000 {
         note.pop();
     }
@@ -200,7 +202,7 @@ pub(super) fn event(type_: EventType, reason: &str, mut note: String) -> Event {
     }
 }
 
-/// Says that a stored Tenant cannot be read, and what follows from that.
+/// Reports that a stored Tenant cannot be read, and the consequence.
 pub(super) fn unreadable(name: &str, invalid: &InvalidObject, consequence: &str, context: &Context) {
     tracing::warn!(error = %invalid.error, consequence, "the stored Tenant cannot be read");
     let note = format!("the stored object cannot be read: {}; {consequence}", invalid.error);
@@ -210,15 +212,15 @@ pub(super) fn unreadable(name: &str, invalid: &InvalidObject, consequence: &str,
         .publish(about, event(EventType::Warning, "Undecodable", note));
 }
 
-/// The error of a run that wrote objects and statuses. The worse of two is returned and the other logged; of two that are as bad
-/// the objects' is returned.
+/// Combines the errors from writing objects and from writing statuses. Returns the worse one and logs the other; of two
+/// that are equally bad, returns that of the objects.
 pub(super) fn settle<T>(failures: Vec<Failure>, written: Result<T, Error>) -> Result<T, Error> {
     match (Error::from_failures(failures), written) {
         (Ok(()), written) => written,
         (Err(objects), Ok(_)) => Err(objects),
         (Err(Error::Outdated), Err(status)) => Err(status),
         (Err(objects), Err(status)) => {
-            tracing::warn!(error = %status, "the status was not written either");
+            tracing::warn!(error = %status, "writing the status failed too");
             Err(objects)
         }
     }

@@ -1,7 +1,7 @@
-//! Which templates changed in what tenants depend on: the spec.
+//! Notices changes of templates' specs, which is all that Tenants depend on.
 //!
-//! A template's status says how many tenants use it. Were that a change, new tenants would wake all others once a second:
-//! with 1,000 there it kept a core busy for 90 ms each time, and a new Tenant waited for that.
+//! A template's status has its number of Tenants. If that counted as a change, new Tenants would wake all others once a
+//! second. With 1,000 Tenants that kept a core busy for 90 ms each time, and delayed each new Tenant.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,7 +14,7 @@ use kube::{
 
 use tenantry_api::v1alpha1::TenantTemplate;
 
-/// Names of templates whose spec is new, changed or gone, out of the events of their watch.
+/// Names of templates whose spec is new, changed or deleted, from the events of their watch.
 pub fn changes(
     events: impl Stream<Item = Result<Event<DeserializeGuard<TenantTemplate>>, watcher::Error>> + Send,
 ) -> impl Stream<Item = Result<String, watcher::Error>> + Send {
@@ -29,13 +29,13 @@ pub fn changes(
         })
 }
 
-/// One spec in time.
+/// Identifies one version of a spec: uid and generation.
 type Version = (Option<String>, Option<i64>);
 
 #[derive(Default)]
 struct Known {
     specs: BTreeMap<String, Version>,
-    /// Names in the list under way that were known before it and have not come again.
+    /// Names that were known before the running list and that it has not contained so far.
     missing: BTreeSet<String>,
 }
 
@@ -91,7 +91,7 @@ mod tests {
         DeserializeGuard(Ok(template))
     }
 
-    fn told(events: Vec<Event<DeserializeGuard<TenantTemplate>>>) -> Vec<String> {
+    fn changed(events: Vec<Event<DeserializeGuard<TenantTemplate>>>) -> Vec<String> {
         changes(stream::iter(events.into_iter().map(Ok)))
             .map(Result::unwrap)
             .collect::<Vec<_>>()
@@ -100,28 +100,28 @@ mod tests {
     }
 
     #[test]
-    fn a_new_status_tells_nothing_and_a_new_spec_does() {
+    fn a_new_spec_is_a_change_and_a_new_status_is_none() {
         let events = vec![
             Event::Apply(template("gold", "a", 1)),
             Event::Apply(template("gold", "a", 1)),
             Event::Apply(template("gold", "a", 2)),
         ];
-        assert_eq!(told(events), ["gold", "gold"]);
+        assert_eq!(changed(events), ["gold", "gold"]);
     }
 
     #[test]
-    fn one_that_was_made_anew_is_told() {
+    fn a_template_that_is_created_again_is_a_change() {
         let events = vec![
             Event::Apply(template("gold", "a", 1)),
             Event::Delete(template("gold", "a", 1)),
             Event::Apply(template("gold", "b", 1)),
             Event::Apply(template("gold", "c", 1)),
         ];
-        assert_eq!(told(events), ["gold", "gold", "gold", "gold"]);
+        assert_eq!(changed(events), ["gold", "gold", "gold", "gold"]);
     }
 
     #[test]
-    fn a_list_tells_what_came_went_or_changed_since_the_last_one() {
+    fn a_list_yields_every_change_since_the_last_one() {
         let events = vec![
             Event::Init,
             Event::InitApply(template("gold", "a", 1)),
@@ -133,6 +133,6 @@ mod tests {
             Event::InitApply(template("same", "c", 1)),
             Event::InitDone,
         ];
-        assert_eq!(told(events), ["gold", "lost", "same", "gold", "lost"]);
+        assert_eq!(changed(events), ["gold", "lost", "same", "gold", "lost"]);
     }
 }

@@ -1,4 +1,4 @@
-//! Whole reconciles, on an API server in memory.
+//! Whole reconciles, against an API server in memory.
 
 use kube::runtime::{
     events::{Recorder, Reporter},
@@ -24,7 +24,7 @@ impl Stage {
         Self::on(server, 10, "p1")
     }
 
-    /// Like [`Self::new`], of a template that lets owners create namespaces.
+    /// Like [`Self::new`], with a template that lets owners create namespaces.
     fn direct(spec: &Value) -> Self {
         let server = Server::new();
         server.put_tenant(&fixture::tenant(spec));
@@ -41,7 +41,7 @@ impl Stage {
         self.server.put_tenant(&tenant);
     }
 
-    /// Another process on the same cluster, whose template grants so many pods.
+    /// Another process on the same cluster, whose template grants this many pods.
     fn on(server: Server, pods: u32, process: &str) -> Self {
         Self::with(server, &json!({ "quotas": { "pods": pods } }), process)
     }
@@ -82,7 +82,7 @@ impl Stage {
         }
     }
 
-    /// Reconciles the Tenant as it stands.
+    /// Reconciles the stored Tenant.
     async fn run(&self) -> Result<Action, Error> {
         let tenant = DeserializeGuard(Ok(self.server.tenant()));
         reconcile(Arc::new(tenant), self.context.clone()).await
@@ -92,7 +92,7 @@ impl Stage {
         Self::ready_in(spec, &["acme-dev"]).await
     }
 
-    /// With its namespaces' quotas counted.
+    /// A ready Tenant, with the quotas of these namespaces counted.
     async fn ready_in(spec: &Value, namespaces: &[&str]) -> Self {
         let stage = Self::new(spec);
         for _ in 0..4 {
@@ -121,7 +121,7 @@ impl Stage {
 }
 
 #[tokio::test]
-async fn the_finalizer_stands_before_anything_is_created() {
+async fn the_finalizer_exists_before_anything_is_created() {
     let stage = Stage::new(&json!({}));
     stage.run().await.unwrap();
     let calls = stage.server.calls();
@@ -137,7 +137,7 @@ async fn a_tenant_that_is_ready_costs_no_call() {
     assert_eq!(stage.server.whats(), [""; 0]);
 }
 
-/// Lines of the error counter that are not zero.
+/// The lines of the error counter that are not zero.
 fn errors_counted(context: &Context) -> Vec<String> {
     let text = context.metrics.process().encode().unwrap();
     let counted = text
@@ -183,7 +183,7 @@ async fn each_failure_counts_under_its_own_class() {
 }
 
 #[tokio::test]
-async fn names_that_a_tenant_no_longer_lists_are_not_waited_for() {
+async fn a_tenant_waits_for_no_name_it_no_longer_lists() {
     let stage = Stage::ready(&json!({})).await;
     for number in 0..20 {
         stage.change(&json!({ "namespaces": [{ "name": format!("n{number}") }], "templateRef": { "name": "gone" } }));
@@ -199,7 +199,7 @@ async fn names_that_a_tenant_no_longer_lists_are_not_waited_for() {
 }
 
 #[tokio::test]
-async fn a_mere_change_of_use_is_written_only_so_often() {
+async fn a_change_of_usage_alone_is_written_once_an_interval() {
     let stage = Stage::ready(&json!({})).await;
     let quota = Key::new(Kind::ResourceQuota, "acme-dev", names::OBJECT);
     let mut used = stage.server.get(&quota).unwrap();
@@ -218,12 +218,16 @@ async fn a_mere_change_of_use_is_written_only_so_often() {
 }
 
 #[tokio::test]
-async fn what_a_tenant_waits_for_is_told_after_a_while_and_tried_again_at_once_if_that_failed() {
+async fn a_failed_report_of_a_wait_is_retried_at_once() {
     let stage = Stage::new(&json!({}));
     for _ in 0..3 {
         stage.run().await.unwrap();
     }
-    assert_eq!(stage.ready_because(), "", "the quota controller may yet come in time");
+    assert_eq!(
+        stage.ready_because(),
+        "",
+        "the quota controller may still count in time"
+    );
     stage.server.clock.advance(Duration::from_secs(10));
     let status = "replace tenants acme/status";
     stage.server.trouble(status, Trouble::Refused(500, "InternalError"));
@@ -234,7 +238,7 @@ async fn what_a_tenant_waits_for_is_told_after_a_while_and_tried_again_at_once_i
 }
 
 #[tokio::test]
-async fn a_tenant_that_is_frozen_while_it_is_invalid_is_frozen() {
+async fn an_invalid_tenant_can_be_frozen() {
     let stage = Stage::ready(&json!({})).await;
     stage.change(&json!({ "state": "Frozen", "templateRef": { "name": "gone" } }));
     stage.run().await.unwrap();
@@ -246,7 +250,7 @@ async fn a_tenant_that_is_frozen_while_it_is_invalid_is_frozen() {
 }
 
 #[tokio::test]
-async fn while_a_tenant_is_invalid_removed_owners_lose_their_rights_and_the_rest_stays() {
+async fn an_invalid_tenant_loses_only_rights_of_removed_owners() {
     let both = json!([{ "kind": "User", "name": "ann" }, { "kind": "User", "name": "bob" }]);
     let stage = Stage::ready(&json!({ "owners": both })).await;
     stage.change(&json!({ "owners": [{ "kind": "User", "name": "ann" }], "templateRef": { "name": "gone" } }));
@@ -265,7 +269,7 @@ async fn while_a_tenant_is_invalid_removed_owners_lose_their_rights_and_the_rest
 }
 
 #[tokio::test]
-async fn who_does_not_lead_writes_neither_objects_nor_status() {
+async fn a_former_leader_writes_neither_objects_nor_status() {
     let stage = Stage::ready(&json!({})).await;
     stage.change(&json!({ "owners": [] }));
     stage.server.clock.advance(Duration::MAX);
@@ -286,7 +290,7 @@ async fn a_status_computed_from_an_older_tenant_is_not_written() {
 }
 
 #[tokio::test]
-async fn a_foreign_namespace_in_the_way_wakes_the_tenant_in_each_state() {
+async fn a_foreign_namespace_wakes_the_tenant_when_it_is_gone() {
     let key = Key::namespace("acme-dev");
     for deleting in [false, true] {
         let stage = Stage::new(&json!({}));
@@ -303,7 +307,7 @@ async fn a_foreign_namespace_in_the_way_wakes_the_tenant_in_each_state() {
 }
 
 #[tokio::test]
-async fn a_foreign_namespace_that_was_met_by_a_create_wakes_the_tenant() {
+async fn a_foreign_namespace_found_by_a_create_wakes_the_tenant() {
     let stage = Stage::new(&json!({}));
     let key = Key::namespace("acme-dev");
     stage.server.put(&key, json!({ "metadata": { "name": "acme-dev" } }));
@@ -313,15 +317,15 @@ async fn a_foreign_namespace_that_was_met_by_a_create_wakes_the_tenant() {
 }
 
 #[tokio::test]
-async fn a_deleted_tenant_loses_its_rights_then_its_namespaces_then_its_finalizer() {
+async fn a_deleted_tenant_loses_rights_before_its_namespaces() {
     let stage = Stage::ready(&json!({})).await;
     stage.delete_tenant();
     stage.run().await.unwrap();
     let expected = [
         "delete rolebindings acme-dev/tenantry-owner",
-        // Whether the Tenant goes with its definition.
+        // Checks whether the Tenant was deleted with its definition.
         "list customresourcedefinitions ",
-        // The list of bindings that owners made; the server in memory knows none.
+        // Lists RoleBindings that owners made; the server in memory has none.
         "list namespaces acme-dev/rolebindings",
         "delete namespaces acme-dev",
         "replace tenants acme/status",
@@ -339,7 +343,7 @@ async fn a_deleted_tenant_loses_its_rights_then_its_namespaces_then_its_finalize
 }
 
 #[tokio::test]
-async fn a_deleted_tenant_takes_with_it_what_its_owners_made_and_nothing_else_that_has_its_label() {
+async fn a_deleted_tenant_takes_only_namespaces_of_its_owners() {
     let own = |policy: &str| json!({ "deletionPolicy": policy });
     for (policy, stage, taken) in [
         ("Delete", Stage::direct(&own("Delete")), true),
@@ -367,7 +371,7 @@ async fn a_deleted_tenant_takes_with_it_what_its_owners_made_and_nothing_else_th
 }
 
 #[tokio::test]
-async fn a_tenant_whose_rights_cannot_be_withdrawn_keeps_its_namespaces() {
+async fn namespaces_stay_if_rights_cannot_be_withdrawn() {
     let stage = Stage::ready(&json!({})).await;
     stage.delete_tenant();
     stage
@@ -389,11 +393,11 @@ async fn a_tenant_whose_rights_cannot_be_withdrawn_keeps_its_namespaces() {
         "{}",
         ready.message
     );
-    assert_eq!(status.namespaces.len(), 1, "it stands as it did");
+    assert_eq!(status.namespaces.len(), 1, "the status still lists the namespace");
 }
 
 #[tokio::test]
-async fn with_retain_everything_stays_but_rights_and_owner_references() {
+async fn retain_removes_only_rights_and_owner_references() {
     let stage = Stage::ready(&json!({ "deletionPolicy": "Retain" })).await;
     let handed_over = Key::namespace("acme-dev");
     let mut namespace = stage.server.get(&handed_over).unwrap();
@@ -421,12 +425,12 @@ async fn with_retain_everything_stays_but_rights_and_owner_references() {
     let annotations = &stage.server.get(&handed_over).unwrap()["metadata"]["annotations"];
     assert!(
         annotations[names::ADOPT_BY].is_null(),
-        "the next tenant of that name is another"
+        "a later tenant of that name is another tenant"
     );
 }
 
 #[tokio::test]
-async fn a_new_leader_raises_nothing_before_no_write_of_the_last_one_can_land() {
+async fn a_new_leader_fences_every_quota_before_it_raises_one() {
     let stage = Stage::ready_in(
         &json!({ "namespaces": [{ "name": "a" }, { "name": "b" }] }),
         &["acme-a", "acme-b"],
@@ -451,7 +455,7 @@ async fn a_new_leader_raises_nothing_before_no_write_of_the_last_one_can_land() 
     );
     assert!(before[0] != version("acme-a") && before[1] != version("acme-b"));
 
-    // Nor does it move what may have been in use just now.
+    // It also moves no share whose quota may have been in use just now.
     assert_eq!(next.run().await.unwrap(), Action::requeue(activity::QUIET));
     assert_eq!([pods("acme-a"), pods("acme-b")], ["5", "5"]);
     stage.server.clock.advance(activity::QUIET);
@@ -460,7 +464,7 @@ async fn a_new_leader_raises_nothing_before_no_write_of_the_last_one_can_land() 
 }
 
 #[tokio::test]
-async fn a_quota_write_that_is_lost_is_overtaken_so_that_others_need_not_wait_for_it() {
+async fn a_lost_quota_write_is_fenced_so_that_shares_can_move() {
     let namespaces = |weight: u32| json!({ "namespaces": [{ "name": "a" }, { "name": "b", "weight": weight }] });
     let stage = Stage::ready_in(&namespaces(1), &["acme-a", "acme-b"]).await;
     let hard = |namespace, field: &str| {
@@ -473,7 +477,7 @@ async fn a_quota_write_that_is_lost_is_overtaken_so_that_others_need_not_wait_fo
     more.context.pending.is_mine("acme");
     stage.server.clock.advance(activity::QUIET);
     stage.server.trouble("replace resourcequotas", Trouble::Lost);
-    // The first look starts the time that a quota is left alone.
+    // The first reconcile starts the time for which a quota is left alone.
     more.run().await.unwrap();
     stage.server.clock.advance(activity::QUIET);
     more.run().await.unwrap_err();
@@ -483,7 +487,7 @@ async fn a_quota_write_that_is_lost_is_overtaken_so_that_others_need_not_wait_fo
         more.run().await.unwrap();
         stage.server.clock.advance(activity::QUIET);
         for namespace in ["acme-a", "acme-b"] {
-            // The quota controller writes nothing where it counted before.
+            // The quota controller writes nothing if the count is current.
             if pods(namespace) != counted(namespace) {
                 stage.server.count_quota(namespace);
             }
@@ -501,7 +505,7 @@ async fn a_quota_write_that_is_lost_is_overtaken_so_that_others_need_not_wait_fo
 }
 
 #[tokio::test]
-async fn a_restart_that_raises_nothing_fences_nothing() {
+async fn a_restart_that_raises_no_quota_fences_none() {
     let stage = Stage::ready_in(
         &json!({ "namespaces": [{ "name": "a" }, { "name": "b" }] }),
         &["acme-a", "acme-b"],
@@ -512,7 +516,7 @@ async fn a_restart_that_raises_nothing_fences_nothing() {
     assert_eq!(stage.server.whats(), [""; 0]);
 }
 
-/// Makes the stored Tenant one that no type can read; gives what is left of it.
+/// Makes the stored Tenant unreadable; returns it as a watch delivers it.
 fn unreadable(stage: &Stage) -> DeserializeGuard<Tenant> {
     let mut stored = serde_json::to_value(stage.server.tenant()).unwrap();
     stored["spec"]["state"] = json!("Melted");
@@ -524,7 +528,7 @@ fn unreadable(stage: &Stage) -> DeserializeGuard<Tenant> {
 }
 
 #[tokio::test]
-async fn a_deleted_tenant_nobody_can_read_keeps_its_namespaces() {
+async fn an_unreadable_deleted_tenant_keeps_its_namespaces() {
     let stage = Stage::ready(&json!({})).await;
     stage.delete_tenant();
     let guard = Arc::new(unreadable(&stage));
@@ -539,7 +543,7 @@ async fn a_deleted_tenant_nobody_can_read_keeps_its_namespaces() {
 }
 
 #[tokio::test]
-async fn a_failed_status_write_hides_no_failed_object() {
+async fn a_failed_status_write_does_not_hide_a_failed_object() {
     let internal = Trouble::Refused(500, "InternalError");
     let guard = Stage::ready(&json!({})).await;
     let key = Key::new(Kind::LimitRange, "acme-dev", names::OBJECT);
@@ -562,7 +566,7 @@ async fn a_failed_status_write_hides_no_failed_object() {
 }
 
 #[tokio::test]
-async fn a_refused_status_of_one_claim_keeps_no_other_back() {
+async fn a_refused_claim_status_delays_no_other() {
     for template in ["premium", "gone"] {
         let stage = Stage::ready(&json!({})).await;
         for name in ["a", "b"] {
@@ -586,7 +590,7 @@ async fn a_refused_status_of_one_claim_keeps_no_other_back() {
     }
 }
 
-/// What is sent by a reconcile while each request that starts like `hangs` gets no answer.
+/// The requests of a reconcile in which each request that starts with `hangs` gets no answer.
 async fn sent_while(stage: &Stage, hangs: &str) -> Vec<String> {
     stage.server.trouble(hangs, Trouble::Hang);
     let ended = tokio::time::timeout(Duration::from_secs(5), stage.run()).await;
@@ -595,7 +599,7 @@ async fn sent_while(stage: &Stage, hangs: &str) -> Vec<String> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_delete_without_an_answer_keeps_no_other_back() {
+async fn a_delete_without_an_answer_delays_no_other() {
     let both = json!({ "namespaces": [{ "name": "a" }, { "name": "b" }] });
     let namespaces = ["acme-a", "acme-b"];
     let stage = Stage::ready_in(&both, &namespaces).await;
@@ -641,7 +645,7 @@ async fn one_delete_without_an_answer_keeps_no_other_back() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_event_without_an_answer_holds_up_no_reconcile() {
+async fn an_event_without_an_answer_delays_no_reconcile() {
     let stage = Stage::new(&json!({ "templateRef": { "name": "gone" } }));
     stage.server.trouble("create events", Trouble::Hang);
     let ended = tokio::time::timeout(Duration::from_secs(5), stage.run()).await;
@@ -649,7 +653,7 @@ async fn an_event_without_an_answer_holds_up_no_reconcile() {
     assert_eq!(stage.ready_because(), "TemplateNotFound");
 }
 
-/// Deletes the Tenant with `prepare` done before; gives the namespaces' ownerReferences.
+/// Reconciles a deleted Tenant after `prepare`; returns the owner references of its namespace.
 async fn owners_after_deletion(spec: &Value, prepare: impl FnOnce(&Server)) -> (Stage, Option<Value>) {
     let stage = Stage::ready(spec).await;
     stage.delete_tenant();
@@ -661,12 +665,12 @@ async fn owners_after_deletion(spec: &Value, prepare: impl FnOnce(&Server)) -> (
 }
 
 #[tokio::test]
-async fn a_protected_tenant_that_is_deleted_leaves_its_namespaces() {
+async fn a_protected_deleted_tenant_leaves_its_namespaces() {
     let (stage, owners) = owners_after_deletion(&json!({ "deletionProtection": true }), |_| ()).await;
     assert_eq!(
         owners,
         Some(Value::Null),
-        "it stays, and the garbage collector leaves it"
+        "the namespace stays, and the garbage collector ignores it"
     );
     let status = stage.server.tenant().status.unwrap();
     let kept = status
@@ -692,7 +696,7 @@ async fn a_tenant_deleted_with_its_definition_leaves_its_namespaces() {
 }
 
 #[tokio::test]
-async fn a_definition_that_cannot_be_read_deletes_nothing() {
+async fn nothing_is_deleted_if_the_definition_cannot_be_read() {
     let unreadable =
         |server: &Server| server.trouble("list customresourcedefinitions", Trouble::Refused(500, "InternalError"));
     let (stage, owners) = owners_after_deletion(&json!({}), unreadable).await;

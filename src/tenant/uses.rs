@@ -1,4 +1,4 @@
-//! Which template each Tenant names, and which Tenants are gone, out of the events of their watch.
+//! Which template each Tenant uses, and which Tenants are deleted, from the events of their watch.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -9,31 +9,31 @@ use kube::{ResourceExt as _, core::DeserializeGuard, runtime::watcher::Event};
 
 use tenantry_api::v1alpha1::Tenant;
 
-/// What an event brought.
+/// What an event changed.
 #[derive(Debug, PartialEq, Eq)]
-pub enum News {
-    /// The Tenant of this name is gone.
+pub enum Change {
+    /// The Tenant of this name is deleted.
     Gone(String),
-    /// A Tenant has begun or ceased to name this template.
+    /// A Tenant started or stopped using this template.
     Users(String),
-    /// A Tenant that cannot be read, or could not, changed or went: it may concern any template.
+    /// A Tenant that is or was unreadable changed or was deleted. That may concern any template.
     UsersOfAny,
 }
 
-/// What was told so far.
+/// What the events have shown so far.
 #[derive(Debug, Default)]
 pub struct Uses {
-    /// Templates by Tenant; `None` where a Tenant cannot be read.
+    /// Templates by Tenant; `None` for a Tenant that cannot be read.
     templates: BTreeMap<String, Option<String>>,
-    /// Names in the list under way that were known before it and have not come again.
+    /// Names that were known before the running list and that it has not contained so far.
     missing: BTreeSet<String>,
-    /// News of the list under way: a store takes a list over as a whole.
-    held: Vec<News>,
+    /// Changes from the running list. They wait until it is complete, because a store applies a list as a whole.
+    deferred: Vec<Change>,
 }
 
 impl Uses {
-    /// What an event changes, in the order in which it should be told: at the earliest when the store has it.
-    pub fn take(&mut self, event: &Event<DeserializeGuard<Tenant>>) -> Vec<News> {
+    /// The changes that an event causes, in order. Do not act on them before the store has the event.
+    pub fn take(&mut self, event: &Event<DeserializeGuard<Tenant>>) -> Vec<Change> {
         match event {
             Event::Init => {
                 self.missing = self.templates.keys().cloned().collect();
@@ -41,23 +41,23 @@ impl Uses {
             }
             Event::InitApply(tenant) => {
                 self.missing.remove(&tenant.name_any());
-                let news = self.upsert(tenant);
-                self.held.extend(news);
+                let changes = self.upsert(tenant);
+                self.deferred.extend(changes);
                 Vec::new()
             }
             Event::InitDone => {
-                let mut news = mem::take(&mut self.held);
+                let mut changes = mem::take(&mut self.deferred);
                 for gone in mem::take(&mut self.missing) {
-                    news.extend(self.remove(gone));
+                    changes.extend(self.remove(gone));
                 }
-                news
+                changes
             }
             Event::Apply(tenant) => self.upsert(tenant),
             Event::Delete(tenant) => self.remove(tenant.name_any()),
         }
     }
 
-    fn upsert(&mut self, tenant: &DeserializeGuard<Tenant>) -> Vec<News> {
+    fn upsert(&mut self, tenant: &DeserializeGuard<Tenant>) -> Vec<Change> {
         let name = tenant.name_any();
         let now = tenant
             .0
@@ -66,19 +66,19 @@ impl Uses {
             .map(|tenant| tenant.spec.template_ref.name.clone());
         let before = self.templates.insert(name, now.clone());
         match (before, now) {
-            (Some(None), _) | (_, None) => vec![News::UsersOfAny],
+            (Some(None), _) | (_, None) => vec![Change::UsersOfAny],
             (Some(before), now) if before == now => Vec::new(),
-            (before, now) => before.flatten().into_iter().chain(now).map(News::Users).collect(),
+            (before, now) => before.flatten().into_iter().chain(now).map(Change::Users).collect(),
         }
     }
 
-    fn remove(&mut self, tenant: String) -> Vec<News> {
+    fn remove(&mut self, tenant: String) -> Vec<Change> {
         let users = match self.templates.remove(&tenant) {
             None => None,
-            Some(None) => Some(News::UsersOfAny),
-            Some(Some(template)) => Some(News::Users(template)),
+            Some(None) => Some(Change::UsersOfAny),
+            Some(Some(template)) => Some(Change::Users(template)),
         };
-        [News::Gone(tenant)].into_iter().chain(users).collect()
+        [Change::Gone(tenant)].into_iter().chain(users).collect()
     }
 }
 
@@ -96,16 +96,16 @@ mod tests {
         .unwrap()
     }
 
-    fn gone(name: &str) -> News {
-        News::Gone(name.to_owned())
+    fn gone(name: &str) -> Change {
+        Change::Gone(name.to_owned())
     }
 
-    fn users(template: &str) -> News {
-        News::Users(template.to_owned())
+    fn users(template: &str) -> Change {
+        Change::Users(template.to_owned())
     }
 
     #[test]
-    fn a_tenant_that_changes_its_template_concerns_both() {
+    fn a_tenant_that_changes_its_template_affects_both() {
         let mut uses = Uses::default();
         assert_eq!(uses.take(&Event::Apply(tenant("acme", "free"))), [users("free")]);
         assert_eq!(uses.take(&Event::Apply(tenant("acme", "free"))), []);
@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_list_leaves_out_is_gone_and_told_when_the_list_is_whole() {
+    fn tenants_missing_from_a_list_are_gone_when_it_is_complete() {
         let mut uses = Uses::default();
         uses.take(&Event::Apply(tenant("acme", "free")));
         uses.take(&Event::Apply(tenant("blue", "free")));
@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn a_list_that_begins_again_forgets_nobody() {
+    fn a_list_that_restarts_loses_no_change() {
         let mut uses = Uses::default();
         uses.take(&Event::Init);
         uses.take(&Event::InitApply(tenant("acme", "free")));
@@ -152,8 +152,8 @@ mod tests {
     }
 
     #[test]
-    fn a_tenant_nobody_can_read_concerns_every_template() {
-        let any = || News::UsersOfAny;
+    fn an_unreadable_tenant_affects_every_template() {
+        let any = || Change::UsersOfAny;
         let mut uses = Uses::default();
         assert_eq!(uses.take(&Event::Apply(unreadable())), [any()]);
         assert_eq!(uses.take(&Event::Apply(tenant("acme", "free"))), [any()]);

@@ -118,7 +118,7 @@ impl Harness {
             }
             Err(ControllerError::QueueError(error)) => {
                 self.metrics.watch_failed(self.kind);
-                tracing::warn!(controller = self.controller, %error, "a watch broke; it is started again");
+                tracing::warn!(controller = self.controller, %error, "a watch failed; restarting it");
             }
             Err(ControllerError::RunnerError(error)) => {
                 tracing::error!(controller = self.controller, %error, "the controller's runner failed");

@@ -1,7 +1,8 @@
-//! Namespaces that go: never for what is no longer said, and never out of the totals before they are gone.
+//! Deletes namespaces that the Tenant no longer wants. It checks at the API server that this is still so, and counts
+//! their quotas until they are gone.
 //!
-//! What caches tell is behind, by how much nobody knows: a user who takes a namespace out of a Tenant and puts it back
-//! may do both before the first is seen. All else that is written late is mended late; a namespace that is gone is gone.
+//! Caches are behind by an unknown time: a user may remove a namespace from a Tenant and add it again before the
+//! operator sees the removal. Every other late write is corrected later; a deleted namespace is lost.
 
 use std::collections::BTreeSet;
 
@@ -24,12 +25,12 @@ use tenantry_core::{
     },
 };
 
-/// Takes away the namespaces that are to go.
+/// Deletes the namespaces that are to be deleted.
 pub(super) async fn leave(writer: &Writer, tenant: &ValidTenant, facts: &Facts, applied: &mut Applied) {
-    let mut is_said = false;
+    let mut is_confirmed = false;
     if let Some(first) = tenant.leaving.iter().find(|leaving| !leaving.live.deleting) {
-        match is_still_said(writer, tenant, facts).await {
-            Ok(true) => is_said = true,
+        match is_still_unwanted(writer, tenant, facts).await {
+            Ok(true) => is_confirmed = true,
             Ok(false) => applied.failures.push(Error::Outdated { key: first.key.clone() }.into()),
             Err(error) => applied.failures.push(error.into()),
         }
@@ -42,54 +43,55 @@ pub(super) async fn leave(writer: &Writer, tenant: &ValidTenant, facts: &Facts, 
             .filter(|bound| !bound.is_empty())
             .map(|bound| json!(bound).to_string());
         let body = live.body();
-        let told = body["metadata"]["annotations"].get(names::HELD);
+        let noted = body["metadata"]["annotations"].get(names::HELD);
         let result = match bound {
             // Somebody else deletes it.
-            Some(bound) if live.deleting && told.is_none() => writer.hold(key, live, &bound).await.map(drop),
-            _ if live.deleting || !is_said => continue,
+            Some(bound) if live.deleting && noted.is_none() => writer.note_limits(key, live, &bound).await.map(drop),
+            _ if live.deleting || !is_confirmed => continue,
             bound => {
-                let untold = bound.filter(|bound| told.is_none_or(|told| *told != **bound));
-                take_away(writer, tenant, facts, leaving, untold).await
+                let to_note = bound.filter(|bound| noted.is_none_or(|noted| *noted != **bound));
+                delete(writer, tenant, facts, leaving, to_note).await
             }
         };
         record(applied, result);
     }
 }
 
-/// Deletes a namespace that first tells what its quota bounds, if it did not: that counts until all is gone, and the quota goes in no
-/// order with the rest. Its owners can make taking their bindings away last, so what is said is looked at again after that.
-async fn take_away(
+/// Deletes a namespace. First it writes the quota's limits on the Namespace, unless they are there (`to_note`): they
+/// count until everything is gone, and the quota is deleted in no order with the rest. The namespace's owners can make
+/// the withdrawal of bindings take long, so the operator checks again after it that the namespace is still unwanted.
+async fn delete(
     writer: &Writer,
     tenant: &ValidTenant,
     facts: &Facts,
     Leaving { key, live }: &Leaving,
-    untold: Option<String>,
+    to_note: Option<String>,
 ) -> Result<(), Error> {
-    let live = match untold {
-        Some(bound) => writer.hold(key, live, &bound).await?,
+    let live = match to_note {
+        Some(bound) => writer.note_limits(key, live, &bound).await?,
         None => live.clone(),
     };
     writer.withdraw_roles(&key.name).await?;
-    if is_still_said(writer, tenant, facts).await? {
+    if is_still_unwanted(writer, tenant, facts).await? {
         writer.delete(key, &live).await
     } else {
         Err(Error::Outdated { key: key.clone() })
     }
 }
 
-/// Whether the Tenant stands as it was seen, and nobody asks for a namespace who was not seen to.
-async fn is_still_said(writer: &Writer, tenant: &ValidTenant, facts: &Facts) -> Result<bool, Error> {
-    let stands = writer.stand::<Tenant>(None, Some(&tenant.name)).await?;
-    let as_seen = stands
+/// Whether the Tenant is as it was seen, and no TenantNamespace exists that was not seen.
+async fn is_still_unwanted(writer: &Writer, tenant: &ValidTenant, facts: &Facts) -> Result<bool, Error> {
+    let fresh = writer.list_fresh::<Tenant>(None, Some(&tenant.name)).await?;
+    let as_seen = fresh
         .iter()
-        .any(|stands| stands.uid == tenant.uid && stands.generation == tenant.generation);
+        .any(|fresh| fresh.uid == tenant.uid && fresh.generation == tenant.generation);
     let home = names::home(&tenant.name);
     if !as_seen || !facts.namespaces.contains_key(&home) {
         return Ok(as_seen);
     }
     let seen: BTreeSet<_> = facts.claims.iter().filter_map(|claim| claim.uid()).collect();
     let claims = deletions::claims(writer, &home).await?;
-    // And what was seen to be deleted has not been taken for another since.
+    // Also, every TenantNamespace that was seen as deleted is still the same object.
     let ending: BTreeSet<_> = claims
         .iter()
         .filter(|claim| claim.deletion_timestamp.is_some())

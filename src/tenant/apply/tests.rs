@@ -1,4 +1,4 @@
-//! Every step up to apply, on an API server in memory.
+//! Every step up to apply, against an API server in memory.
 
 mod order;
 mod quota;
@@ -39,7 +39,7 @@ impl Stage {
         }
     }
 
-    /// A tenant that stands, with nothing left to do.
+    /// A settled tenant: nothing is left to do.
     async fn settled(tenant: Value) -> Self {
         let stage = Self { tenant, ..Self::new() };
         stage.settle().await;
@@ -80,7 +80,7 @@ impl Stage {
         self.run_on_what_was_seen().await
     }
 
-    /// The Tenant may have changed since.
+    /// Does not store the Tenant first, so it may have changed since it was seen.
     async fn run_on_what_was_seen(&self) -> Applied {
         let (valid, facts, objects) = self.look();
         apply(&self.server.writer(), &self.pending, &valid, &facts, &objects).await
@@ -138,7 +138,7 @@ async fn a_fresh_namespace_gets_its_guards_in_order_and_no_right() {
 }
 
 #[tokio::test]
-async fn rights_come_when_the_quota_is_counted_and_then_nothing_is_left_to_do() {
+async fn rights_are_written_when_the_quota_is_counted() {
     let stage = Stage::new();
     stage.run().await;
     stage.server.calls();
@@ -158,7 +158,7 @@ async fn rights_come_when_the_quota_is_counted_and_then_nothing_is_left_to_do() 
 }
 
 #[tokio::test]
-async fn a_half_counted_quota_opens_nothing() {
+async fn a_half_counted_quota_gives_no_rights() {
     let stage = Stage::new();
     stage.run().await;
     let key = Key::new(Kind::ResourceQuota, "acme-dev", names::OBJECT);
@@ -203,7 +203,7 @@ async fn no_right_is_given_while_any_guard_is_missing() {
 }
 
 #[tokio::test]
-async fn what_protects_nothing_holds_no_right_up() {
+async fn a_failed_object_that_is_no_guard_delays_no_right() {
     let stage = Stage::new();
     stage
         .server
@@ -216,7 +216,7 @@ async fn what_protects_nothing_holds_no_right_up() {
 }
 
 #[tokio::test]
-async fn what_a_template_asks_no_more_is_deleted_exactly_as_seen() {
+async fn a_surplus_object_is_deleted_with_uid_and_version() {
     let mut stage = Stage::new();
     stage.served = fixture::everything_served();
     stage.template = json!({ "monitoring": { "alerts": true } });
@@ -256,20 +256,20 @@ async fn no_guard_is_pruned_where_a_guard_could_not_be_written() {
 }
 
 #[tokio::test]
-async fn a_namespace_that_left_the_list_loses_its_rights_and_then_goes_at_the_version_that_was_seen() {
+async fn an_unlisted_namespace_loses_rights_before_it_is_deleted() {
     let mut stage = Stage::settled(json!({ "namespaces": [{ "name": "dev" }, { "name": "old" }] })).await;
     stage.tenant = json!({});
     let applied = stage.run().await;
     let calls = stage.server.calls();
     assert_eq!(calls[0].what, "delete rolebindings acme-old/tenantry-owner");
-    // Looks at what watches may not have told of.
+    // Reads the Tenant again, because watches may be behind.
     assert_eq!(calls[1].what, "list tenants ");
-    // What counts against the grant until all of it is gone.
+    // Notes what counts against the grant until the namespace is gone.
     assert_eq!(calls[2].what, "replace namespaces acme-old");
     let held = calls[2].body["metadata"]["annotations"][names::HELD].as_str().unwrap();
     assert!(held.contains(r#""pods":"5""#), "{held}");
     assert_eq!(calls[3].what, "list namespaces acme-old/rolebindings");
-    // Taking bindings away can last: meanwhile it may have been put back.
+    // Withdrawing bindings can take long; meanwhile the namespace may have been listed again.
     assert_eq!(calls[4].what, "list tenants ");
     assert_eq!(calls[5].what, "delete namespaces acme-old");
     let preconditions = &calls[5].body["preconditions"];
@@ -277,13 +277,13 @@ async fn a_namespace_that_left_the_list_loses_its_rights_and_then_goes_at_the_ve
     let version = |value: &Value| value["resourceVersion"].as_str().unwrap().parse::<u64>().unwrap();
     assert!(
         version(preconditions) > version(&calls[2].body["metadata"]),
-        "as that write left it"
+        "the version that the replace returned"
     );
     assert_eq!(applied.leaving[0].name, "acme-old");
 }
 
 #[tokio::test]
-async fn a_binding_that_a_finalizer_holds_loses_its_subjects_first() {
+async fn a_binding_with_a_finalizer_loses_its_subjects_first() {
     let mut stage = Stage::settled(users(&["ann", "bea"])).await;
     let key = Key::new(Kind::RoleBinding, "acme-dev", "tenantry-owner");
     let mut held = stage.server.get(&key).unwrap();
@@ -312,12 +312,12 @@ async fn a_finalizer_on_a_binding_is_drift() {
 }
 
 #[tokio::test]
-async fn what_a_namespace_held_counts_until_it_is_gone() {
+async fn a_quota_counts_until_its_namespace_is_gone() {
     let mut stage = Stage::settled(json!({ "namespaces": [{ "name": "dev" }, { "name": "old" }] })).await;
     let old = Key::namespace("acme-old");
     let quota = Key::new(Kind::ResourceQuota, "acme-old", names::OBJECT);
     stage.tenant = json!({});
-    // Somebody deletes it, and its quota goes while a volume claim does not.
+    // Somebody deletes the namespace. Its quota is deleted, but a volume claim is not yet.
     let mut going = stage.server.get(&old).unwrap();
     going["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
     stage.server.put(&old, going);
@@ -330,7 +330,11 @@ async fn what_a_namespace_held_counts_until_it_is_gone() {
         let dev = Key::new(Kind::ResourceQuota, "acme-dev", names::OBJECT);
         stage.server.get(&dev).unwrap()["spec"]["hard"]["pods"].clone()
     };
-    assert_eq!(pods(), "5", "the other five are where nobody sees them");
+    assert_eq!(
+        pods(),
+        "5",
+        "the other five still count for the namespace being deleted"
+    );
     stage.server.remove(&old);
     stage.server.observe(&old);
     stage.settle().await;
@@ -338,7 +342,7 @@ async fn what_a_namespace_held_counts_until_it_is_gone() {
 }
 
 #[tokio::test]
-async fn a_namespace_stays_where_the_tenant_has_changed_since_it_was_seen() {
+async fn a_namespace_stays_if_the_tenant_changed_meanwhile() {
     let listed = json!({ "namespaces": [{ "name": "dev" }, { "name": "old" }] });
     let mut stage = Stage::settled(listed.clone()).await;
     let mut now = fixture::tenant(&listed);
@@ -357,7 +361,7 @@ async fn a_namespace_stays_where_the_tenant_has_changed_since_it_was_seen() {
 }
 
 #[tokio::test]
-async fn guards_of_a_namespace_that_is_made_anew_are_made_anew_before_anybody_has_rights() {
+async fn a_recreated_namespace_gets_guards_despite_late_watches() {
     let stage = Stage::settled(json!({})).await;
     let namespace = Key::namespace("acme-dev");
     let guards = [names::DEFAULT_DENY, names::ALLOW].map(|name| Key::new(Kind::NetworkPolicy, "acme-dev", name));
@@ -378,14 +382,14 @@ async fn guards_of_a_namespace_that_is_made_anew_are_made_anew_before_anybody_ha
 }
 
 #[tokio::test]
-async fn guards_that_were_known_of_a_namespace_before_its_like_was_made_do_not_stand() {
+async fn guards_known_from_an_earlier_namespace_are_written_again() {
     let stage = Stage::settled(json!({})).await;
     let all: Vec<Key> = stage.server.inventory.of_tenant("acme").into_keys().collect();
     for key in &all {
         stage.server.remove(key);
     }
     let (valid, mut facts, objects) = stage.look();
-    // As if it were known that the Namespace is gone, and of nothing else.
+    // The watch of Namespaces has reported the deletion, and the other watches have not.
     facts.live.remove(&Key::namespace("acme-dev"));
     facts.namespaces.clear();
     let applied = apply(&stage.server.writer(), &stage.pending, &valid, &facts, &objects).await;
@@ -416,7 +420,7 @@ async fn a_retained_namespace_keeps_its_guards_and_loses_its_rights() {
 }
 
 #[tokio::test]
-async fn a_foreign_namespace_that_nobody_saw_is_met_and_left_alone() {
+async fn an_unseen_foreign_namespace_is_left_alone() {
     let stage = Stage::new();
     let key = Key::namespace("acme-dev");
     let foreign = json!({ "metadata": { "name": "acme-dev" } });
@@ -432,7 +436,7 @@ async fn a_foreign_namespace_that_nobody_saw_is_met_and_left_alone() {
 }
 
 #[tokio::test]
-async fn an_unlabelled_object_in_the_place_of_a_guard_is_taken_over() {
+async fn an_unlabelled_object_with_the_name_of_a_guard_is_replaced() {
     let stage = Stage::settled(json!({})).await;
     let key = Key::new(Kind::NetworkPolicy, "acme-dev", names::ALLOW);
     let desired = stage.server.get(&key).unwrap();
@@ -449,7 +453,7 @@ async fn an_unlabelled_object_in_the_place_of_a_guard_is_taken_over() {
 }
 
 #[tokio::test]
-async fn who_does_not_lead_sends_nothing() {
+async fn a_former_leader_sends_nothing() {
     let stage = Stage::new();
     stage.server.clock.advance(std::time::Duration::MAX);
     let applied = stage.run().await;

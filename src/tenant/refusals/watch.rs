@@ -1,7 +1,8 @@
 //! The watch of `FailedCreate` events.
 //!
-//! Not kube's watcher: the API server sends no bookmarks for events, so every ten minutes the version of the last one is too old to go on from,
-//! and the watcher lists all events again. A watch without a version tells what stands and goes on, which is one call less.
+//! This is not kube's watcher. The API server sends no bookmarks for events, so the version of the last event expires
+//! every ten minutes, and kube's watcher would list all events again. A watch without a version first delivers the
+//! existing events and then continues, which saves one call.
 
 use std::{sync::Arc, time::Duration};
 
@@ -18,19 +19,20 @@ use super::{Refusals, hear};
 use crate::{cluster::Inventory, metrics::Metrics};
 use tenantry_process::{clock::Clock, pages, watches::Watch};
 
-/// Which events are heard.
+/// The field selector of the events.
 const SELECTOR: &str = "reason=FailedCreate";
 
-/// Events that a list holds at once: a tenant can have controllers write events of a megabyte.
+/// Events in one page of a list: a tenant can make controllers write events of a megabyte.
 const PAGE: u32 = 20;
 
-/// Seconds that a watch is open.
+/// Seconds until the API server closes the watch.
 const OPEN: u32 = 290;
 
-/// A watch that ends sooner is not opened again at once.
+/// A watch that ends sooner is reopened only after a pause.
 const SHORT: Duration = Duration::from_secs(5);
 
-/// Watches `FailedCreate` events into `refusals` and wakes the tenants that they concern; `health` learns how it goes.
+/// Keeps `refusals` up to date with a watch of `FailedCreate` events, and wakes the tenants that they concern. Reports
+/// to `health`.
 pub async fn watch(
     client: Client,
     health: Watch,
@@ -44,7 +46,7 @@ pub async fn watch(
     let heard = |event: &Event| {
         health.heard();
         if let Some(tenant) = hear(event, &refusals, &inventory, &*clock) {
-            // A closed channel means that the process is going down.
+            // A closed channel means that the process is shutting down.
             let _ = wake.send(tenant);
         }
     };
@@ -65,12 +67,12 @@ pub async fn watch(
                     continue;
                 }
             }
-            // Without a version the watch begins with what stands.
+            // A watch without a version begins with the existing events.
             Err(kube::Error::Api(status)) if status.code == 410 => from = Start::Version(String::new()),
             Err(error) => {
                 health.failed(&error);
                 metrics.process().watch_failed("Event");
-                tracing::warn!(%error, "the watch of FailedCreate events broke; it is started again");
+                tracing::warn!(%error, "the watch of FailedCreate events failed; restarting it");
             }
         }
         tokio::time::sleep(backoff.next().unwrap_or(SHORT)).await;
@@ -79,11 +81,11 @@ pub async fn watch(
 
 enum Start {
     List,
-    /// Empty: with what stands.
+    /// The version to continue from. If empty, the watch begins with the existing events.
     Version(String),
 }
 
-/// Hears what stands; gives the version from which to go on.
+/// Calls `heard` with each existing event; returns the version from which to continue.
 async fn list(events: &Api<Event>, heard: &(impl Fn(&Event) + Sync)) -> Result<String, kube::Error> {
     let mut params = ListParams::default().fields(SELECTOR).limit(PAGE);
     loop {
@@ -95,7 +97,7 @@ async fn list(events: &Api<Event>, heard: &(impl Fn(&Event) + Sync)) -> Result<S
     }
 }
 
-/// Hears what comes until the watch ends; gives the version from which to go on.
+/// Calls `heard` with each new event until the watch ends; returns the version from which to continue.
 async fn follow(events: &Api<Event>, version: &str, heard: &(impl Fn(&Event) + Sync)) -> Result<String, kube::Error> {
     let params = WatchParams::default().fields(SELECTOR).timeout(OPEN);
     let mut last = version.to_owned();
@@ -106,12 +108,12 @@ async fn follow(events: &Api<Event>, version: &str, heard: &(impl Fn(&Event) + S
                 heard(&event);
                 event.metadata.resource_version
             }
-            // Events expire after an hour; a refusal counts for less.
+            // Deletions do not matter: the API server keeps an event for an hour, longer than a refusal counts.
             WatchEvent::Deleted(event) => event.metadata.resource_version,
             WatchEvent::Bookmark(mark) => Some(mark.metadata.resource_version),
             WatchEvent::Error(status) => return Err(kube::Error::Api(status)),
         };
-        // What stands is told in no order of version.
+        // Existing events are delivered in no particular order of versions.
         if let Some(version) = version.filter(|version| number(version) > number(&last)) {
             last = version;
         }

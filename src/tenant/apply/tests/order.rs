@@ -1,9 +1,9 @@
-//! What is closed is closed before anything is opened.
+//! Restrictions are written before anything is opened.
 
 use super::*;
 
 #[tokio::test]
-async fn exposures_are_closed_before_quota_is_taken() {
+async fn exposures_are_closed_before_a_quota_is_lowered() {
     let mut stage = Stage::settled(json!({})).await;
     stage.template = json!({
         "quotas": { "cpu": "2", "pods": 5 }, "containers": { "max": { "cpu": "500m" } },
@@ -27,7 +27,7 @@ async fn exposures_are_closed_before_quota_is_taken() {
 }
 
 #[tokio::test]
-async fn a_laxer_pod_security_standard_comes_last_and_a_stricter_one_first() {
+async fn a_laxer_pod_security_standard_is_written_last() {
     let mut stage = Stage::settled(json!({})).await;
     let namespace = "replace namespaces acme-dev";
     for (level, last) in [("Baseline", true), ("Restricted", false)] {
@@ -41,7 +41,7 @@ async fn a_laxer_pod_security_standard_comes_last_and_a_stricter_one_first() {
 }
 
 #[tokio::test]
-async fn a_tenant_of_which_nothing_else_can_be_done_is_frozen_all_the_same() {
+async fn freeze_changes_only_the_state_of_the_policy() {
     let stage = Stage::settled(json!({})).await;
     let (_, facts, _) = stage.look();
     let mut applied = Applied::default();
@@ -52,8 +52,8 @@ async fn a_tenant_of_which_nothing_else_can_be_done_is_frozen_all_the_same() {
         .get(&Key::new(Kind::TenantPolicy, "acme-dev", "effective"))
         .unwrap();
     assert_eq!(policy["spec"]["state"], "Frozen");
-    assert_eq!(policy["spec"]["tenant"], "acme", "all else stays");
+    assert_eq!(policy["spec"]["tenant"], "acme", "the other fields stay");
     let (_, facts, _) = stage.look();
     freeze(&stage.server.writer(), Some(fixture::UID), &facts, &mut applied).await;
-    assert!(stage.server.whats().is_empty(), "once");
+    assert!(stage.server.whats().is_empty(), "a frozen policy is not written again");
 }

@@ -1,9 +1,9 @@
-//! Quotas are written with the version that they were planned from, and count until their end is known.
+//! Quotas are written at the version from which they were planned, and count until their outcome is known.
 
 use super::*;
 
 #[tokio::test]
-async fn a_quota_that_changed_since_it_was_planned_is_not_overwritten() {
+async fn a_quota_that_changed_after_the_plan_is_not_overwritten() {
     let mut stage = Stage::settled(json!({})).await;
     stage.template["quotas"]["pods"] = json!(8);
     let key = Key::new(Kind::ResourceQuota, "acme-dev", names::OBJECT);
@@ -17,14 +17,14 @@ async fn a_quota_that_changed_since_it_was_planned_is_not_overwritten() {
         applied.failures
     );
     assert_eq!(stage.server.get(&key).unwrap()["spec"]["hard"]["pods"], json!("10"));
-    // The refusal may be that of a retry whose first try landed: it counts until the watch tells.
+    // The refusal may be that of a retry whose first try succeeded, so the write counts until the watch event.
     assert!(!stage.pending.of_tenant("acme", &stage.server.inventory).is_empty());
     stage.server.observe(&key);
     assert!(stage.pending.of_tenant("acme", &stage.server.inventory).is_empty());
 }
 
 #[tokio::test]
-async fn a_quota_that_the_watch_shows_changed_after_the_plan_is_not_overwritten() {
+async fn a_quota_that_the_watch_shows_changed_is_not_overwritten() {
     let mut stage = Stage::settled(json!({})).await;
     stage.template["quotas"]["pods"] = json!(8);
     let (valid, facts, objects) = stage.look();
@@ -49,7 +49,7 @@ async fn a_quota_that_the_watch_shows_changed_after_the_plan_is_not_overwritten(
 }
 
 #[tokio::test]
-async fn a_quota_write_without_an_answer_counts_until_it_is_seen() {
+async fn a_quota_write_without_an_answer_counts_until_the_watch_event() {
     for trouble in [Trouble::Lost, Trouble::AnswerLost] {
         let mut stage = Stage::settled(json!({})).await;
         stage.template["quotas"]["pods"] = json!(8);
@@ -59,21 +59,21 @@ async fn a_quota_write_without_an_answer_counts_until_it_is_seen() {
         assert_eq!(
             pending["acme-dev"][0]["pods"].to_string(),
             "8",
-            "{trouble:?}: it may have come to stand"
+            "{trouble:?}: it may have taken effect"
         );
         stage.server.no_more_trouble();
         if trouble == Trouble::AnswerLost {
             stage.server.count_quota("acme-dev");
             assert!(
                 stage.pending.of_tenant("acme", &stage.server.inventory).is_empty(),
-                "the watch shows it"
+                "the watch shows the new quota"
             );
         }
     }
 }
 
 #[tokio::test]
-async fn a_quota_write_that_was_refused_does_not_count() {
+async fn a_refused_quota_write_does_not_count() {
     let mut stage = Stage::settled(json!({})).await;
     stage.template["quotas"]["pods"] = json!(8);
     stage

@@ -1,9 +1,9 @@
-//! Rights come last and go first.
+//! Rights are written last and withdrawn first.
 
 use super::*;
 
 #[tokio::test]
-async fn a_removed_owner_goes_first_whatever_else_fails() {
+async fn a_removed_owner_loses_rights_first_even_if_writes_fail() {
     let mut stage = Stage::settled(users(&["ann", "bob"])).await;
     assert_eq!(stage.subjects("tenantry-owner"), subjects_of(&["ann", "bob"]));
     stage.tenant = users(&["ann"]);
@@ -20,7 +20,7 @@ async fn a_removed_owner_goes_first_whatever_else_fails() {
 }
 
 #[tokio::test]
-async fn the_binding_of_a_role_that_nobody_has_any_more_is_deleted_exactly_as_seen() {
+async fn a_binding_without_owners_is_deleted_with_uid_and_version() {
     let mut stage = Stage::settled(users(&["ann"])).await;
     let key = Key::new(Kind::RoleBinding, "acme-dev", "tenantry-owner");
     let seen = stage.server.get(&key).unwrap();
@@ -35,7 +35,7 @@ async fn the_binding_of_a_role_that_nobody_has_any_more_is_deleted_exactly_as_se
 }
 
 #[tokio::test]
-async fn nobody_joins_a_binding_while_the_quota_is_not_counted() {
+async fn no_subject_is_added_while_the_quota_is_not_counted() {
     let mut stage = Stage::settled(users(&["ann"])).await;
     let key = Key::new(Kind::ResourceQuota, "acme-dev", names::OBJECT);
     let mut fresh = stage.server.get(&key).unwrap();
@@ -51,7 +51,7 @@ async fn nobody_joins_a_binding_while_the_quota_is_not_counted() {
 }
 
 #[tokio::test]
-async fn a_right_is_withdrawn_from_a_binding_whose_owner_reference_was_stripped() {
+async fn rights_are_withdrawn_without_an_owner_reference() {
     let mut stage = Stage::settled(users(&["ann"])).await;
     let key = Key::new(Kind::RoleBinding, "acme-dev", "tenantry-owner");
     let mut stripped = stage.server.get(&key).unwrap();
@@ -64,7 +64,7 @@ async fn a_right_is_withdrawn_from_a_binding_whose_owner_reference_was_stripped(
 }
 
 #[tokio::test]
-async fn a_binding_to_a_stronger_role_than_its_name_says_goes_first() {
+async fn a_binding_to_another_role_than_its_name_is_deleted_first() {
     let viewer = json!({ "owners": [{ "kind": "User", "name": "ann", "role": "Viewer" }] });
     let mut stage = Stage::settled(viewer).await;
     let key = Key::new(Kind::RoleBinding, "acme-dev", "tenantry-viewer");
