@@ -1,8 +1,8 @@
-//! What a request to the API server is, read off its method and path: for deadlines and for metric labels.
+//! Verb and resource of a request to the API server, from its method and path; for deadlines and metric labels.
 
 use axum::http::{Method, StatusCode, Uri};
 
-/// What a request does, in the words of RBAC.
+/// The verb of a request, as in RBAC.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verb {
     /// One object, or discovery.
@@ -42,7 +42,8 @@ impl Verb {
     }
 }
 
-/// Resources that get a label value of their own; the rest is "other", so that a path can never invent one.
+/// Resources that have a label value of their own. All others are "other", so that a path cannot create new label
+/// values.
 const RESOURCES: &[(&str, &str)] = &[
     ("tenants", "tenants/status"),
     ("tenanttemplates", "tenanttemplates/status"),
@@ -65,17 +66,17 @@ const RESOURCES: &[(&str, &str)] = &[
     ("nodes", "nodes/status"),
 ];
 
-/// A request, as far as deadlines and metrics care.
+/// Verb and resource of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RequestKind {
-    /// What it does.
+    /// The verb.
     pub verb: Verb,
-    /// To what: a plural, `<plural>/status`, "discovery" or "other".
+    /// The resource: a plural, `<plural>/status`, "discovery" or "other".
     pub resource: &'static str,
 }
 
 impl RequestKind {
-    /// Reads method and path; never fails.
+    /// Parses method and path; never fails.
     pub fn of(method: &Method, uri: &Uri) -> Self {
         let mut segments = uri.path().split('/').filter(|segment| !segment.is_empty());
         let versioned = match segments.next() {
@@ -131,7 +132,7 @@ impl Verb {
     }
 }
 
-/// The label value of a status: its class, with the three that tell a story of their own.
+/// The label value of a status: its class, except for the three codes that have a meaning of their own.
 pub fn code_label(status: StatusCode) -> &'static str {
     match status.as_u16() {
         200..300 => "2xx",
