@@ -157,8 +157,8 @@ mod tests {
         });
         assert_eq!(
             rights(&binding),
-            "User stranger, Group ops keeps ClusterRole edit beside the tenant's owners; \
-             to take it: kubectl delete rolebinding helpers --namespace acme-web"
+            "User stranger, Group ops keeps ClusterRole edit in addition to the tenant's owners; \
+             to remove it: kubectl delete rolebinding helpers --namespace acme-web"
         );
     }
 }

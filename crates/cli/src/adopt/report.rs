@@ -140,7 +140,7 @@ mod tests {
              Service/web: policy x: no  NodePorts\n\
              NetworkPolicy/open: stays in force: it opens\n\
              acme-web: refusals: 2 (objects tried: 3); running pods keep running; refused objects cannot be created again. \
-             Nothing was changed; mend these, or hand it over as it is: tenantry adopt acme-web --tenant acme --yes --force\n"
+             Nothing was changed; fix the refused objects, or hand it over as it is: tenantry adopt acme-web --tenant acme --yes --force\n"
         );
     }
 

@@ -111,7 +111,7 @@ async fn read_namespace(admin: &Client, namespace: &str) -> Result<Value, Error>
     Ok(live)
 }
 
-/// Checks that the tenant may have a namespace of this name, and lists or requests it.
+/// Checks that the tenant may have a namespace of this name, and that it is listed or requested.
 fn check_name(owner: &Tenant, namespace: &str, tenant: &str, claims: &[Claim]) -> Result<(), Error> {
     let Some(short) = names::inside(tenant, namespace) else {
         return Err(Error::Name {
