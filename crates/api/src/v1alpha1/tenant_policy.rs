@@ -9,7 +9,7 @@ use super::{Environment, ServiceType, TenantState, Tier, Toleration, schema};
 use crate::quantity::Quantity;
 
 /// The resolved rules of this namespace, always named `effective`. Only the operator writes it. The chart's admission
-/// policies read it as their parameter, and refuse all writes in a namespace that lacks it.
+/// policies read it as their parameter. In a namespace that lacks it, they refuse every write that they check.
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[kube(
     group = "tenantry.dev",
