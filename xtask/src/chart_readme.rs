@@ -1,34 +1,34 @@
-//! The README of the Helm chart: a text with a table of every documented value.
+//! The README of the Helm chart: a text with a table of all values.
 //!
-//! A value is documented by comment lines right above its key, the first of which starts with `# --`.
+//! The documentation of a value is the comment right above its key; its first line starts with `# --`.
 
 use std::fmt::Write;
 
 use serde_json::Value;
 
-/// Line of the text that the table takes the place of.
+/// Line of the text that the table replaces.
 const PLACE: &str = "<!-- values -->";
 
-/// The README could not be made.
+/// The README could not be generated.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// `values.yaml` is not YAML.
     #[error("failed to parse values.yaml: {0}")]
     Values(#[from] serde_saphyr::Error),
-    /// A comment documents nothing.
+    /// A comment is not above a value.
     #[error("failed to read values.yaml: the comment above line {line} documents no value; put it right above a key")]
     Dangling {
         /// Line after the comment, from 1.
         line: usize,
     },
-    /// A value without a comment.
+    /// A value has no comment.
     #[error("failed to read values.yaml: {path} has no comment; write \"# -- what it does\" above it")]
     Undocumented {
         /// The value's path.
         path: String,
     },
     /// The text has no place for the table.
-    #[error("failed to make the README: its text lacks the line {PLACE}")]
+    #[error("failed to generate the README: its text lacks the line {PLACE}")]
     NoPlace,
 }
 
@@ -100,7 +100,7 @@ fn is_key(word: &str) -> bool {
     !word.is_empty() && word.chars().all(|c| c.is_ascii_alphanumeric())
 }
 
-/// The first value that neither has a row nor lies in one, nor holds documented values only.
+/// The first value without documentation: neither it nor a parent has a row, and not all of its children have one.
 fn undocumented(value: &Value, path: &str, rows: &[Row]) -> Option<String> {
     if rows.iter().any(|row| row.path == path) {
         return None;
@@ -137,19 +137,19 @@ mod tests {
     }
 
     #[test]
-    fn a_value_without_a_comment_is_refused_by_its_path() {
+    fn a_value_without_a_comment_is_refused_with_its_path() {
         let error = render(PLACE, "a:\n  # -- x\n  b: 1\n  c: 2\n").unwrap_err();
         assert!(matches!(error, Error::Undocumented { path } if path == "a.c"));
     }
 
     #[test]
-    fn a_comment_above_nothing_is_refused_by_its_line() {
+    fn a_comment_without_a_key_is_refused_with_its_line() {
         let error = render(PLACE, "# -- x\n\na: 1\n").unwrap_err();
         assert!(matches!(error, Error::Dangling { line: 2 }));
     }
 
     #[test]
-    fn a_text_without_a_place_is_refused() {
+    fn a_text_without_the_table_marker_is_refused() {
         assert!(matches!(render("x", VALUES), Err(Error::NoPlace)));
     }
 }

@@ -1,7 +1,7 @@
-//! Files that are made from others: CRDs and docs from the code, their copies and those of the templates in the chart, the
-//! table of tiers in README.md.
+//! Generated files: CRDs and docs from the code, the chart's copies of the CRDs and templates, and the table of tiers
+//! in README.md.
 //!
-//! One command writes them (`cargo xtask generate`), one test compares them (`xtask/tests/generated.rs`).
+//! `cargo xtask generate` writes them; `xtask/tests/generated.rs` fails if one is out of date.
 
 use std::path::{Path, PathBuf};
 
@@ -20,10 +20,10 @@ pub struct Generated {
     pub content: String,
 }
 
-/// A file could not be made, read or written.
+/// A file could not be generated, read or written.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// A type has no JSON form; a bug.
+    /// A CRD cannot be written as JSON: a bug.
     #[error("failed to write {name} as JSON: {source}")]
     Json {
         /// The object.
@@ -31,7 +31,7 @@ pub enum Error {
         /// The cause.
         source: serde_json::Error,
     },
-    /// A type has no YAML form; a bug.
+    /// A CRD cannot be written as YAML: a bug.
     #[error("failed to write {name} as YAML: {source}")]
     Yaml {
         /// The object.
@@ -39,10 +39,10 @@ pub enum Error {
         /// The cause.
         source: serde_saphyr::ser::Error,
     },
-    /// The chart's README cannot be made of its values.
+    /// The chart's README could not be generated.
     #[error(transparent)]
     ChartReadme(#[from] chart_readme::Error),
-    /// A template is no YAML.
+    /// A template is not valid YAML.
     #[error("failed to read deploy/templates/{name}: {source}")]
     Template {
         /// The file.
@@ -50,10 +50,10 @@ pub enum Error {
         /// The cause.
         source: Box<serde_saphyr::Error>,
     },
-    /// README.md lost the place of its table.
+    /// README.md lacks the comments around its table.
     #[error("README.md has no place for the table of tiers; put back the two comments that say \"tiers\"")]
     Readme,
-    /// The file system refused.
+    /// The file could not be written.
     #[error("failed to write {}: {source}", path.display())]
     Write {
         /// The file.
@@ -145,7 +145,7 @@ fn readme(readme: &str) -> Result<String, Error> {
     tiers::into_readme(readme, &templates).ok_or(Error::Readme)
 }
 
-/// Writes whole numbers as such: `maximum: 10`, where the type of the field would print `10.0`.
+/// Turns whole floats into integers, so that `maximum` prints as `10` and not as `10.0`.
 fn whole_numbers(value: &mut Value) {
     match value {
         Value::Number(number) => {

@@ -1,4 +1,4 @@
-//! Chores of this repository: the files that are made from others.
+//! Tasks of this repository: its generated files.
 
 pub mod api_reference;
 pub mod chart_readme;

@@ -6,9 +6,9 @@ use anyhow::bail;
 use clap::{Parser, Subcommand};
 use xtask::generate;
 
-/// What was typed.
+/// The command line.
 #[derive(Debug, Parser)]
-#[command(name = "cargo xtask", about = "Chores of this repository")]
+#[command(name = "cargo xtask", about = "Tasks of this repository")]
 struct Xtask {
     #[command(subcommand)]
     command: Command,

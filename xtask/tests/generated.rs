@@ -1,4 +1,4 @@
-//! Generated files are current, and the CRDs keep the rules that every one of ours must keep. Needs no cluster.
+//! Generated files are current, and the CRDs follow our rules for CRDs. Needs no cluster.
 #![allow(clippy::unwrap_used, reason = "helpers of tests fail by panicking")]
 
 use std::path::Path;
@@ -9,12 +9,12 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
 use tenantry_api as api;
 use xtask::generate;
 
-/// Enum values in their usual spelling, which is not CamelCase.
-const WORDS_OF_THE_WORLD: [&str; 8] = ["TCP", "UDP", "SCTP", "GDPR", "HIPAA", "SOX", "PCI-DSS", "ISO27001"];
+/// Enum values whose usual spelling is not CamelCase.
+const NOT_CAMEL_CASE: [&str; 8] = ["TCP", "UDP", "SCTP", "GDPR", "HIPAA", "SOX", "PCI-DSS", "ISO27001"];
 
 /// Enum values that YAML 1.1, and so kubectl, reads as booleans unless they are quoted: the status of Kubernetes
-/// conditions, and one field whose description warns of it.
-const YAML_TRAPS_THAT_ARE_DOCUMENTED: [&str; 2] = ["True", "False"];
+/// conditions.
+const ALLOWED_YAML_BOOLEANS: [&str; 2] = ["True", "False"];
 
 fn root() -> &'static Path {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
@@ -30,14 +30,14 @@ fn every_generated_file_is_current() {
 }
 
 #[test]
-fn no_generated_file_is_left_over() {
+fn no_obsolete_generated_file_is_left() {
     let current: Vec<_> = generate::files().unwrap().into_iter().map(|file| file.path).collect();
     for folder in ["crds", "charts/tenantry/crds-src", "charts/tenantry/tenant-templates"] {
         for entry in std::fs::read_dir(root().join(folder)).unwrap() {
             let path = Path::new(folder).join(entry.unwrap().file_name());
             assert!(
                 current.contains(&path),
-                "{} is not made from anything any more: delete it",
+                "{} is no longer generated: delete it",
                 path.display()
             );
         }
@@ -45,10 +45,10 @@ fn no_generated_file_is_left_over() {
 }
 
 #[test]
-fn every_crd_fits_where_tools_put_it() {
+fn every_crd_fits_into_an_annotation() {
     for file in generate::files().unwrap() {
         let size = file.content.len();
-        // Client-side apply keeps a copy in an annotation, and annotations end at 256 KiB.
+        // Client-side apply stores a copy in an annotation, and annotations have at most 256 KiB.
         assert!(size < 256 * 1024, "{} has {size} bytes", file.path.display());
     }
 }
@@ -131,7 +131,7 @@ fn no_field_is_a_floating_point_number() {
 }
 
 #[test]
-fn every_schema_is_closed_and_takes_null_as_left_out() {
+fn every_schema_is_closed_typed_and_not_nullable() {
     lint(|path, schema, _| {
         let open = schema.x_kubernetes_preserve_unknown_fields.is_some()
             || schema.x_kubernetes_embedded_resource.is_some()
@@ -143,7 +143,7 @@ fn every_schema_is_closed_and_takes_null_as_left_out() {
 }
 
 #[test]
-fn every_refusal_names_its_remedy() {
+fn every_rule_has_a_message() {
     lint(|path, schema, _| {
         // The API server answers a pattern with the regular expression, and a rule without a message with its source.
         if schema.pattern.is_some() {
@@ -170,18 +170,18 @@ fn enum_values_are_camel_case_and_survive_yaml() {
             let camel = word.starts_with(|c: char| c.is_ascii_uppercase())
                 && word.chars().all(|c| c.is_ascii_alphanumeric())
                 && word.chars().any(|c| c.is_ascii_lowercase());
-            if !camel && !WORDS_OF_THE_WORLD.contains(&word) {
+            if !camel && !NOT_CAMEL_CASE.contains(&word) {
                 return Some(format!("{path}: {word} is not CamelCase"));
             }
             let trap =
                 ["y", "n", "yes", "no", "on", "off", "true", "false", "null"].contains(&&*word.to_ascii_lowercase());
-            (trap && !YAML_TRAPS_THAT_ARE_DOCUMENTED.contains(&word))
-                .then(|| format!("{path}: YAML reads {word} as a boolean"))
+            (trap && !ALLOWED_YAML_BOOLEANS.contains(&word)).then(|| format!("{path}: YAML reads {word} as a boolean"))
         })
     });
 }
 
-/// Asks `check` about every schema of every CRD, with its path and whether it is a named field; fails with all complaints.
+/// Calls `check` for every schema of every CRD, with its path and whether it is a named field; fails with all
+/// complaints.
 fn lint(check: impl Fn(&str, &JSONSchemaProps, bool) -> Option<String>) {
     let mut complaints = Vec::new();
     let mut seen = 0;

@@ -1,7 +1,7 @@
-//! What users write: the kinds of the group `tenantry.dev`.
+//! The kinds of the API group `tenantry.dev`.
 //!
-//! Types only: serde, schema, documentation and the CEL rules that the API server checks at the door. What a field
-//! means is decided in the crate `tenantry-core`; what a field is called on a child object is in [`names`].
+//! Types only: serde, schema, documentation, and the CEL rules that the API server checks on each write. The crate
+//! `tenantry-core` decides what a field means. [`names`] has the names that the operator uses on managed objects.
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::CustomResourceExt as _;

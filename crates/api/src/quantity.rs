@@ -39,7 +39,7 @@ pub enum Format {
 
 /// An exact amount of something, in nano-units.
 ///
-/// Equality, order and hash are those of the value; the format is only how it prints.
+/// Equality, order and hash depend on the value only; the format decides how it prints.
 #[derive(Clone, Copy, Default)]
 pub struct Quantity {
     nanos: i128,
@@ -47,7 +47,7 @@ pub struct Quantity {
 }
 
 impl Quantity {
-    /// Nothing at all.
+    /// Zero.
     pub const ZERO: Self = Self::from_nanos(0, Format::DecimalSi);
 
     /// An amount of `nanos` nano-units.
@@ -87,12 +87,12 @@ impl Quantity {
         Self { format, ..self }
     }
 
-    /// Whether this is exactly nothing.
+    /// Whether this is zero.
     pub const fn is_zero(self) -> bool {
         self.nanos == 0
     }
 
-    /// Whether this is less than nothing.
+    /// Whether this is below zero.
     pub const fn is_negative(self) -> bool {
         self.nanos < 0
     }
@@ -157,7 +157,7 @@ impl Quantity {
         }
     }
 
-    /// The sum, held at the ends of the range.
+    /// The sum, saturating at the ends of the range.
     #[must_use]
     pub const fn saturating_add(self, other: Self) -> Self {
         Self {
@@ -166,7 +166,7 @@ impl Quantity {
         }
     }
 
-    /// The difference, held at the ends of the range. It may be negative: see [`Self::is_negative`].
+    /// The difference, saturating at the ends of the range. It may be negative: see [`Self::is_negative`].
     #[must_use]
     pub const fn saturating_sub(self, other: Self) -> Self {
         Self {

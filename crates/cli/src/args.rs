@@ -9,10 +9,10 @@ use tenantry_core::settings::{ResourceNames, ResourceNamesError};
 
 mod adopt;
 
-/// Names of resources that differ from cluster to cluster; `run`, `render` and `adopt` must agree on them.
+/// Resource names that differ from cluster to cluster; give `run`, `render` and `adopt` the same.
 #[derive(Debug, Clone, Args)]
 pub struct ResourceArgs {
-    /// Extended resource that an AI processing unit means; may be given several times.
+    /// Extended resource that counts as an AI processing unit; may be given several times.
     #[arg(
         long = "accelerator-resource",
         env = "TENANTRY_ACCELERATOR_RESOURCE",
@@ -39,24 +39,26 @@ impl ResourceArgs {
 /// Flags of `tenantry render`.
 #[derive(Debug, Clone, Args)]
 pub struct RenderArgs {
-    /// File with a TenantTemplate, a Tenant or both, or a folder of such; "-" is standard input; may be given several times.
+    /// File with TenantTemplates and Tenants, or a folder of such files; "-" is standard input; may be given several
+    /// times.
     #[arg(short = 'f', long = "filename", required = true)]
     pub files: Vec<PathBuf>,
-    /// Form of the output.
+    /// Output format.
     #[arg(short = 'o', long, value_enum, default_value_t = OutputFormat::Yaml)]
     pub output: OutputFormat,
-    /// Optional kind to take as served, as <plural>.<group>, such as podmonitors.monitoring.coreos.com; may be given several times.
+    /// Optional kind that the cluster serves, as <plural>.<group>, such as podmonitors.monitoring.coreos.com; may be
+    /// given several times.
     #[arg(long, visible_alias = "features", value_delimiter = ',')]
     pub served: Vec<String>,
-    /// Names of resources that differ from cluster to cluster.
+    /// Resource names that differ from cluster to cluster.
     #[command(flatten)]
     pub resources: ResourceArgs,
 }
 
-/// Form of rendered objects.
+/// Output format of `render`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum OutputFormat {
-    /// One YAML document an object.
+    /// One YAML document for each object.
     Yaml,
     /// One JSON List.
     Json,

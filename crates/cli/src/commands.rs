@@ -14,19 +14,19 @@ use tenantry_core::settings::Settings;
 /// Exit code of `adopt` when something would be refused.
 const REFUSED: u8 = 3;
 
-/// What a command works with that writes no status.
+/// Settings of a command that writes no status.
 fn offline_settings(resources: ResourceArgs) -> anyhow::Result<Settings> {
     let resources = resources.validate()?;
     Ok(Settings {
         accelerator_resources: resources.accelerators,
         model_resource: resources.model,
-        // Only a status says what is installed.
+        // Only a status depends on the installed policies.
         admission: BTreeSet::new(),
         status_interval: Duration::ZERO,
     })
 }
 
-/// `tenantry adopt`: writes the report to `out` and gives the exit code.
+/// `tenantry adopt`: writes the report to `out` and returns the exit code.
 pub fn adopt(args: AdoptArgs, out: &mut impl io::Write) -> anyhow::Result<u8> {
     let cluster = args.cluster();
     let AdoptArgs {
@@ -74,7 +74,7 @@ pub fn render(args: RenderArgs, out: &mut impl io::Write) -> anyhow::Result<()> 
         Ok(served) => served,
         Err(name) => {
             bail!(
-                "--served: {name:?} is no optional kind; choose from podmonitors.monitoring.coreos.com, servicemonitors.monitoring.coreos.com, prometheusrules.monitoring.coreos.com, {}",
+                "--served: {name:?} is not an optional kind; choose from podmonitors.monitoring.coreos.com, servicemonitors.monitoring.coreos.com, prometheusrules.monitoring.coreos.com, {}",
                 settings.model_resource
             )
         }
@@ -90,7 +90,7 @@ pub fn render(args: RenderArgs, out: &mut impl io::Write) -> anyhow::Result<()> 
         OutputFormat::Json => format!("{:#}\n", render::list(manifests)),
     };
     match out.write_all(text.as_bytes()) {
-        // A reader that has gone, such as `head`, wants no more.
+        // The reader, such as `head`, has closed the pipe and needs no more output.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         written => Ok(written?),
     }

@@ -1,6 +1,7 @@
 //! `tenantry render`: the objects of a Tenant, printed without a cluster.
 //!
-//! It takes the same steps as the operator ([`validate`], [`build`]), so what it prints is what a fresh cluster gets.
+//! It uses the same functions as the operator ([`validate`], [`build`]), so it prints what the operator would create on
+//! a new cluster.
 
 pub mod input;
 
@@ -26,7 +27,7 @@ use tenantry_core::{
 /// Manifests could not be read or a Tenant cannot be built.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// A file that cannot be read.
+    /// A file or folder cannot be read.
     #[error("failed to read {file}")]
     Unreadable {
         /// The file, or the folder.
@@ -34,7 +35,7 @@ pub enum Error {
         /// The cause.
         source: std::io::Error,
     },
-    /// No YAML.
+    /// A file is not valid YAML.
     #[error("{file}: not YAML: {source}")]
     Yaml {
         /// The file.
@@ -42,7 +43,7 @@ pub enum Error {
         /// The cause.
         source: Box<serde_saphyr::Error>,
     },
-    /// A document is not what its kind says.
+    /// A document does not have the schema of its kind.
     #[error("{file}: {kind} {name}: {source}")]
     Shape {
         /// The file.
@@ -78,7 +79,7 @@ pub enum Error {
         /// Path of the field.
         field: String,
     },
-    /// Something else than a TenantTemplate or a Tenant.
+    /// A document is neither a TenantTemplate nor a Tenant.
     #[error("{file}: {found} is neither a TenantTemplate nor a Tenant of tenantry.dev/v1alpha1")]
     Kind {
         /// The file.
@@ -89,7 +90,7 @@ pub enum Error {
     /// No Tenant in any file.
     #[error("no Tenant in the given files; name at least one file with a Tenant and one with its TenantTemplate")]
     NoTenant,
-    /// A Tenant is wrong.
+    /// A Tenant is invalid.
     #[error("Tenant {tenant}: {reason}: {message}")]
     Invalid {
         /// Name of the Tenant.
@@ -101,7 +102,7 @@ pub enum Error {
     },
 }
 
-/// Reads one document as strictly as the API server does, as far as that needs no CEL.
+/// Parses one document as strictly as the API server does, except for CEL rules.
 struct Reader<'a> {
     file: &'a str,
     kind: &'a str,
@@ -145,7 +146,7 @@ impl Reader<'_> {
     }
 }
 
-/// The path of the first field that was written and not understood.
+/// The path of the first unknown field.
 fn unknown(written: &Value, known: &Value) -> Option<String> {
     match (written, known) {
         (Value::Object(written), Value::Object(known)) => {
@@ -173,7 +174,7 @@ fn is_empty(value: &Value) -> bool {
     }
 }
 
-/// The path of the first amount below zero: no field of ours may be.
+/// The path of the first amount below zero; none of our fields may be negative.
 fn negative(written: &Value) -> Option<String> {
     match written {
         Value::Object(fields) => fields
@@ -261,8 +262,8 @@ pub fn list(manifests: Vec<Value>) -> Value {
     json!({ "apiVersion": "v1", "kind": "List", "items": manifests })
 }
 
-/// What `names` name: optional kinds, as `PodMonitor` or `podmonitors.monitoring.coreos.com`, and the kind that counts as
-/// a model. An unknown name is given back.
+/// The kinds in `names`: optional kinds, as `PodMonitor` or `podmonitors.monitoring.coreos.com`, and the kind that
+/// counts as a model. Fails with the first unknown name.
 pub fn served(names: &[String], settings: &Settings) -> Result<Served, String> {
     let mut served = Served::default();
     for name in names {

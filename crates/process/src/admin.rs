@@ -24,7 +24,7 @@ pub struct Admin {
     pub metrics: ProcessMetrics,
 }
 
-/// The endpoints, without a socket.
+/// The router of the endpoints, without a socket.
 pub fn router(admin: Admin) -> Router {
     Router::new()
         .route("/livez", get(livez))
@@ -62,7 +62,7 @@ async fn livez(State(admin): State<Admin>) -> Response {
     (StatusCode::SERVICE_UNAVAILABLE, text).into_response()
 }
 
-/// Like the API server's: closed gates with their reason; with `?verbose` the open ones too.
+/// Like the API server's: it lists closed gates with their reason; with `?verbose` also the open ones.
 async fn readyz(State(admin): State<Admin>, RawQuery(query): RawQuery) -> Response {
     let verbose = query
         .unwrap_or_default()
@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_server_answers_on_a_socket_and_ends_when_told() {
+    async fn the_server_answers_on_a_socket_and_ends_on_shutdown() {
         use std::io::{Read, Write};
         let (admin, _) = admin();
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");

@@ -1,7 +1,7 @@
 //! Back-off per object: 200 ms doubling to 2 minutes, with jitter, forgotten on success.
 //!
-//! kube's `error_policy` knows no attempt number, so the count lives here. It restrains only our own retries: an event
-//! for the object still runs it at once.
+//! kube's `error_policy` knows no attempt number, so this module counts the failures. It delays only our own retries:
+//! an event for the object still starts a reconcile at once.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -16,7 +16,8 @@ pub struct BackoffConfig {
     pub initial: Duration,
     /// No delay is longer.
     pub max: Duration,
-    /// Most objects remembered; beyond it the one that failed longest ago starts anew.
+    /// Most objects remembered. Beyond it, those that failed longest ago are forgotten and start again with the first
+    /// delay.
     pub capacity: usize,
 }
 
@@ -76,7 +77,8 @@ impl Backoff {
         failures.last = now;
         let doublings = (failures.in_a_row - 1).min(31);
         let ceiling = self.config.initial.saturating_mul(1 << doublings).min(self.config.max);
-        // Half fixed, half random: tenants that failed together must not come back together, and none comes back at once.
+        // Half fixed, half random: tenants that failed together must not be retried together, and none may be retried
+        // at once.
         ceiling.mul_f64(0.5 + state.rng.f64() / 2.0)
     }
 
@@ -85,8 +87,8 @@ impl Backoff {
         self.lock().failures.remove(uid);
     }
 
-    /// Forgets every object but those of `live`, which is asked while no failure can be counted: an object that fails for the first
-    /// time meanwhile is not forgotten.
+    /// Forgets every object except those of `live`. `live` is called while no failure can be counted, so an object that
+    /// fails for the first time in the meantime is not forgotten.
     pub fn retain(&self, live: impl FnOnce() -> HashSet<String>) {
         let mut state = self.lock();
         if state.failures.is_empty() {
@@ -112,7 +114,8 @@ impl Backoff {
 }
 
 impl State {
-    /// Drops what has not failed for twice the longest delay (deleted meanwhile), or else the oldest tenth.
+    /// Drops objects that have not failed for twice the longest delay (they were deleted), or else the tenth that
+    /// failed longest ago.
     fn make_room(&mut self, now: Monotonic, max: Duration) {
         let before = self.failures.len();
         self.failures
@@ -124,7 +127,7 @@ impl State {
         let tenth = ages.len() / 10;
         let (_, cutoff, _) = ages.select_nth_unstable(tenth);
         let cutoff = *cutoff;
-        // Ties at the cut-off go too; all must have failed at one instant for that to empty the map.
+        // Objects at the cut-off time are dropped too; this empties the map only if all failed at the same instant.
         self.failures.retain(|_, failures| failures.last > cutoff);
     }
 }
@@ -148,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn delays_double_up_to_the_maximum_and_stay_in_their_half() {
+    fn delays_double_to_the_maximum_with_at_most_half_jitter() {
         let (backoff, _) = backoff(10);
         for attempt in 0..40_u32 {
             let ceiling = Duration::from_millis(200)
@@ -163,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn success_starts_an_object_anew_and_leaves_the_others() {
+    fn success_resets_one_object_and_leaves_the_others() {
         let (backoff, _) = backoff(10);
         for uid in ["a", "a", "a", "b", "b"] {
             backoff.failed(uid);
@@ -175,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn two_objects_that_fail_together_come_back_apart() {
+    fn two_objects_that_fail_together_are_retried_apart() {
         let (backoff, _) = backoff(10);
         assert_ne!(backoff.failed("a"), backoff.failed("b"));
     }
@@ -195,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn objects_that_went_away_make_room_first() {
+    fn deleted_objects_are_forgotten_first() {
         let (backoff, clock) = backoff(2);
         backoff.failed("gone");
         clock.advance(Duration::from_secs(241));

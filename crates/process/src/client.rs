@@ -1,10 +1,10 @@
-//! The API client: kube's own stack with our deadline, our retries and our count of requests around it.
+//! The API client: kube's own stack, wrapped in our deadline, retries and request metrics.
 //!
 //! kube 5 would retry 15 times, back off up to 1000 s and obey any `Retry-After`; a hostile or overloaded server could
-//! park a worker for hours inside one call. Here a call ends within its deadline, whatever the server does.
+//! block a worker for hours in one call. Here every call ends within its deadline, no matter how the server behaves.
 //!
-//! Transport: kube 5 speaks HTTP/1.1 only, so each request in flight has a connection of its own from hyper's pool, and a
-//! slow list delays no write. Concurrency is the only brake; kube limits nothing on the client's side.
+//! Transport: kube 5 speaks HTTP/1.1 only, so each request in flight has a connection of its own from hyper's pool, and
+//! a slow list delays no write. Only our concurrency limits the load; kube has no client-side rate limit.
 
 use std::path::PathBuf;
 
@@ -22,7 +22,7 @@ mod while_leading;
 pub use middleware::{CallPolicy, DeadlineExceeded};
 use while_leading::WhileLeading;
 
-/// Where the API server is found.
+/// How to find the API server.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ClusterSettings {
     /// Kubeconfig file, or None for kube's inference.
@@ -31,21 +31,21 @@ pub struct ClusterSettings {
     pub context: Option<String>,
 }
 
-/// Why there is no client.
+/// A client could not be built.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
-    /// The kubeconfig that was named, or its context.
+    /// The given kubeconfig, or its context, cannot be loaded.
     #[error("failed to load the kubeconfig {path}: {source}")]
     Kubeconfig {
-        /// Its path, or a word for the inferred one.
+        /// Its path, or `of the environment` for the inferred one.
         path: String,
         /// What is wrong with it.
         source: kube::config::KubeconfigError,
     },
-    /// Neither a kubeconfig nor a ServiceAccount.
+    /// There is neither a kubeconfig nor a ServiceAccount.
     #[error("failed to find a cluster: no kubeconfig and no ServiceAccount; set --kubeconfig or run in a pod: {0}")]
     Infer(#[from] kube::config::InferConfigError),
-    /// TLS or credentials.
+    /// TLS or credentials are wrong.
     #[error("failed to build the API client: {0}")]
     Build(#[from] Box<kube::Error>),
 }
@@ -57,7 +57,7 @@ pub fn build(config: Config, policy: CallPolicy, metrics: ProcessMetrics) -> Res
     Ok(builder.with_layer(&layer(policy, metrics)).build())
 }
 
-/// A client, for writes, whose connections carry nothing once `leader` leads no more.
+/// A client for writes. Its connections send nothing after `leader` has lost the lease.
 pub fn build_for_leader(
     config: Config,
     policy: CallPolicy,
@@ -71,7 +71,7 @@ pub fn build_for_leader(
 
 fn with_our_limits(mut config: Config, policy: CallPolicy) -> Config {
     config.default_retry = false;
-    // A dead endpoint shows in the connect; the deadline of the call would else be spent on one attempt.
+    // A dead endpoint must fail at the connect: otherwise one attempt would use up the call's whole deadline.
     config.connect_timeout = Some(policy.deadline() / 2);
     config
 }
@@ -80,7 +80,7 @@ fn layer(policy: CallPolicy, metrics: ProcessMetrics) -> middleware::ApiLayer {
     middleware::ApiLayer::new(policy, metrics, fastrand::Rng::new())
 }
 
-/// Reads the configuration; connects nothing.
+/// Reads the configuration; opens no connection.
 pub async fn load_config(cluster: &ClusterSettings) -> Result<Config, ClientError> {
     let options = KubeConfigOptions {
         context: cluster.context.clone(),

@@ -1,4 +1,4 @@
-//! Time, passed in: wall time for what people read, monotonic time for every decision.
+//! Time as an argument: wall time for texts that people read, monotonic time for every decision.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 /// A point on this process's monotonic clock, as the time since an origin of that clock.
 ///
-/// Two points compare and subtract only if they come from the same [`Clock`]; it means nothing to another process.
+/// Compare and subtract only points of the same [`Clock`]; they mean nothing in another process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Monotonic(Duration);
 
@@ -29,11 +29,11 @@ impl Monotonic {
     }
 }
 
-/// Where the time comes from.
+/// A source of time.
 pub trait Clock: Send + Sync + 'static {
-    /// Wall time, in UTC. May jump; never decide on it.
+    /// Wall time in UTC. It may jump: never base a decision on it.
     fn now(&self) -> Timestamp;
-    /// Monotonic time: never goes back, runs on while the process is stopped.
+    /// Monotonic time: it never goes back, and continues while the process is stopped.
     fn monotonic(&self) -> Monotonic;
 }
 
@@ -68,7 +68,7 @@ impl Clock for SystemClock {
     }
 }
 
-/// A clock that stands still until it is moved; clones share their time.
+/// A clock that moves only by [`Self::advance`]; clones share their time.
 #[derive(Debug, Clone)]
 pub struct TestClock {
     inner: Arc<Mutex<(Timestamp, Monotonic)>>,
@@ -105,7 +105,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_test_clock_moves_only_when_told_and_moves_its_clones() {
+    fn a_test_clock_moves_only_on_demand_together_with_its_clones() {
         let clock = TestClock::new(Timestamp::UNIX_EPOCH);
         let clone = clock.clone();
         clock.advance(Duration::from_secs(90));

@@ -1,4 +1,4 @@
-//! What every controller does around its reconcile: span, metrics, back-off and log lines.
+//! What every controller adds to its reconcile: span, metrics, back-off and log lines.
 
 use std::{collections::HashSet, fmt::Display, future::Future, hash::Hash, sync::Arc};
 
@@ -52,8 +52,8 @@ impl Harness {
         }
     }
 
-    /// Runs one reconcile of `object` in the span that `span` makes of a new correlation id. Measures it, counts how it ended and
-    /// logs why it failed.
+    /// Runs one reconcile of `object` in the span that `span` creates for a new correlation id. Measures its duration,
+    /// counts its outcome and logs its error.
     pub async fn reconcile<K, E>(
         &self,
         object: &K,
@@ -104,7 +104,7 @@ impl Harness {
         Action::requeue(delay)
     }
 
-    /// Logs what the queue and the runner report. The errors of reconciles were logged before.
+    /// Logs errors of the queue and the runner. The errors of reconciles are already logged.
     pub fn observe<K, E>(&self, result: &Result<(ObjectRef<K>, Action), ControllerError<E, watcher::Error>>)
     where
         K: Resource,
@@ -112,13 +112,13 @@ impl Harness {
     {
         match result {
             Ok(_) | Err(ControllerError::ReconcilerFailed(..)) => {}
-            // An object was woken after it went.
+            // The object was deleted before its reconcile began.
             Err(ControllerError::ObjectNotFound(object)) => {
-                tracing::debug!(controller = self.controller, object = %object.name, "woken for an object that is gone");
+                tracing::debug!(controller = self.controller, object = %object.name, "an event arrived for a deleted object");
             }
             Err(ControllerError::QueueError(error)) => {
                 self.metrics.watch_failed(self.kind);
-                tracing::warn!(controller = self.controller, %error, "a watch failed; restarting it");
+                tracing::warn!(controller = self.controller, %error, "a watch failed and is restarted");
             }
             Err(ControllerError::RunnerError(error)) => {
                 tracing::error!(controller = self.controller, %error, "the controller's runner failed");
@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_object_that_went_while_it_failed_backs_off_no_more() {
+    async fn a_deleted_object_that_failed_is_forgotten() {
         let (harness, metrics) = harness();
         let (reader, mut writer) = store();
         for uid in ["gone", "there"] {

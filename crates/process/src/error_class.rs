@@ -1,4 +1,4 @@
-//! The class of what kube answers.
+//! Classes of kube's errors.
 
 use std::{error::Error, io};
 
@@ -7,7 +7,8 @@ use kube::core::Status;
 use super::client::DeadlineExceeded;
 use tenantry_core::error_class::ErrorClass;
 
-/// What the quota admission of the API server says after `is forbidden: ` (plugin/pkg/admission/resourcequota/controller.go).
+/// How the API server's quota admission begins its message after `is forbidden: `
+/// (plugin/pkg/admission/resourcequota/controller.go).
 const QUOTA_REFUSALS: [&str; 4] = [
     "exceeded quota: ",
     "failed quota: ",
@@ -15,7 +16,7 @@ const QUOTA_REFUSALS: [&str; 4] = [
     "status unknown for quota: ",
 ];
 
-/// The class of what kube answers.
+/// The class of an error of kube.
 pub fn class_of(error: &kube::Error) -> ErrorClass {
     match error {
         kube::Error::Api(status) => of_status(status),
@@ -23,13 +24,13 @@ pub fn class_of(error: &kube::Error) -> ErrorClass {
         kube::Error::HttpError(_) | kube::Error::BuildRequest(_) => ErrorClass::Invalid,
         kube::Error::Auth(_) => ErrorClass::Forbidden,
         error if is_timeout(error) => ErrorClass::Timeout,
-        // kube may add variants. All others are about connections, or about files that are read at the start.
+        // kube may add variants. All others concern connections, or files that the process reads at its start.
         _ => ErrorClass::Unavailable,
     }
 }
 
 fn of_status(status: &Status) -> ErrorClass {
-    // The API server answers "ServerTimeout" with 500, so its reason decides where it gives one.
+    // The API server answers "ServerTimeout" with 500, so the reason decides if the answer has one.
     match (&*status.reason, status.code) {
         ("Timeout" | "ServerTimeout" | "Expired" | "Gone", _) | (_, 408 | 410 | 504) => ErrorClass::Timeout,
         _ if has_cause(status, NAMESPACE_TERMINATING) => ErrorClass::Conflict,
@@ -44,11 +45,11 @@ fn of_status(status: &Status) -> ErrorClass {
     }
 }
 
-/// `NamespaceTerminatingCause` of k8s.io/api/core/v1: nothing can be created because the namespace is being deleted, which its
-/// watch shows in a moment.
+/// `NamespaceTerminatingCause` of k8s.io/api/core/v1: nothing can be created because the namespace is being deleted.
+/// Its watch reports that a moment later.
 const NAMESPACE_TERMINATING: &str = "NamespaceTerminating";
 
-/// Whether an answer names this among its causes.
+/// Whether an answer of the API server has `reason` among its causes.
 pub fn has_cause(status: &Status, reason: &str) -> bool {
     let mut causes = status.details.iter().flat_map(|details| &details.causes);
     causes.any(|cause| cause.reason == reason)
@@ -88,7 +89,7 @@ mod tests {
     fn answers_of_the_api_server_have_their_class() {
         let quota =
             r#"pods "web" is forbidden: exceeded quota: tenantry, requested: pods=1, used: pods=5, limited: pods=5"#;
-        // A policy quotes what it refuses.
+        // A policy may quote the request that it refuses.
         let quoted = r#"pods "web" is forbidden: ValidatingAdmissionPolicy "p" denied: "exceeded quota: ""#;
         for (code, reason, message, class) in [
             (409, "Conflict", "", ErrorClass::Conflict),

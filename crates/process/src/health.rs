@@ -1,4 +1,4 @@
-//! What the process knows of its own health: gates that must open before it is ready, heartbeats that must not stop.
+//! Health of the process: gates that must open before it is ready, and heartbeats that must not stop.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -21,7 +21,7 @@ pub struct GateHandle {
 }
 
 impl Gates {
-    /// No gates: ready.
+    /// An empty set of gates: ready.
     pub fn new() -> Self {
         Self::default()
     }
@@ -51,7 +51,7 @@ impl GateHandle {
         self.set(None);
     }
 
-    /// Closes the gate; `reason` is shown to whoever asks.
+    /// Closes the gate; `/readyz` shows `reason`.
     pub fn unready(&self, reason: impl Into<String>) {
         self.set(Some(reason.into()));
     }
@@ -74,7 +74,8 @@ struct Beat {
     limit: Duration,
 }
 
-/// Beats one heart. When the last clone is dropped the heart is forgotten: whoever ends a task on purpose ends its beat.
+/// Beats one heart. When the last clone is dropped, the heart is forgotten: a task that ends on purpose must not count
+/// as hanging.
 #[derive(Clone)]
 pub struct Heartbeat {
     shared: Arc<OwnBeat>,
@@ -87,7 +88,7 @@ struct OwnBeat {
 }
 
 impl Heartbeats {
-    /// No heartbeats: alive.
+    /// An empty set of heartbeats: alive.
     pub fn new(clock: Arc<dyn Clock>) -> Self {
         Self {
             clock,
@@ -95,7 +96,7 @@ impl Heartbeats {
         }
     }
 
-    /// Adds a heartbeat that beats now and must beat again within `limit`, for ever.
+    /// Adds a heartbeat that beats now and must then beat at least once in every `limit`.
     pub fn register(&self, name: impl Into<String>, limit: Duration) -> Heartbeat {
         let heart = Heartbeat {
             shared: Arc::new(OwnBeat {
@@ -120,7 +121,7 @@ impl Heartbeats {
 }
 
 impl Heartbeat {
-    /// Still alive.
+    /// Records that the task is alive.
     pub fn beat(&self) {
         let OwnBeat { all, name, limit } = &*self.shared;
         let last = all.clock.monotonic();
@@ -168,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn a_heart_is_late_only_after_its_limit_and_recovers_with_the_next_beat() {
+    fn a_heart_is_late_after_its_limit_until_its_next_beat() {
         let clock = TestClock::new(jiff::Timestamp::UNIX_EPOCH);
         let hearts = Heartbeats::new(Arc::new(clock.clone()));
         let heart = hearts.register("lease", Duration::from_secs(30));
@@ -184,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn a_heart_that_was_dropped_on_purpose_is_not_missed() {
+    fn a_dropped_heart_is_not_reported_as_late() {
         let clock = TestClock::new(jiff::Timestamp::UNIX_EPOCH);
         let hearts = Heartbeats::new(Arc::new(clock.clone()));
         drop(hearts.register("lease", Duration::from_secs(30)));

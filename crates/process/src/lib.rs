@@ -1,7 +1,7 @@
-//! How a process lives: its client, its leadership, what it tells about itself, and how it ends.
+//! What a process needs to run: API client, leader election, health, metrics, logs, and shutdown.
 //!
-//! Nothing here knows what a tenant is. Time, randomness and the API server are passed in, so that each part is tested
-//! without any of them.
+//! Nothing here knows what a tenant is. Time, randomness and the API server are arguments, so the tests of each part
+//! need none of them.
 
 pub mod admin;
 pub mod backoff;

@@ -1,4 +1,4 @@
-//! Metrics as a table, and those that every process of ours has.
+//! A table of metrics, and the metrics that each of our processes has.
 
 use std::time::Duration;
 
@@ -23,9 +23,9 @@ pub struct Definition {
 /// The type of a metric.
 #[derive(Debug, Clone, Copy)]
 pub enum Kind {
-    /// Only grows.
+    /// It only grows.
     Counter,
-    /// Goes both ways.
+    /// It rises and falls.
     Gauge,
     /// Distribution over buckets with these upper bounds, in the metric's unit.
     Histogram(&'static [f64]),
@@ -36,7 +36,7 @@ pub enum Kind {
 pub struct Label {
     /// Its name.
     pub name: &'static str,
-    /// Its values, for the page.
+    /// Its values, for docs/metrics.md.
     pub values: &'static str,
 }
 
@@ -153,7 +153,8 @@ const fn process(name: &'static str, help: &'static str, kind: Kind) -> Definiti
     }
 }
 
-/// The metrics of [`ProcessMetrics`], in the order of the page. The `process_` ones come from the kernel, on Linux.
+/// The metrics of [`ProcessMetrics`], in the order of docs/metrics.md. The `process_` metrics come from the Linux
+/// kernel.
 pub const DEFINITIONS: &[Definition] = &[
     RECONCILE_TOTAL,
     RECONCILE_DURATION,
@@ -186,7 +187,7 @@ pub const DEFINITIONS: &[Definition] = &[
 ];
 
 impl Kind {
-    /// As Prometheus names it.
+    /// Its type as Prometheus names it.
     pub fn name(self) -> &'static str {
         match self {
             Self::Counter => "counter",
@@ -199,15 +200,15 @@ impl Kind {
 /// How a reconcile ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
-    /// Something was written.
+    /// It wrote something.
     Changed,
-    /// The cluster was as it should be.
+    /// Nothing needed a change.
     Unchanged,
-    /// It waits for someone else: a controller, a template, an admin.
+    /// It waits for a controller, a template or a cluster admin.
     Waiting,
-    /// The cluster changed since it was seen, and it is tried again.
+    /// The cluster changed after it was read; the reconcile is retried.
     Conflict,
-    /// It failed and is tried again.
+    /// It failed and is retried.
     Error,
 }
 
@@ -268,14 +269,14 @@ impl ProcessMetrics {
         })
     }
 
-    /// Where a process registers what it measures besides.
+    /// The registry, in which a process registers further metrics.
     pub fn registry(&self) -> &Registry {
         &self.registry
     }
 
     /// The text that Prometheus scrapes.
     pub fn encode(&self) -> Result<String, prometheus::Error> {
-        // Counted when it is asked for: between two questions nobody needs to know.
+        // Updated at each scrape, because nobody reads the value in between.
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             self.runtime_alive_tasks
                 .set(to_i64(runtime.metrics().num_alive_tasks()));
@@ -283,7 +284,7 @@ impl ProcessMetrics {
         TextEncoder::new().encode_to_string(&self.registry.gather())
     }
 
-    /// Makes the counters of a controller appear at zero, so that a rate over them is right from the first event on.
+    /// Creates the counters of a controller with value zero, so that a rate over them includes the first event.
     pub fn announce_controller(&self, controller: &'static str) {
         for outcome in Outcome::ALL {
             self.reconcile_total
@@ -297,7 +298,7 @@ impl ProcessMetrics {
         }
     }
 
-    /// A reconcile ended.
+    /// Counts a reconcile that ended.
     pub fn reconciled(&self, controller: &'static str, outcome: Outcome, took: Duration) {
         self.reconcile_total
             .with_label_values(&[controller, outcome.as_str()])
@@ -307,41 +308,41 @@ impl ProcessMetrics {
             .observe(took.as_secs_f64());
     }
 
-    /// A reconcile failed with an error of this class; count the outcome by [`Self::reconciled`] as well.
+    /// Counts a reconcile that failed with an error of this class; call [`Self::reconciled`] as well.
     pub fn reconcile_failed(&self, controller: &'static str, class: ErrorClass) {
         self.reconcile_errors
             .with_label_values(&[controller, class.as_str()])
             .inc();
     }
 
-    /// A watch of a kind failed; it is started again.
+    /// Counts a failure of a watch of this kind.
     pub fn watch_failed(&self, kind: &'static str) {
         self.watch_errors.with_label_values(&[kind]).inc();
     }
 
-    /// How many objects wait for another try after a failure.
+    /// Sets how many objects wait for a retry after a failure.
     pub fn set_backing_off(&self, controller: &'static str, count: usize) {
         self.backing_off.with_label_values(&[controller]).set(to_i64(count));
     }
 
-    /// When a watch of a kind last heard from the API server, in seconds since 1970.
+    /// Sets when a watch of this kind last received something from the API server, in seconds since 1970.
     pub fn watch_heard(&self, kind: &'static str, at: i64) {
         self.watch_last_success.with_label_values(&[kind]).set(at);
     }
 
-    /// A kind is no longer watched.
+    /// Removes the value of a kind that is no longer watched.
     pub fn forget_watch(&self, kind: &'static str) {
-        // It fails only where there is no value, and then nothing is to be removed.
+        // It fails only if there is no value, so nothing needs to be removed.
         let _ = self.watch_last_success.remove_label_values(&[kind]);
     }
 
-    /// The API server answered, or did not.
+    /// Counts a request to the API server by its result.
     pub fn api_request(&self, verb: &'static str, resource: &'static str, code: &'static str) {
         self.api_requests.with_label_values(&[verb, resource, code]).inc();
     }
 }
 
-/// A count as a gauge takes it.
+/// A count as the value of a gauge.
 pub fn to_i64(count: usize) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
 }

@@ -1,11 +1,11 @@
-//! Lists in pages.
+//! Paginated lists.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ListMeta;
 use kube::api::ListParams;
 
-/// Turns to the page after the one that says this of itself; tells whether there is one.
+/// Sets `params` to the page after `page`, and returns whether there is one.
 pub fn turn(params: &mut ListParams, page: &ListMeta) -> bool {
-    // Go's clients and some servers write no token as an empty one.
+    // Go's clients and some servers write an empty token for the last page.
     params.continue_token = page.continue_.clone().filter(|token| !token.is_empty());
     params.continue_token.is_some()
 }
@@ -15,7 +15,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pages_are_turned_until_one_names_no_other() {
+    fn a_page_without_a_token_is_the_last() {
         let mut params = ListParams::default().limit(10);
         let page = |token: Option<&str>| ListMeta {
             continue_: token.map(str::to_owned),

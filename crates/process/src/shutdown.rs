@@ -10,7 +10,7 @@ enum Phase {
     Forced,
 }
 
-/// Asks for the stop: by the signal task, or by a part that cannot go on.
+/// Requests the stop: the signal task does so, or a part that cannot continue.
 #[derive(Debug, Clone)]
 pub struct ShutdownTrigger {
     phase: watch::Sender<Phase>,
@@ -29,7 +29,7 @@ pub fn channel() -> (ShutdownTrigger, Shutdown) {
 }
 
 impl ShutdownTrigger {
-    /// First call: asks for a graceful stop. Each later call: asks for an immediate one.
+    /// The first call requests a graceful stop, each later call an immediate one.
     pub fn trigger(&self) {
         self.phase.send_modify(|phase| {
             *phase = match phase {
@@ -39,7 +39,7 @@ impl ShutdownTrigger {
         });
     }
 
-    /// Asks for a graceful stop; does nothing when one was asked for.
+    /// Requests a graceful stop; does nothing if one was already requested.
     pub fn request(&self) {
         self.phase.send_if_modified(|phase| {
             let first = *phase == Phase::Running;
@@ -50,8 +50,8 @@ impl ShutdownTrigger {
         });
     }
 
-    /// Listens from now on for SIGTERM and SIGINT; the future turns each into [`ShutdownTrigger::trigger`], so that the second
-    /// forces. Errors when a handler cannot be installed.
+    /// Starts to listen for SIGTERM and SIGINT. The future calls [`ShutdownTrigger::trigger`] for each, so the second
+    /// signal forces the stop. Fails if a handler cannot be installed.
     pub fn signals(&self) -> std::io::Result<impl Future<Output = ()> + Send + use<>> {
         use tokio::signal::unix::{SignalKind, signal};
         let mut terminate = signal(SignalKind::terminate())?;
@@ -72,20 +72,20 @@ impl ShutdownTrigger {
 }
 
 impl Shutdown {
-    /// Resolves when a stop is asked for, or when nobody is left who could ask for one.
+    /// Resolves when a stop is requested, or when no trigger is left.
     pub async fn requested(mut self) {
-        // An error means that all triggers are gone: the process is ending anyway.
+        // An error means that all triggers were dropped: the process is ending anyway.
         let _ = self.phase.wait_for(|phase| *phase >= Phase::Requested).await;
     }
 
-    /// Resolves when an immediate stop is asked for; never when all triggers are gone.
+    /// Resolves when an immediate stop is requested; never if all triggers were dropped.
     pub async fn forced(mut self) {
         if self.phase.wait_for(|phase| *phase == Phase::Forced).await.is_err() {
             std::future::pending::<()>().await;
         }
     }
 
-    /// Whether a stop was asked for.
+    /// Whether a stop was requested.
     pub fn is_requested(&self) -> bool {
         *self.phase.borrow() >= Phase::Requested
     }
@@ -97,7 +97,7 @@ mod tests {
     use futures::FutureExt;
 
     #[tokio::test]
-    async fn everyone_who_waits_is_told_even_when_they_come_late() {
+    async fn every_waiting_task_is_woken_even_if_it_waits_later() {
         let (trigger, shutdown) = channel();
         let early = tokio::spawn(shutdown.clone().requested());
         assert!(!shutdown.is_requested());
@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_vanished_trigger_counts_as_a_request_but_not_as_force() {
+    async fn a_dropped_trigger_requests_a_stop_but_does_not_force_it() {
         let (trigger, shutdown) = channel();
         drop(trigger);
         shutdown.clone().requested().await;

@@ -1,7 +1,7 @@
-//! Where caches are filled from: watches that list again now and then.
+//! Watches that fill the caches and re-list from time to time.
 //!
-//! A watch tells of what changes after it began. An event that is lost on the way is never told again, and whoever keeps a
-//! cache of what was told is wrong from then on. A list every hour bounds for how long.
+//! A watch reports changes after its start, each once. If an event is lost, a cache of these events stays wrong. A list
+//! every hour bounds how long it stays wrong.
 
 use std::{
     fmt::Debug,
@@ -30,7 +30,7 @@ mod heard;
 /// The events of a watch.
 pub type Events<K> = BoxStream<'static, watcher::Result<Event<K>>>;
 
-/// Where caches are filled from.
+/// Opens watches, from which the caches are filled.
 #[derive(Clone)]
 pub struct Source {
     /// The API server.
@@ -40,7 +40,8 @@ pub struct Source {
 }
 
 impl Source {
-    /// Each watch lists again `every` so often, a fifth more or less as `rng` says, so that not all lists come at once.
+    /// `every` is how often each watch re-lists (±20 %, random by `rng`, so that the lists do not all run at the same
+    /// time).
     pub fn new(client: Client, every: Duration, rng: fastrand::Rng) -> Self {
         Self {
             client,
@@ -53,7 +54,8 @@ impl Source {
         pause(self.every, &mut self.rng.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// As [`watcher`] with its default back-off; `health` learns how it goes. Each new list begins with [`Event::Init`].
+    /// Like [`watcher`] with its default back-off; records successes and failures in `health`. Each new list begins
+    /// with [`Event::Init`].
     pub fn watch<K>(&self, health: Watch, api: impl FnOnce(Client) -> Api<K>, config: watcher::Config) -> Events<K>
     where
         K: Resource + Clone + Debug + DeserializeOwned + Send + 'static,
@@ -77,17 +79,17 @@ fn pause(every: Duration, rng: &mut fastrand::Rng) -> Duration {
     every.mul_f64(0.8 + 0.4 * rng.f64())
 }
 
-/// A watch that is opened again some time after each list.
+/// A watch that is reopened some time after each list.
 struct Relisting<K, O, P> {
     health: Watch,
-    /// Opens it, with a list.
+    /// Opens the watch, which begins with a list.
     open: O,
     /// How long after a list the next one is due.
     pause: P,
     events: Option<Events<K>>,
-    /// When the next list is due. None while one is under way: it is never cut short, however long it takes.
+    /// When the next list is due. None during a list: a list is never cut short, no matter how long it takes.
     due: Option<Pin<Box<Sleep>>>,
-    /// The reader was given the end of a list; when it asks for more, it has taken that list over.
+    /// The reader has received the end of a list. When it polls for the next event, it has processed that list.
     taken: bool,
 }
 
@@ -146,7 +148,7 @@ mod tests {
         Watches::new(Arc::new(SystemClock::new()), Gates::new(), metrics).optional("Namespace")
     }
 
-    /// A watch that is opened by `open`, due for a list after `every`; and how often it was opened.
+    /// A watch that `open` opens and that re-lists after `every`; and how often it was opened.
     fn relisting(
         health: Watch,
         every: Duration,
@@ -169,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn pauses_differ_by_a_fifth_at_most() {
+    fn pauses_differ_by_at_most_20_percent() {
         let mut rng = fastrand::Rng::with_seed(1);
         let pauses: Vec<_> = (0..100).map(|_| pause(Duration::from_secs(10), &mut rng)).collect();
         let seconds = |number| Duration::from_secs(number);
@@ -194,7 +196,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_list_that_begins_by_itself_puts_off_the_next() {
+    async fn a_list_that_the_watcher_starts_postpones_the_next() {
         let open = || -> Events<u8> {
             let first = stream::iter([Event::Init, Event::InitDone, Event::Init]);
             let rest = async {
@@ -210,11 +212,11 @@ mod tests {
         assert!(matches!(first[3], Event::InitDone), "{first:?}");
         assert_eq!(opened.load(Ordering::Relaxed), 1);
         events.next().await.unwrap();
-        assert_eq!(opened.load(Ordering::Relaxed), 2, "and then one comes");
+        assert_eq!(opened.load(Ordering::Relaxed), 2, "then the watch lists again");
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_list_counts_when_its_reader_has_taken_it_over() {
+    async fn a_list_counts_after_its_reader_has_processed_it() {
         let health = health();
         let open = || -> Events<u8> {
             let list = stream::iter([Event::Init, Event::InitDone]);

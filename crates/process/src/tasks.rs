@@ -1,7 +1,7 @@
-//! Named tasks, all in one set. A task that ends early or panics ends the process with an error that names the task.
+//! Named tasks in one set. If a task ends early or panics, the process ends with an error that names the task.
 //!
-//! Each task has a heartbeat of its name. The beat shows that the task is polled and that its polls return; it does not need
-//! an answer of the API server.
+//! Each task has a heartbeat of the same name. The beat shows that the task is polled and that its polls return; it
+//! does not depend on answers of the API server.
 
 use std::{
     collections::HashMap,
@@ -23,24 +23,24 @@ use crate::{
 /// How often the heart of a task beats.
 const BEAT: Duration = Duration::from_secs(10);
 
-/// How long the heart of a task may be silent. The work of one poll is far shorter, also on a throttled CPU.
+/// How long the heart of a task may be silent. One poll takes far less time, even on a throttled CPU.
 const SILENCE: Duration = Duration::from_secs(60);
 
 /// Any error of a task.
 pub type BoxError = Box<dyn Error + Send + Sync>;
 
-/// When a task may end.
+/// When a task may end; decides in which order a shutdown stops the tasks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
-    /// Serves the whole process: it is stopped last, when the work has ended.
+    /// It serves the whole process and is stopped last, when all work has ended.
     Process,
-    /// Feeds the work: it runs until it is aborted.
+    /// It feeds the work, for example as a watch. It runs until it is aborted.
     Feed,
-    /// Work: on a shutdown it finishes what it has begun, and the process waits for that.
+    /// It does the work. On a shutdown it finishes what it has begun, and the process waits for it.
     Work,
 }
 
-/// A task ended when it should not have.
+/// A task ended although it must not end.
 #[derive(Debug, thiserror::Error)]
 pub enum TaskError {
     /// It returned, and no shutdown was requested.
@@ -54,7 +54,7 @@ pub enum TaskError {
     Panicked {
         /// The task.
         name: String,
-        /// What the runtime knows of the panic.
+        /// Message of the panic.
         message: String,
     },
     /// It returned an error.
@@ -83,9 +83,10 @@ pub struct Spawner {
 struct Shared {
     set: JoinSet<Result<(), BoxError>>,
     running: HashMap<Id, Running>,
-    /// Waits for the next task that ends: an empty set would not wake it for a task that is added later.
+    /// Waker of the future that waits for the next task to end: an empty set would not wake it for a task that is added
+    /// later.
     waiting: Option<Waker>,
-    /// The owner is gone: nothing is started any more.
+    /// The owner was dropped: no further task is started.
     closed: bool,
 }
 
@@ -102,7 +103,7 @@ struct Exit {
 }
 
 impl Tasks {
-    /// No tasks yet. Their hearts beat in `heartbeats`.
+    /// An empty set. The heartbeats of its tasks are registered in `heartbeats`.
     pub fn new(heartbeats: Heartbeats) -> Self {
         let shared = Arc::default();
         Self {
@@ -115,8 +116,8 @@ impl Tasks {
         self.spawner.clone()
     }
 
-    /// Resolves when `shutdown` is requested and no task of [`Role::Work`] runs; errors as soon as a task panics, fails, or
-    /// ends before the shutdown is requested.
+    /// Resolves when `shutdown` is requested and no task of [`Role::Work`] runs. Fails as soon as a task panics, fails,
+    /// or ends before the shutdown is requested.
     pub async fn drained(&mut self, shutdown: &Shutdown) -> Result<(), TaskError> {
         let mut requested = pin!(shutdown.clone().requested());
         let mut stopping = false;
@@ -183,7 +184,7 @@ impl Tasks {
 
 impl Drop for Tasks {
     fn drop(&mut self) {
-        // Tasks hold spawners, so the set itself would outlive its owner.
+        // Tasks own spawners, so without this the set would outlive its owner.
         let mut shared = self.spawner.lock();
         shared.closed = true;
         shared.set.abort_all();
@@ -267,7 +268,7 @@ impl Exit {
     }
 }
 
-/// Runs `task`; the heart beats each time the task was polled after [`BEAT`].
+/// Runs `task`. Polls it at least once every [`BEAT`], and beats the heart then.
 async fn beating<T>(heart: Heartbeat, task: impl Future<Output = T>) -> T {
     let mut task = pin!(task);
     loop {
@@ -296,7 +297,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_task_that_panics_ends_the_process_by_name() {
+    async fn a_task_that_panics_ends_the_process_with_its_name() {
         let (_trigger, shutdown) = shutdown::channel();
         let mut tasks = tasks();
         let spawner = tasks.spawner();
@@ -312,7 +313,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_task_that_ends_early_ends_the_process_by_name() {
+    async fn a_task_that_ends_early_ends_the_process_with_its_name() {
         for role in [Role::Process, Role::Feed, Role::Work] {
             let (_trigger, shutdown) = shutdown::channel();
             let mut tasks = tasks();
@@ -338,7 +339,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_shutdown_waits_for_work_and_for_nothing_else() {
+    async fn a_shutdown_waits_only_for_tasks_of_role_work() {
         let (trigger, shutdown) = shutdown::channel();
         let mut tasks = tasks();
         let spawner = tasks.spawner();
@@ -383,7 +384,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn the_heart_of_a_task_that_waits_goes_on_beating() {
+    async fn the_heart_of_a_waiting_task_keeps_beating() {
         let hearts = Heartbeats::new(Arc::new(SystemClock::new()));
         let tasks = Tasks::new(hearts.clone());
         tasks.spawner().spawn(Role::Feed, "a watch", pending());

@@ -5,12 +5,12 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer, fmt};
 
-/// Form of the log.
+/// Format of the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LogFormat {
     /// One JSON object a line.
     Json,
-    /// For a reader at a terminal.
+    /// Text for a reader at a terminal.
     Text,
 }
 
@@ -26,22 +26,22 @@ impl std::str::FromStr for LogFormat {
     }
 }
 
-/// Where traces go.
+/// Where traces are sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OtlpEndpoint(pub String);
 
 /// Why logging could not be set up.
 #[derive(Debug, thiserror::Error)]
 pub enum TelemetryError {
-    /// The filter does not parse.
+    /// The filter is not valid.
     #[error("--log-level {filter:?} is not a log filter such as \"info\" or \"info,tenantry=debug\": {source}")]
     Filter {
-        /// As given.
+        /// The given filter.
         filter: String,
-        /// Where it goes wrong.
+        /// The cause.
         source: tracing_subscriber::filter::ParseError,
     },
-    /// Something else in this process logs already.
+    /// This process has another log subscriber already.
     #[error("failed to install the log subscriber: {0}")]
     Install(#[from] tracing_subscriber::util::TryInitError),
     /// The exporter could not be built.
@@ -52,7 +52,7 @@ pub enum TelemetryError {
     OtlpNotBuilt,
 }
 
-/// Sends what is left of the traces when it is shut down; keep it until the process ends.
+/// Sends the remaining traces when it is shut down; keep it until the process ends.
 #[must_use]
 pub struct Telemetry {
     #[cfg(feature = "otlp")]
@@ -80,7 +80,7 @@ pub fn init(format: LogFormat, filter: &str, otlp: Option<&OtlpEndpoint>) -> Res
 }
 
 impl Telemetry {
-    /// Sends the traces that are still here. Blocks for at most a few seconds: call it outside async code or last of all.
+    /// Sends the remaining traces. Blocks for at most a few seconds: call it outside async code or at the very end.
     pub fn shutdown(self) {
         #[cfg(feature = "otlp")]
         if let Some(Err(error)) = self.provider.map(|provider| provider.shutdown()) {
@@ -132,8 +132,7 @@ mod otlp {
     use tracing_subscriber::filter::{LevelFilter, Targets};
     use tracing_subscriber::{Layer, registry::LookupSpan};
 
-    use super::TelemetryError;
-    use tenantry::cli::OtlpEndpoint;
+    use super::{OtlpEndpoint, TelemetryError};
 
     pub(super) fn provider(endpoint: &OtlpEndpoint) -> Result<SdkTracerProvider, TelemetryError> {
         let exporter = SpanExporter::builder()
@@ -154,7 +153,8 @@ mod otlp {
             .build())
     }
 
-    /// Spans of the operator and of its API requests; the exporter's own HTTP/2 would trace itself without end.
+    /// Spans of the operator and of its API requests. Spans of the exporter's own HTTP/2 are left out: each export
+    /// would create new ones.
     pub(super) fn layer<S>(provider: &SdkTracerProvider) -> impl Layer<S> + use<S>
     where
         S: Subscriber + for<'a> LookupSpan<'a>,
@@ -198,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn a_json_line_holds_its_fields_and_those_of_the_spans_around_it() {
+    fn a_json_line_has_its_own_fields_and_those_of_its_spans() {
         let text = logged(LogFormat::Json, "info", || {
             let _span = tracing::info_span!("reconcile", reconcile_id = "7f").entered();
             tracing::info!(tenant = "acme", "tenant ready");
@@ -211,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn text_is_for_readers_and_is_not_json() {
+    fn the_text_format_is_not_json() {
         let text = logged(LogFormat::Text, "info", || {
             tracing::info!(tenant = "acme", "tenant ready");
         });

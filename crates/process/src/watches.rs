@@ -1,6 +1,7 @@
-//! Whether each watch works: when it last heard from the API server, and for how long it has been failing.
+//! State of each watch: when it last received something from the API server, and for how long it has been failing.
 //!
-//! A watch counts as heard when a list completes, an event arrives, or an open stream brings anything, a bookmark included.
+//! A watch has received something when a list completes, an event arrives, or any data arrives on an open stream,
+//! including bookmarks.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -21,11 +22,11 @@ use crate::{
 /// A watch that has been failing for this long closes its gate: its cache can no longer be trusted.
 pub const FAILING: Duration = Duration::from_secs(180);
 
-/// An open stream alone does not end a failure: a stream that opens and breaks again and again carries nothing. It does so
-/// when no error came for this long. Longer than the longest pause between two tries.
+/// An open stream ends a failure only if no error occurs for this long, because a stream may open and break repeatedly
+/// without carrying data. It is longer than the longest pause between two tries.
 const CALM: Duration = Duration::from_secs(75);
 
-/// Every watch of the process; clones share them.
+/// All watches of the process; clones share them.
 #[derive(Clone)]
 pub struct Watches {
     clock: Arc<dyn Clock>,
@@ -37,11 +38,11 @@ pub struct Watches {
 #[derive(Default)]
 struct All {
     watches: Vec<Weak<Inner>>,
-    /// Kinds with a value in the metric.
+    /// Kinds that have a value in the metric.
     shown: BTreeSet<&'static str>,
 }
 
-/// One watch; clones share it. When the last is dropped the watch is forgotten.
+/// One watch; clones share it. When the last clone is dropped, the watch is forgotten.
 #[derive(Clone)]
 pub struct Watch {
     inner: Arc<Inner>,
@@ -55,7 +56,7 @@ struct Inner {
     listed: watch::Sender<bool>,
 }
 
-/// What one watch went through: pure.
+/// History of one watch; pure.
 #[derive(Debug, Default)]
 struct History {
     heard: Option<Timestamp>,
@@ -94,7 +95,7 @@ impl History {
         });
     }
 
-    /// The failure that goes on at `now`.
+    /// The failure that has not ended at `now`.
     fn failure(&self, now: Monotonic) -> Option<&Failing> {
         self.failing
             .as_ref()
@@ -114,14 +115,15 @@ impl Watches {
         }
     }
 
-    /// A watch without which the process is not ready: `gate` is closed until it has listed, and while it is failing.
+    /// Adds a watch without which the process is not ready: `gate` is closed until the watch has listed, and while it
+    /// is failing.
     pub fn required(&self, kind: &'static str, gate: &str) -> Watch {
         let gate = self.gates.register(format!("watch:{gate}"));
         gate.unready("not listed yet");
         self.add(kind, Some(gate))
     }
 
-    /// A watch that the process can do without.
+    /// Adds a watch that the process does not need in order to be ready.
     pub fn optional(&self, kind: &'static str) -> Watch {
         self.add(kind, None)
     }
@@ -138,14 +140,14 @@ impl Watches {
         Watch { inner }
     }
 
-    /// Whether a watch with a gate is failing, for however short a time.
+    /// Whether any watch with a gate is failing now, no matter for how long.
     pub fn required_fail(&self) -> bool {
         self.live()
             .iter()
             .any(|watch| watch.inner.gate.is_some() && watch.failing_for().is_some())
     }
 
-    /// Closes and opens gates, and sets the metric; to be called every few seconds.
+    /// Opens and closes the gates and sets the metric; call it every few seconds.
     pub fn check(&self) {
         let mut oldest: BTreeMap<&'static str, Timestamp> = BTreeMap::new();
         for watch in self.live() {
@@ -174,7 +176,7 @@ impl Watches {
 }
 
 impl Watch {
-    /// A list completed, and its reader has taken it over.
+    /// Records that a list completed and its reader has processed it.
     pub fn listed(&self) {
         lock(&self.inner.history).listed(self.inner.clock.now());
         if let Some(gate) = &self.inner.gate {
@@ -183,12 +185,12 @@ impl Watch {
         self.inner.listed.send_replace(true);
     }
 
-    /// An open stream brought something.
+    /// Records that data arrived on an open stream.
     pub fn heard(&self) {
         lock(&self.inner.history).heard(self.inner.clock.now());
     }
 
-    /// A list or a stream failed.
+    /// Records that a list or a stream failed.
     pub fn failed(&self, error: &dyn Display) {
         lock(&self.inner.history).failed(self.inner.clock.monotonic(), error);
         if !*self.inner.listed.borrow() {
@@ -196,7 +198,7 @@ impl Watch {
         }
     }
 
-    /// For how long it has been failing; none when it works.
+    /// For how long it has been failing; none if it works.
     pub fn failing_for(&self) -> Option<Duration> {
         let now = self.inner.clock.monotonic();
         let history = lock(&self.inner.history);
@@ -272,7 +274,7 @@ mod tests {
             watch.failed(&"gone");
             clock.advance(10 * SECOND);
             watches.check();
-            assert_eq!(closed(&gates), None, "it may be over soon");
+            assert_eq!(closed(&gates), None, "the failure is still short");
         }
         watch.failed(&"still gone");
         clock.advance(10 * SECOND);
@@ -297,7 +299,7 @@ mod tests {
         watches.check();
         assert_eq!(closed(&gates), None);
         watch.failed(&"again");
-        assert_eq!(watch.failing_for(), Some(Duration::ZERO), "this is another failure");
+        assert_eq!(watch.failing_for(), Some(Duration::ZERO), "a new failure has begun");
     }
 
     #[test]
@@ -350,7 +352,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_waits_for_the_first_list_is_woken_by_it() {
+    async fn the_first_list_wakes_a_task_that_waits_for_it() {
         let (watches, _, _, _) = stage();
         let watch = watches.optional("Namespace");
         let waiting = watch.clone();

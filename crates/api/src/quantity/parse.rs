@@ -10,12 +10,12 @@ pub enum ParseQuantityError {
     /// There is no number before its suffix, or nothing at all.
     #[error("failed to parse quantity {0:?}: it has no number; write for example 500m, 2 or 10Gi")]
     NoNumber(String),
-    /// What follows the number is no suffix.
+    /// The text after the number is not a suffix.
     #[error(
         "failed to parse quantity {0:?}: what follows the number is none of n u m k M G T P E, Ki Mi Gi Ti Pi Ei, e<exponent>"
     )]
     Suffix(String),
-    /// The number is larger than anything that can be counted here.
+    /// The number does not fit a [`Quantity`].
     #[error("failed to parse quantity {0:?}: it is beyond 1.7e29")]
     OutOfRange(String),
 }

@@ -13,7 +13,7 @@ fn quantity(text: &str) -> Quantity {
     text.parse().unwrap_or_else(|error| panic!("{error}"))
 }
 
-/// What apimachinery says; see crates/api/oracle/quantity/main.go.
+/// What apimachinery prints; see crates/api/oracle/quantity/main.go.
 #[derive(Deserialize)]
 struct Vectors {
     parsed: Vec<Parsed>,
@@ -121,7 +121,7 @@ fn an_unknown_suffix_is_refused() {
 }
 
 #[test]
-fn a_value_that_cannot_be_counted_is_refused_and_the_error_stays_short() {
+fn a_value_out_of_range_is_refused_with_a_short_error() {
     let text = "9".repeat(1000);
     assert_eq!(
         text.parse::<Quantity>(),
@@ -143,7 +143,7 @@ fn arithmetic_at_the_ends_of_the_range_neither_panics_nor_wraps() {
 }
 
 #[test]
-fn units_are_exact_or_rounded_the_way_that_the_name_says() {
+fn conversions_to_units_are_exact_or_round_as_named() {
     let cases = [
         ("1500m", None, 1, 2),
         ("-1500m", None, -2, -1),
@@ -164,13 +164,13 @@ fn units_are_exact_or_rounded_the_way_that_the_name_says() {
 }
 
 #[test]
-fn equal_values_are_one_value_whatever_they_were_written_as() {
+fn equal_values_in_different_formats_are_equal() {
     let written: HashSet<Quantity> = ["1Gi", "1024Mi", "1073741824", "1073741824e0"].map(quantity).into();
     assert_eq!(written.len(), 1);
 }
 
 #[test]
-fn json_takes_strings_and_integers_and_gives_strings() {
+fn json_reads_strings_and_integers_and_writes_strings() {
     let read = |value: serde_json::Value| serde_json::from_value::<Quantity>(value).map(|q| json!(q));
     assert_eq!(read(json!("1.5Gi")).unwrap(), json!("1536Mi"));
     assert_eq!(read(json!(2000)).unwrap(), json!("2k"));
@@ -198,7 +198,7 @@ struct SampleSpec {
 
 /// The API server takes this schema as structural (tried on 1.36, with and without `nullable`).
 #[test]
-fn the_schema_is_a_structural_int_or_string_wherever_it_stands() {
+fn the_schema_of_every_field_is_a_structural_int_or_string() {
     let crd = json!(Sample::crd());
     let spec = &crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"];
     for schema in [
@@ -225,7 +225,7 @@ fn any_quantity() -> impl Strategy<Value = Quantity> {
 
 proptest! {
     #[test]
-    fn what_is_printed_reads_back_as_the_same_value(q in any_quantity()) {
+    fn a_printed_value_parses_to_the_same_value(q in any_quantity()) {
         // Text in binary is capped at 2^63-1 as apimachinery does it, and i128::MIN has no positive counterpart.
         let capped = q.to_string().ends_with('i') && q.nanos().unsigned_abs() > NANOS.unsigned_abs() << 63;
         if !capped && q.nanos() != i128::MIN {
@@ -234,7 +234,7 @@ proptest! {
     }
 
     #[test]
-    fn the_text_for_the_api_server_survives_a_round_trip(q in any_quantity()) {
+    fn the_text_for_the_api_server_is_stable_in_a_round_trip(q in any_quantity()) {
         let text = K8sQuantity::from(q);
         if let Ok(again) = Quantity::try_from(&text) && again == q {
             prop_assert_eq!(K8sQuantity::from(again), text);
@@ -242,7 +242,7 @@ proptest! {
     }
 
     #[test]
-    fn addition_is_commutative_and_associative_and_undone_by_subtraction(a in any_quantity(), b in any_quantity(), c in any_quantity()) {
+    fn addition_is_commutative_associative_and_reversible(a in any_quantity(), b in any_quantity(), c in any_quantity()) {
         prop_assert_eq!(a.checked_add(b), b.checked_add(a));
         if let (Some(ab), Some(bc)) = (a.checked_add(b), b.checked_add(c)) {
             prop_assert_eq!(ab.checked_add(c), a.checked_add(bc));
@@ -251,7 +251,7 @@ proptest! {
     }
 
     #[test]
-    fn order_is_that_of_the_value(a in any_quantity(), b in any_quantity()) {
+    fn quantities_are_ordered_by_value(a in any_quantity(), b in any_quantity()) {
         prop_assert_eq!(a.cmp(&b), a.nanos().cmp(&b.nanos()));
         prop_assert_eq!(a == b, a.nanos() == b.nanos());
     }

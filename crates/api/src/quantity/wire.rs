@@ -9,10 +9,10 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use super::{Format, ParseQuantityError, Quantity};
 
-/// What the API server lets into a field of ours: all that [`Quantity`] reads, but for values out of range.
+/// Text that the API server accepts in our fields: all that [`Quantity`] parses, and values out of its range.
 const PATTERN: &str = r"^[+-]?([0-9]+([.][0-9]*)?|[.][0-9]+)([KMGTPE]i|[numkMGTPE]|[eE][+-]?[0-9]{1,2})?$";
 
-/// Longest text that the API server lets into a field of ours; the longest canonical one has 42 characters.
+/// Longest text that the API server accepts in our fields; the longest canonical text has 42 characters.
 const MAX_LENGTH: u32 = 48;
 
 impl Serialize for Quantity {
@@ -21,7 +21,7 @@ impl Serialize for Quantity {
     }
 }
 
-/// From a string, or from an integer as the API server takes it for an int-or-string field.
+/// Reads a string, or an integer, because the API server accepts both in an int-or-string field.
 impl<'de> Deserialize<'de> for Quantity {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Visitor;
@@ -50,8 +50,8 @@ impl<'de> Deserialize<'de> for Quantity {
     }
 }
 
-/// The text that the API server hands back unchanged. In binary, 385000 prints without a suffix, is then read as decimal
-/// and comes back as `385k`; whoever compares text would see a change for ever.
+/// The text that the API server returns unchanged. 385000 in the binary format prints without a suffix; the API server
+/// reads it as decimal and returns `385k`. A comparison of texts would then always show a change.
 impl From<Quantity> for K8sQuantity {
     fn from(quantity: Quantity) -> Self {
         let text = quantity.to_string();
@@ -78,8 +78,8 @@ impl TryFrom<K8sQuantity> for Quantity {
     }
 }
 
-/// A structural CRD schema: int-or-string, with the pattern for strings. Without the customary `anyOf` of both types,
-/// which says nothing more, and from which kube takes the types away.
+/// A structural CRD schema: int-or-string, with the pattern for strings. It lacks the usual `anyOf` of both types: that
+/// adds nothing, and kube removes the types from it.
 impl JsonSchema for Quantity {
     fn inline_schema() -> bool {
         true

@@ -13,26 +13,28 @@ use crate::quantity::Quantity;
 #[derive(Serialize, Deserialize, KubeSchema, Clone, Debug, Default, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct AiSpec {
-    /// The level that was sold. Handed to workloads in the ConfigMap `tenant-limits`.
+    /// AI level of the tier. Default: None. Nothing enforces it; workloads can read it in the ConfigMap
+    /// `tenant-limits`.
     #[serde(default)]
     pub level: AiLevel,
-    /// Models that the tenant may use, by name. Handed to workloads in `tenant-limits` (state NotEnforced).
+    /// Names of the models that the tenant may use. Nothing enforces them (state NotEnforced); workloads can read them
+    /// in the ConfigMap `tenant-limits`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64), inner(length(min = 1, max = 253)))]
     pub models: Vec<String>,
 }
 
-/// Level of AI features.
+/// Level of AI features. A label for workloads and tools; it enforces nothing.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum AiLevel {
-    /// None.
+    /// No AI features.
     #[default]
     None,
     /// Shared models.
     Basic,
-    /// Own model instances.
+    /// Model instances of its own.
     Full,
-    /// Own model instances and accelerators.
+    /// Model instances and accelerators of its own.
     Enterprise,
     /// No limit.
     Unlimited,
@@ -54,84 +56,92 @@ impl AiLevel {
     }
 }
 
-/// Monitoring of the tenant. Needs the CRDs of the prometheus-operator; where they are missing the condition
-/// MonitoringReady says so and nothing else is held up.
+/// Monitoring of the tenant. Metrics and alerts need the CRDs of the prometheus-operator. If they are missing, the
+/// condition MonitoringReady reports it, and everything else still works.
 #[derive(Serialize, Deserialize, KubeSchema, Clone, Debug, Default, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct MonitoringSpec {
-    /// Scrape pods that carry the label `tenantry.dev/scrape: "true"` on their port named `metrics` (one PodMonitor a
-    /// namespace), and services with that label (one ServiceMonitor a namespace).
+    /// Whether Prometheus scrapes the tenant's pods and Services that have the label `tenantry.dev/scrape: "true"`, at
+    /// their port named `metrics`. The operator creates one PodMonitor and one ServiceMonitor in each namespace.
+    /// Default: false.
     #[serde(default)]
     pub metrics: bool,
-    /// Seconds between two scrapes.
+    /// Seconds between two scrapes. Left out: Prometheus' own default. Set on the PodMonitor and ServiceMonitor.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 5, max = 3600))]
     pub scrape_interval_seconds: Option<i64>,
-    /// Samples that one scrape of one target may bring; more makes the scrape fail.
+    /// Most samples that one scrape of one target may return; a scrape with more fails. Left out: no limit. Prometheus
+    /// enforces it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 10_000_000))]
     pub sample_limit: Option<i64>,
-    /// Targets that one namespace may have.
+    /// Most scrape targets of one PodMonitor or ServiceMonitor. Left out: no limit. Prometheus enforces it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 100_000))]
     pub target_limit: Option<i64>,
-    /// Alerts on quotas that run full, as one PrometheusRule a namespace.
+    /// Whether the operator creates one PrometheusRule in each namespace, which alerts when a quota is nearly full.
+    /// Default: false.
     #[serde(default)]
     pub alerts: bool,
-    /// A Grafana dashboard as a ConfigMap with the label `grafana_dashboard: "1"`, in the tenant's first namespace.
+    /// Whether the operator creates a Grafana dashboard, as a ConfigMap with the label `grafana_dashboard: "1"` in the
+    /// tenant's first namespace. A Grafana sidecar must load it. Default: false.
     #[serde(default)]
     pub dashboard: bool,
-    /// Labels for the PodMonitor, ServiceMonitor and PrometheusRule, so that your Prometheus selects them, for example
+    /// Labels on the PodMonitor, ServiceMonitor and PrometheusRule, so that your Prometheus selects them, for example
     /// `release: kube-prometheus-stack`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "schema::labels")]
     pub labels: BTreeMap<String, String>,
-    /// Service level objectives. No burn-rate rules are made of them yet: reported NotEnforced.
+    /// Has no effect in this version: no burn-rate rules are created. Service level objectives; reported NotEnforced.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub slo: Option<SloSpec>,
 }
 
-/// Service level objectives.
+/// Has no effect in this version. Service level objectives.
 #[derive(Serialize, Deserialize, KubeSchema, Clone, Debug, Default, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct SloSpec {
-    /// Share of good requests in percent, as text: `"99.9"`.
+    /// Has no effect in this version. Good requests in percent of all, as text: `"99.9"`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::percent")]
     pub availability: Option<String>,
-    /// Milliseconds that 99 of 100 requests stay under.
+    /// Has no effect in this version. Latency in milliseconds that 99 of 100 requests must not exceed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 600_000))]
     pub latency_p99_milliseconds: Option<i64>,
-    /// Days that the objective is measured over.
+    /// Has no effect in this version. Days over which the objective is measured.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 90))]
     pub window_days: Option<i64>,
 }
 
-/// Where the tenant's pods run.
+/// Nodes, priority classes and runtime classes that the tenant's pods may use.
 #[derive(Serialize, Deserialize, KubeSchema, Clone, Debug, Default, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct PlacementSpec {
-    /// Labels that the nodes must carry. Stamped on every pod where the cluster serves MutatingAdmissionPolicy
-    /// (Kubernetes 1.36), and required of every pod in any case.
+    /// Labels of the nodes on which the tenant's pods may run. A ValidatingAdmissionPolicy refuses pods without this
+    /// node selector. From Kubernetes 1.36 on, a MutatingAdmissionPolicy adds it to each pod.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "schema::labels")]
     pub node_selector: BTreeMap<String, String>,
-    /// Tolerations stamped on every pod. Pods may carry no others, but those that Kubernetes sets by itself.
+    /// Tolerations that a MutatingAdmissionPolicy adds to every pod (Kubernetes 1.36 and later). Pods may have no
+    /// others, except those that Kubernetes adds itself.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
     pub tolerations: Vec<Toleration>,
-    /// Regions that the tenant's data may be in. With one region every pod is bound to nodes with that
-    /// `topology.kubernetes.io/region`; with several the choice is not made yet: reported NotEnforced.
+    /// Regions in which the tenant's data may be. With one region, the API server admits only pods that are bound to
+    /// nodes with that `topology.kubernetes.io/region`. Several regions have no effect in this version: reported
+    /// NotEnforced.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "schema::regions")]
     pub regions: Vec<String>,
-    /// Priority classes that pods may name. Left out: none but the cluster's default.
+    /// Priority classes that pods may use. Left out: only the cluster's default. A ValidatingAdmissionPolicy enforces
+    /// it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "schema::object_names::<16>")]
     pub priority_classes: Vec<String>,
-    /// Runtime classes of which every pod must name one. Left out: any.
+    /// Runtime classes that pods may use; each pod must name one of them. Left out: no restriction. A
+    /// ValidatingAdmissionPolicy enforces it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::runtime_classes")]
     pub runtime_classes: Option<Vec<String>>,
@@ -145,81 +155,83 @@ pub struct Toleration {
     /// Key of the taint.
     #[schemars(schema_with = "schema::taint_key")]
     pub key: String,
-    /// Equal compares the value, Exists takes any.
+    /// Equal tolerates a taint with this value, Exists a taint with any value. Default: Equal.
     #[serde(default)]
     pub operator: TolerationOperator,
-    /// Value of the taint, with Equal.
+    /// Value of the taint; only with operator Equal.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::taint_value")]
     pub value: Option<String>,
-    /// Effect of the taint. Left out: all.
+    /// Effect of the taint. Left out: every effect.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::optional::<TaintEffect>")]
     pub effect: Option<TaintEffect>,
 }
 
-/// How a toleration compares.
+/// How a toleration compares the value of a taint.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum TolerationOperator {
-    /// The value must be equal.
+    /// The value of the taint must be the same.
     #[default]
     Equal,
-    /// Any value.
+    /// The taint may have any value.
     Exists,
 }
 
 /// Effect of a taint.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TaintEffect {
-    /// New pods stay away.
+    /// The scheduler puts no new pod on the node.
     NoSchedule,
-    /// New pods stay away if they can.
+    /// The scheduler avoids the node for new pods.
     PreferNoSchedule,
-    /// Running pods must leave.
+    /// Running pods are evicted from the node.
     NoExecute,
 }
 
-/// Prices, for cost reports. Not used yet: reported NotEnforced.
+/// Has no effect in this version: cost reports do not exist yet. Prices of the tier; reported NotEnforced.
 #[derive(Serialize, Deserialize, KubeSchema, Clone, Debug, Default, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct PricingSpec {
-    /// Currency, ISO 4217: `EUR`.
+    /// Has no effect in this version. Currency of all prices (ISO 4217), for example `EUR`.
     #[schemars(schema_with = "schema::currency")]
     pub currency: String,
-    /// Price of the tier itself, per month.
+    /// Has no effect in this version. Price of the tier itself for one month.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::price")]
     pub monthly_base: Option<Quantity>,
-    /// Price of one core for one hour.
+    /// Has no effect in this version. Price of one CPU core for one hour.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::price")]
     pub cpu_hour: Option<Quantity>,
-    /// Price of one GiB of memory for one hour.
+    /// Has no effect in this version. Price of one GiB of memory for one hour.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::price")]
     pub memory_gib_hour: Option<Quantity>,
-    /// Price of one GiB of storage for one month.
+    /// Has no effect in this version. Price of one GiB of storage for one month.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::price")]
     pub storage_gib_month: Option<Quantity>,
-    /// Price of one accelerator for one hour.
+    /// Has no effect in this version. Price of one accelerator for one hour.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::price")]
     pub accelerator_hour: Option<Quantity>,
 }
 
-/// Support that comes with the tier. Stands in `tenant-limits` for tools; nothing is enforced.
+/// Support of the tier. Nothing enforces it; workloads and tools can read it in the ConfigMap `tenant-limits`.
 #[derive(Serialize, Deserialize, KubeSchema, Clone, Debug, Default, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct SupportSpec {
-    /// How fast and how personal the help is, from Community (other users) to Dedicated (a team of one's own).
+    /// Support level, from Community (help from other users) to Dedicated (a team for this tenant alone). Default:
+    /// Community. Nothing enforces it.
     #[serde(default)]
     pub level: SupportLevel,
-    /// Minutes until the first answer.
+    /// Minutes until the first answer. Nothing enforces it (state NotEnforced); workloads can read it in the ConfigMap
+    /// `tenant-limits`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 100_000))]
     pub response_minutes: Option<i64>,
-    /// Where to ask: an address or a URL.
+    /// Where tenants ask for help: a mail address or a URL. Shown in the ConfigMap `tenant-limits`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
     pub contact: Option<String>,
@@ -231,15 +243,15 @@ pub enum SupportLevel {
     /// Other users help.
     #[default]
     Community,
-    /// Office hours.
+    /// Help during office hours.
     Standard,
-    /// Extended hours.
+    /// Help during extended hours.
     Premium,
-    /// Around the clock.
+    /// Help around the clock.
     Enterprise,
-    /// A named person.
+    /// A named contact person.
     WhiteGlove,
-    /// A team of one's own.
+    /// A team for this tenant alone.
     Dedicated,
 }
 
@@ -257,29 +269,30 @@ impl SupportLevel {
     }
 }
 
-/// How a change of the template reaches its tenants. Only AllAtOnce is done yet: Staged is reported NotEnforced.
+/// Has no effect in this version: a change reaches all tenants at once. How a change of the template is rolled out;
+/// Staged is reported NotEnforced.
 #[derive(Serialize, Deserialize, KubeSchema, Clone, Debug, Default, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct RolloutSpec {
-    /// AllAtOnce reaches every tenant as soon as possible, Staged goes stage by stage.
+    /// Has no effect in this version: Staged works like AllAtOnce and is reported NotEnforced. Default: AllAtOnce.
     #[serde(default)]
     pub strategy: RolloutStrategy,
-    /// Percent of the tenants in one stage.
+    /// Has no effect in this version. Percent of the tenants in one stage.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 100))]
     pub batch_percent: Option<i64>,
-    /// Seconds between two stages.
+    /// Has no effect in this version. Seconds between two stages.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 604_800))]
     pub pause_seconds: Option<i64>,
 }
 
-/// How a change of the template reaches its tenants.
+/// How a change of the template is rolled out to its tenants.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum RolloutStrategy {
-    /// Every tenant as soon as possible.
+    /// A change reaches every tenant as soon as possible.
     #[default]
     AllAtOnce,
-    /// Stage by stage.
+    /// Has no effect in this version. A change reaches the tenants in stages.
     Staged,
 }

@@ -1,4 +1,4 @@
-//! What a tenant's pods may talk to, and how services are exposed.
+//! Which traffic a tenant's pods may send and receive, and how Services may be exposed.
 
 use std::collections::BTreeMap;
 
@@ -8,62 +8,66 @@ use serde::{Deserialize, Serialize};
 
 use super::schema;
 
-/// Network rules. Every namespace starts closed in both directions; this block opens it. NetworkPolicies take effect
-/// when the network plugin acts on them (state Configured); the rules on Services and Ingresses are enforced by the
-/// API server.
+/// Network rules. A NetworkPolicy denies all traffic of a namespace in both directions, and this block allows some of
+/// it. The traffic rules become NetworkPolicies, on which the network plugin must act (state Configured). The API
+/// server enforces the rules on Services and Ingresses.
 #[derive(Serialize, Deserialize, KubeSchema, Clone, Debug, Default, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct NetworkSpec {
-    /// How far pods of the tenant reach each other: over all its namespaces (Tenant) or only inside one (Namespace).
+    /// Which pods of the tenant may reach each other: those of all its namespaces (Tenant) or only those of the same
+    /// namespace (Namespace). Default: Tenant.
     #[serde(default)]
     pub isolation: Isolation,
-    /// Traffic to addresses outside the private ranges (RFC 1918, RFC 6598, RFC 4193, link-local). Deny by default.
+    /// Whether pods may send traffic to the internet: addresses outside the private ranges (RFC 1918, RFC 6598, RFC
+    /// 4193, link-local). Default: Deny.
     #[serde(default)]
     pub internet_egress: Traffic,
-    /// Further destinations that pods may reach.
+    /// Further address ranges to which pods may send traffic.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32))]
     pub egress: Vec<EgressRule>,
-    /// Namespaces outside the tenant whose pods may reach the tenant's pods: ingress controllers, monitoring.
+    /// Namespaces outside the tenant whose pods may send traffic to the tenant's pods, for example of an ingress
+    /// controller or of monitoring.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32))]
     pub ingress_from: Vec<IngressPeer>,
-    /// Service types that tenants may create. Left out: ClusterIP only.
+    /// Types of Service that tenants may create. Left out: only ClusterIP. A ValidatingAdmissionPolicy enforces it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 4))]
     pub service_types: Option<Vec<ServiceType>>,
     /// Host names that Ingresses, HTTPRoutes and the like may use: an exact name or `*.` and a domain. `{tenant}`
-    /// stands for the tenant's name, for example `*.{tenant}.apps.example.com`. Left out or empty: no host at all.
+    /// stands for the tenant's name, for example `*.{tenant}.apps.example.com`. Left out or empty: no host at all. A
+    /// ValidatingAdmissionPolicy enforces it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "schema::hosts")]
     pub ingress_hosts: Vec<String>,
-    /// Ingress classes that tenants may use. Left out: any.
+    /// Ingress classes that tenants may use. Left out: no restriction. A ValidatingAdmissionPolicy enforces it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::object_names::<16>")]
     pub ingress_classes: Option<Vec<String>>,
 }
 
-/// How far pods of one tenant reach each other.
+/// Which pods of one tenant may reach each other.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Isolation {
-    /// Pods reach all pods of the same tenant.
+    /// Pods may reach all pods of the same tenant.
     #[default]
     Tenant,
-    /// Pods reach only pods of their own namespace.
+    /// Pods may reach only pods of their own namespace.
     Namespace,
 }
 
-/// Whether a kind of traffic passes.
+/// Whether traffic is allowed.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Traffic {
-    /// It does not.
+    /// The traffic is denied.
     #[default]
     Deny,
-    /// It does.
+    /// The traffic is allowed.
     Allow,
 }
 
-/// One destination that pods may reach.
+/// One address range to which pods may send traffic.
 #[derive(Serialize, Deserialize, KubeSchema, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("!isCIDR(self.cidr) || !has(self.except) || self.except.all(e, !isCIDR(e) || (cidr(self.cidr).containsCIDR(e) && cidr(e).prefixLength() > cidr(self.cidr).prefixLength()))").message("except must hold ranges inside cidr and smaller than it; to close the whole range, leave the entry out").field_path(".except"))]
@@ -71,7 +75,7 @@ pub struct EgressRule {
     /// The address range, for example `10.20.0.0/16`.
     #[schemars(schema_with = "schema::address_range")]
     pub cidr: String,
-    /// Ranges inside `cidr` that stay closed.
+    /// Ranges inside `cidr` to which pods may not send traffic.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "schema::address_ranges::<16>")]
     pub except: Vec<String>,
@@ -81,12 +85,12 @@ pub struct EgressRule {
     pub ports: Vec<NetworkPort>,
 }
 
-/// Pods outside the tenant, chosen by the labels of their namespace, that may reach its pods.
+/// Pods outside the tenant that may send traffic to its pods, selected by the labels of their namespace.
 #[derive(Serialize, Deserialize, KubeSchema, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("size(self.namespaceLabels) > 0").message("namespaceLabels must name at least one label: an empty selector would let every namespace in").field_path(".namespaceLabels"))]
 pub struct IngressPeer {
-    /// Labels that the peer's namespace carries, for example `kubernetes.io/metadata.name: ingress-nginx`.
+    /// Labels of the namespace from which the traffic comes, for example `kubernetes.io/metadata.name: ingress-nginx`.
     #[schemars(schema_with = "schema::labels")]
     pub namespace_labels: BTreeMap<String, String>,
     /// Ports. Left out: all.
@@ -100,13 +104,13 @@ pub struct IngressPeer {
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("!has(self.endPort) || self.endPort >= self.port").message("endPort must not be below port: give the last port of the range, or leave endPort out").field_path(".endPort"))]
 pub struct NetworkPort {
-    /// Transport protocol.
+    /// Transport protocol. Default: TCP.
     #[serde(default)]
     pub protocol: Protocol,
     /// First port.
     #[schemars(range(min = 1, max = 65535))]
     pub port: i32,
-    /// Last port of a range.
+    /// Last port of a range. Left out: only `port`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 65535))]
     pub end_port: Option<i32>,

@@ -1,5 +1,5 @@
-//! Pieces of CRD schema that schemars cannot derive: amounts, conditions, and the last touches to a whole CRD. Strings
-//! with a form of their own, lists of them and labels stand in `text`.
+//! Parts of a CRD schema that schemars cannot derive: amounts, conditions, and the final changes to a whole CRD. Module
+//! `text` has strings with a format, lists of them, and labels.
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
     CustomResourceDefinition, JSON, JSONSchemaProps, JSONSchemaPropsOrArray, JSONSchemaPropsOrBool,
@@ -17,7 +17,7 @@ pub use text::{
 };
 
 /// An amount: a Kubernetes quantity from 0 to `max`, written as a string or an integer. A decimal such as 0.5 must be
-/// quoted: the API server refuses it as `type number` before any rule of ours can explain it.
+/// quoted: otherwise the API server refuses it as `type number` before a rule of ours can explain the error.
 fn amount(max: &str, advice: &str) -> Schema {
     amount_that(&[up_to(max, advice)])
 }
@@ -43,7 +43,8 @@ pub fn plain_quantity(_: &mut SchemaGenerator) -> Schema {
 /// CPU in cores: `500m`, `8`.
 pub fn cpu(_: &mut SchemaGenerator) -> Schema {
     let up_to = up_to("1M", "500m or 8; to set no limit, leave the field out");
-    // The API server rounds up what is finer wherever it stands: a quota would never read as it was written, and sums not be exact.
+    // The API server rounds finer amounts up in every field. The operator would never read back the quota that it
+    // wrote, and sums would not be exact.
     let no_finer = json!({
         "rule": "!string(self).matches('[nu]$|[.][0-9]*[1-9][0-9]*m$|[.][0-9]{3}[0-9]*[1-9]|[eE]-')",
         "message": "must be whole thousandths of a core, written as 5m or \"0.005\"",
@@ -66,7 +67,7 @@ pub fn price(_: &mut SchemaGenerator) -> Schema {
     amount("1G", "\"0.045\" or 25")
 }
 
-/// The rule that `self.<low>.<resource>` is not above `self.<high>.<resource>`, where both are there.
+/// The rule that `self.<low>.<resource>` is not above `self.<high>.<resource>`, if both are set.
 pub fn not_above(low: &str, high: &str, resource: &str) -> Rule {
     let amount = |bound: &str| format!("quantity(string(self.{bound}.{resource}))");
     Rule::new(format!(
@@ -78,7 +79,7 @@ pub fn not_above(low: &str, high: &str, resource: &str) -> Rule {
     .field_path(format!(".{low}.{resource}"))
 }
 
-/// A choice that may be left out. Without this the description is that of the type, and what the field says is lost.
+/// An optional enum field. Without this function, schemars replaces the field's description with that of the type.
 pub fn optional<T: JsonSchema>(generator: &mut SchemaGenerator) -> Schema {
     let mut schema = T::json_schema(generator);
     schema.remove("description");
@@ -94,24 +95,25 @@ pub fn conditions(_: &mut SchemaGenerator) -> Schema {
         "x-kubernetes-list-map-keys": ["type"],
         "items": {
             "type": "object",
-            "description": "One thing that is so, or is not, and why.",
+            "description": "One aspect of the object's state.",
             "required": ["type", "status", "reason", "message", "lastTransitionTime"],
             "properties": {
                 "type": { "type": "string", "maxLength": 316, "description": "Name of the condition in CamelCase." },
                 "status": { "type": "string", "enum": ["True", "False", "Unknown"], "description": "True, False or Unknown." },
-                "reason": { "type": "string", "minLength": 1, "maxLength": 1024, "description": "One CamelCase word that says why." },
-                "message": { "type": "string", "maxLength": 32768, "description": "The same for people, with the remedy." },
-                "observedGeneration": { "type": "integer", "format": "int64", "minimum": 0, "description": "The metadata.generation that this condition was computed from." },
+                "reason": { "type": "string", "minLength": 1, "maxLength": 1024, "description": "The cause as one CamelCase word." },
+                "message": { "type": "string", "maxLength": 32768, "description": "The cause as a sentence, with the remedy." },
+                "observedGeneration": { "type": "integer", "format": "int64", "minimum": 0, "description": "The metadata.generation for which the operator set this condition." },
                 "lastTransitionTime": { "type": "string", "format": "date-time", "description": "When the status last changed." },
             },
         },
     })
 }
 
-/// Last touches that no attribute offers: the kstatus default of `observedGeneration`, a spec without a required field, and list types.
+/// Final changes for which there is no attribute: the kstatus default of `observedGeneration`, a spec without a
+/// required field, and list types.
 ///
-/// A fresh object reads `status.observedGeneration: -1`, so kstatus, `kubectl wait`, Helm and Flux see it in progress
-/// before the operator has written anything, and the operator saves that write.
+/// A new object has `status.observedGeneration: -1`. So kstatus, `kubectl wait`, Helm and Flux see it as in progress
+/// before the operator writes a status, and the operator saves that write.
 pub fn finish(mut crd: CustomResourceDefinition) -> CustomResourceDefinition {
     for version in &mut crd.spec.versions {
         let Some(root) = version
@@ -125,7 +127,7 @@ pub fn finish(mut crd: CustomResourceDefinition) -> CustomResourceDefinition {
         let Some(properties) = root.properties.as_mut() else {
             continue;
         };
-        // Who has nothing to say need not say so.
+        // If no field of the spec is required, users may leave out the spec.
         if let Some(spec) = properties.get_mut("spec")
             && spec.required.as_ref().is_none_or(Vec::is_empty)
         {
@@ -148,8 +150,8 @@ pub fn finish(mut crd: CustomResourceDefinition) -> CustomResourceDefinition {
 
 /// Drops `title`, `nullable` and formats that the API server does not know, and marks every plain list as atomic.
 ///
-/// Without `nullable` the API server treats null as left out, before any rule sees it; with it, null would be stored and
-/// every rule would have to expect it.
+/// Without `nullable` the API server treats null as left out, before any rule sees it; with it, the API server would
+/// store null and every rule would have to handle it.
 fn tidy(schema: &mut JSONSchemaProps) {
     schema.title = None;
     schema.nullable = None;
@@ -181,8 +183,8 @@ fn tidy(schema: &mut JSONSchemaProps) {
     }
 }
 
-/// Makes the description read well in `kubectl explain`, which breaks lines by itself and lists the values of an enum
-/// but not those of a list of it.
+/// Adapts the description to `kubectl explain`, which breaks lines itself. It lists the values of an enum, but not
+/// those of a list of enums.
 fn describe(schema: &mut JSONSchemaProps) {
     let Some(text) = schema.description.as_mut() else {
         return;

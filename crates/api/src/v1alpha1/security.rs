@@ -10,74 +10,85 @@ use serde::{Deserialize, Serialize};
 
 use super::schema;
 
-/// Security of the tenant. A level is never reported as achieved: `status.controls` of the template lists its parts,
-/// each Enforced, Configured, Attested, NotEnforced or Unknown.
+/// Security of the tenant. A level such as Maximum is never reported as a whole: `status.controls` of the template
+/// lists each of its parts as Enforced, Configured or NotEnforced.
 #[derive(Serialize, Deserialize, KubeSchema, Clone, Debug, Default, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct SecuritySpec {
-    /// Pod Security Standard of every namespace, set in the call that creates it. Enforced by the API server.
+    /// Pod Security Standard of each namespace. The operator sets its labels in the request that creates the namespace,
+    /// and the API server enforces it. Default: Restricted.
     #[serde(default)]
     pub pod_security: PodSecurity,
-    /// Encryption level. Basic asks TLS on exposed hosts (enforced); Enhanced adds volumes on encrypted storage
-    /// classes (list them in `storageClasses`); Maximum and Classified add encryption between pods by a mesh, which is
-    /// not set up yet and reported NotEnforced.
+    /// Encryption level. Basic requires TLS on exposed hosts (Enforced). Enhanced also needs encrypted storage classes:
+    /// list them in `storageClasses`. Maximum and Classified have no further effect in this version: encryption between
+    /// pods needs a service mesh, and is reported NotEnforced. With them, see `onMissingMeans`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::optional::<Encryption>")]
     pub encryption: Option<Encryption>,
-    /// Identity for every connection by a mesh. Not set up yet: reported NotEnforced.
+    /// Nothing enforces it in this version: reported NotEnforced. Every connection between pods must be authenticated
+    /// by a service mesh. With `onMissingMeans: Deny`, owners get no rights. Default: false.
     #[serde(default)]
     pub zero_trust: bool,
-    /// Encryption between pods by a mesh. Not set up yet: reported NotEnforced.
+    /// Nothing enforces it in this version: reported NotEnforced. Traffic between pods must be encrypted by a service
+    /// mesh. With `onMissingMeans: Deny`, owners get no rights. Default: false.
     #[serde(default)]
     pub end_to_end_encryption: bool,
-    /// Writes in the tenant's namespaces need a multi-factor sign-in, seen in the user's extra key that the chart
-    /// names. Enforced for writes, exec and attach; reads are never checked by admission.
+    /// Whether writes in the tenant's namespaces need a multi-factor sign-in. A ValidatingAdmissionPolicy checks
+    /// writes, exec and attach, if the chart's `policies.mfa.extraKey` names the user's extra key to look at. Reads are
+    /// not checked. Default: false.
     #[serde(default)]
     pub mfa_for_writes: bool,
-    /// Registries that images may come from, a host with an optional path: `registry.example.com/team`. Left out: any.
-    /// Enforced by the API server.
+    /// Registries from which images may come: a host with an optional path, for example `registry.example.com/team`.
+    /// Left out: any. A ValidatingAdmissionPolicy enforces it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::registries")]
     pub registries: Option<Vec<String>>,
-    /// Images must be named by digest. Enforced by the API server.
+    /// Whether pods must name images by digest. A ValidatingAdmissionPolicy enforces it. Default: false.
     #[serde(default)]
     pub image_digests: bool,
-    /// Images must be signed. Needs a signature verifier, which is not set up yet: reported NotEnforced.
+    /// Nothing enforces it in this version: it needs a signature verifier, and is reported NotEnforced. Images must be
+    /// signed. With `onMissingMeans: Deny`, owners get no rights. Default: false.
     #[serde(default)]
     pub image_signatures: bool,
-    /// Storage classes that volume claims may use; a claim must name one. Left out: any. Enforced by the API server;
-    /// whether a class encrypts is the provider's word.
+    /// Storage classes that volume claims may use; each claim must name one of them. Left out: any. A
+    /// ValidatingAdmissionPolicy enforces it. Nothing checks whether a class really encrypts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::object_names::<32>")]
     pub storage_classes: Option<Vec<String>>,
-    /// Client addresses that load balancers may serve: each Service of type LoadBalancer must name only ranges inside
-    /// these. The rule is enforced by the API server, the filter by the load balancer (state Configured).
+    /// Client addresses that load balancers may serve. A ValidatingAdmissionPolicy requires that each Service of type
+    /// LoadBalancer lists only ranges inside these. The load balancer must filter by them (state Configured). Left out:
+    /// any.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "schema::address_ranges::<64>")]
     pub ip_allow_list: Vec<String>,
-    /// Countries (ISO 3166-1 alpha-2) that clients may come from. Nothing in Kubernetes knows a client's country:
-    /// reported NotEnforced.
+    /// Has no effect in this version: nothing in Kubernetes knows a client's country. Countries (ISO 3166-1 alpha-2)
+    /// from which clients may connect; reported NotEnforced.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "schema::countries")]
     pub allowed_countries: Vec<String>,
-    /// Images are scanned for known vulnerabilities. Read from a scanner later; reported NotEnforced.
+    /// Has no effect in this version: no scanner is read. Images must be scanned for known vulnerabilities; reported
+    /// NotEnforced.
     #[serde(default)]
     pub vulnerability_scanning: bool,
-    /// Penetration tests are made. Only a person can attest it; reported NotEnforced.
+    /// Has no effect in this version: only a person can confirm it. Penetration tests must be carried out; reported
+    /// NotEnforced.
     #[serde(default)]
     pub penetration_testing: bool,
-    /// The API server's audit log is on. Read later; reported NotEnforced.
+    /// Has no effect in this version: the API server's configuration is not read. The API server must write an audit
+    /// log; reported NotEnforced.
     #[serde(default)]
     pub audit_logging: bool,
-    /// Backups are taken. Read from a backup tool later; reported NotEnforced.
+    /// Has no effect in this version: no backup tool is read. Backups must be taken; reported NotEnforced.
     #[serde(default)]
     pub backups: bool,
-    /// Keys live in a hardware security module. Only a person can attest it; reported NotEnforced.
+    /// Nothing enforces it in this version: only a person can confirm it, and it is reported NotEnforced. Keys must be
+    /// in a hardware security module. With `onMissingMeans: Deny`, owners get no rights. Default: false.
     #[serde(default)]
     pub hardware_keys: bool,
-    /// What happens when a part of the template cannot be provided on this cluster: Deny keeps owners out (the
-    /// namespaces stand, fenced), Degrade lets them in and says so. Left out: Deny for Maximum and Classified, else
-    /// Degrade.
+    /// Whether owners get their rights although something that `security` requires is missing: a service mesh, a
+    /// signature verifier or hardware keys. Deny: the namespaces exist with their guards, but owners get no rights.
+    /// Degrade: owners get their rights, and `status.controls` reports what is missing. Left out: Deny for encryption
+    /// Maximum and Classified, otherwise Degrade.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::optional::<MissingMeans>")]
     pub on_missing_means: Option<MissingMeans>,
@@ -86,11 +97,11 @@ pub struct SecuritySpec {
 /// A Pod Security Standard.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum PodSecurity {
-    /// No restriction.
+    /// Pods are not restricted.
     Privileged,
     /// Known privilege escalations are refused.
     Baseline,
-    /// Hardened pods only.
+    /// Only hardened pods are admitted.
     #[default]
     Restricted,
 }
@@ -106,33 +117,33 @@ impl PodSecurity {
     }
 }
 
-/// Encryption level, each including the ones before it.
+/// Encryption level. Each level includes those before it.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Encryption {
-    /// TLS on everything that is exposed.
+    /// TLS on every exposed host.
     Basic,
-    /// Basic, and volumes and API data encrypted at rest.
+    /// Basic, and encryption of volumes and API data at rest.
     Enhanced,
-    /// Enhanced, and encrypted between pods.
+    /// Enhanced, and encryption between pods.
     Maximum,
-    /// Maximum, and dedicated nodes and keys in hardware.
+    /// Maximum, and dedicated nodes (see `placement`) and keys in hardware.
     Classified,
 }
 
-/// What to do when a cluster lacks what a template asks for.
+/// Whether owners get their rights although something that the template requires is missing.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MissingMeans {
-    /// Owners get no rights until the means are there.
+    /// Owners get no rights while something is missing.
     Deny,
-    /// Go on, and report what is missing.
+    /// Owners get their rights; `status.controls` reports what is missing.
     Degrade,
 }
 
-/// Compliance frameworks that evidence is wanted for.
+/// Has no effect in this version: no evidence is collected. Compliance frameworks of the tier.
 #[derive(Serialize, Deserialize, KubeSchema, Clone, Debug, Default, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct ComplianceSpec {
-    /// The frameworks. Evidence is not collected yet: reported NotEnforced.
+    /// Has no effect in this version: no evidence is collected. Names of the frameworks; reported NotEnforced.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 6))]
     pub frameworks: Vec<Framework>,

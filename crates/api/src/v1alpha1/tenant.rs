@@ -1,4 +1,4 @@
-//! Tenant: who gets it.
+//! Tenant: a customer or team, and the template that it uses.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::{EgressRule, Environment, PodSecurity, Quotas, ServiceType, Tier, Traffic, schema};
 use crate::{names, quantity::Quantity};
 
-/// A customer or team on the cluster: its template, its people, its namespaces.
+/// A customer or team on the cluster: its template, owners and namespaces.
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[kube(
     group = "tenantry.dev",
@@ -23,53 +23,58 @@ use crate::{names, quantity::Quantity};
     selectable = ".spec.templateRef.name",
     selectable = ".spec.state",
     derive = "PartialEq",
-    doc = "A Tenant is a customer or team on the cluster. The operator turns it into namespaces that are fenced, metered and watched as its template says, and keeps them so.",
+    doc = "A Tenant is a customer or team on the cluster. The operator creates its namespaces with the guards and rights that its template defines, and repairs them when they change.",
     printcolumn(name = "Tier", type_ = "string", json_path = ".status.tier", description = "Tier of the template"),
     printcolumn(name = "State", type_ = "string", json_path = ".spec.state", description = "Active or Frozen"),
-    printcolumn(name = "Namespaces", type_ = "string", json_path = ".status.namespacesReady", description = "Ready of all namespaces that the Tenant lists or its owners asked for"),
-    printcolumn(name = "Full", type_ = "string", json_path = ".status.fullest", description = "The resource that is fullest"),
-    printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].status", description = "Whether everything that the template promises stands"),
-    printcolumn(name = "Reason", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].reason", description = "Why"),
+    printcolumn(name = "Namespaces", type_ = "string", json_path = ".status.namespacesReady", description = "Ready namespaces, of those that the Tenant lists or its owners requested"),
+    printcolumn(name = "Full", type_ = "string", json_path = ".status.fullest", description = "The resource with the highest use in percent of its grant"),
+    printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].status", description = "Whether the operator has carried out the Tenant completely"),
+    printcolumn(name = "Reason", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].reason", description = "Reason of the Ready condition"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp", description = "Time since creation"),
     printcolumn(name = "Template", type_ = "string", json_path = ".spec.templateRef.name", description = "Name of the template", priority = 1),
-    printcolumn(name = "Message", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].message", description = "Why, for people", priority = 1),
+    printcolumn(name = "Message", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].message", description = "Message of the Ready condition", priority = 1),
     validation = Rule::new("self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$') && size(self.metadata.name) <= 40").message("metadata.name must be a DNS label of at most 40 characters that starts with a letter (a-z, 0-9, -): it prefixes every namespace of the tenant"),
     validation = Rule::new("!has(self.spec.namespaces) || self.spec.namespaces.all(n, size(self.metadata.name) + 1 + size(n.name) <= 63)").message("spec.namespaces: <tenant>-<name> must not be longer than 63 characters; choose a shorter name").field_path(".spec.namespaces"),
     validation = Rule::new("!['kube', 'default', 'openshift', 'tenantry'].exists(p, self.metadata.name == p) && !self.metadata.name.startsWith('kube-') && !self.metadata.name.startsWith('openshift-')").message("metadata.name: kube, default, openshift and tenantry are reserved for the system; choose another name")
 )]
 #[serde(rename_all = "camelCase")]
 pub struct TenantSpec {
-    /// The template that says what this tenant gets.
+    /// The template that defines what this tenant gets.
     pub template_ref: TemplateRef,
-    /// Who may use the tenant's namespaces. Removing someone withdraws all their rights.
+    /// People, groups and ServiceAccounts with rights in the tenant's namespaces. If you remove an entry, the operator
+    /// withdraws its rights in all of them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 128))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["kind".into(), "name".into()]))]
     pub owners: Vec<Owner>,
-    /// The tenant's namespaces. Removing one deletes it, or leaves it fenced without owners, as `deletionPolicy` says.
+    /// The tenant's namespaces. If you remove an entry, `deletionPolicy` decides what happens to its namespace: it is
+    /// deleted, or it stays with its guards and without owners' rights.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 100))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
     pub namespaces: Vec<TenantNamespaceEntry>,
-    /// What this tenant gets differently from the template. Each field can tighten; it can loosen only where the
-    /// template lists it in `overridable`.
+    /// Values for this tenant in place of the template's. A value may be stricter than the template's; it may be looser
+    /// only if the template lists the field in `overridable`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub overrides: Option<Overrides>,
-    /// Frozen refuses every write of the tenant at once and leaves alone what runs.
+    /// Frozen: the API server refuses every write of the tenant at once (a ValidatingAdmissionPolicy); running pods
+    /// keep running. Default: Active.
     #[serde(default)]
     pub state: TenantState,
-    /// What happens to namespaces when the Tenant, or their entry in `namespaces`, is deleted.
+    /// What happens to a namespace when the Tenant is deleted, or the namespace's entry in `namespaces`. Default:
+    /// Delete.
     #[serde(default)]
     pub deletion_policy: DeletionPolicy,
-    /// Refuse to delete this Tenant, and keep every namespace of it, until the field is set to false.
+    /// Protects the Tenant and all its namespaces from deletion until you set the field to false. Default: false.
     #[serde(default)]
     pub deletion_protection: bool,
-    /// The reseller's own brand; only with a template of tier WhiteLabel. Handed to workloads in `tenant-limits`.
+    /// Brand of the reseller; only allowed with a template of tier WhiteLabel. Workloads can read it in the ConfigMap
+    /// `tenant-limits`; the operator does not use it otherwise.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub branding: Option<Branding>,
 }
 
-/// Names a TenantTemplate.
+/// Reference to a TenantTemplate.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct TemplateRef {
@@ -86,12 +91,13 @@ pub struct TemplateRef {
     validation = Rule::new("self.kind != 'ServiceAccount' || self.name.matches('^system:serviceaccount:[a-z0-9]([-a-z0-9]*[a-z0-9])?:[a-z0-9]([-a-z0-9.]*[a-z0-9])?$')").message("a ServiceAccount is named in full: system:serviceaccount:<namespace>:<name>").field_path(".name")
 )]
 pub struct Owner {
-    /// What `name` names: a user, a group or a ServiceAccount.
+    /// Whether `name` is a user, a group or a ServiceAccount.
     pub kind: OwnerKind,
     /// The user or group as the API server knows it, or `system:serviceaccount:<namespace>:<name>`.
     #[schemars(schema_with = "schema::owner_name")]
     pub name: String,
-    /// What they may do: Owner everything inside the fence, Editor workloads and configuration, Viewer reading.
+    /// Rights in the tenant's namespaces. Owner: everything that tenants may do; Editor: workloads and configuration;
+    /// Viewer: reading. Default: Owner. RBAC enforces it.
     #[serde(default)]
     pub role: OwnerRole,
 }
@@ -107,15 +113,15 @@ pub enum OwnerKind {
     ServiceAccount,
 }
 
-/// What an owner may do. The rights are those of the chart's ClusterRole `tenantry-<role>`.
+/// Rights of an owner: those of the chart's ClusterRole `tenantry-<role>`.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum OwnerRole {
-    /// Everything inside the fence, Secrets and RoleBindings to these three roles included.
+    /// Everything that tenants may do, including Secrets and RoleBindings to these three roles.
     #[default]
     Owner,
-    /// Workloads, services and configuration.
+    /// Change workloads, Services and configuration.
     Editor,
-    /// Reading, without Secrets.
+    /// Read everything except Secrets.
     Viewer,
 }
 
@@ -146,59 +152,63 @@ impl OwnerRole {
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("self.name != 'home' && !self.name.endsWith('-home')").message("home is the tenant's home namespace, where TenantNamespaces are asked for, and <name>-home may be another tenant's; choose another name").field_path(".name"))]
 pub struct TenantNamespaceEntry {
-    /// Name inside the tenant; the namespace is called `<tenant>-<name>`. `home` and what ends in
-    /// `-home` are home namespaces'.
+    /// Name of the namespace inside the tenant; in the cluster it is `<tenant>-<name>`. `home`, and names that end in
+    /// `-home`, are reserved for home namespaces.
     #[schemars(schema_with = "schema::namespace_name")]
     pub name: String,
-    /// What it is for; stands on the namespace as the label `tenantry.dev/environment`.
+    /// Purpose of the namespace. The operator writes it to the namespace's label `tenantry.dev/environment`. Default:
+    /// Development.
     #[serde(default)]
     pub environment: Environment,
-    /// Labels for the namespace, for tools outside this operator.
+    /// Further labels on the namespace, for other tools.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "schema::namespace_labels")]
     pub labels: BTreeMap<String, String>,
-    /// Share of the tenant's quotas, against the weights of the other namespaces. Left out: 1.
+    /// Relative share of the tenant's quotas, compared with the weights of its other namespaces. Default: 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 1000))]
     pub weight: Option<i32>,
 }
 
-/// What a tenant gets differently from its template.
+/// Values for one tenant in place of its template's.
 #[derive(Serialize, Deserialize, KubeSchema, Clone, Debug, Default, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct Overrides {
-    /// Amounts in place of the template's; not above them unless the template opens Quotas.
+    /// Amounts in place of the template's. They may be higher only if the template's `overridable` lists Quotas.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub quotas: Option<Quotas>,
-    /// A stricter Pod Security Standard.
+    /// Pod Security Standard in place of the template's. It may be less strict only if `overridable` lists PodSecurity.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::optional::<PodSecurity>")]
     pub pod_security: Option<PodSecurity>,
-    /// Fewer registries.
+    /// Registries in place of the template's list. They may include others only if `overridable` lists Registries.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::registries")]
     pub registries: Option<Vec<String>>,
-    /// Fewer storage classes.
+    /// Storage classes in place of the template's list. They may include others only if `overridable` lists
+    /// StorageClasses.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::object_names::<32>")]
     pub storage_classes: Option<Vec<String>>,
-    /// Fewer Service types.
+    /// Service types in place of the template's list. They may include others only if `overridable` lists ServiceTypes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 4))]
     pub service_types: Option<Vec<ServiceType>>,
-    /// Fewer hosts; each must be one of the template's, `{tenant}` already replaced or not.
+    /// Hosts in place of the template's list; write `{tenant}` or the tenant's name. They may include others only if
+    /// `overridable` lists IngressHosts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::hosts")]
     pub ingress_hosts: Option<Vec<String>>,
-    /// Deny where the template allows.
+    /// Internet access in place of the template's value. Allow in place of Deny needs InternetEgress in `overridable`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::optional::<Traffic>")]
     pub internet_egress: Option<Traffic>,
-    /// Fewer destinations; each must be one of the template's.
+    /// Destinations in place of the template's list. They may include others only if `overridable` lists Egress.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 32))]
     pub egress: Option<Vec<EgressRule>>,
-    /// Further labels that the nodes must carry, beside the template's.
+    /// Node labels in addition to the template's. Different values for the template's labels need NodeSelector in
+    /// `overridable`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::labels")]
     pub node_selector: Option<BTreeMap<String, String>>,
@@ -207,20 +217,20 @@ pub struct Overrides {
 /// Whether a tenant may write.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum TenantState {
-    /// As its roles say.
+    /// Owners may write as their roles allow.
     #[default]
     Active,
-    /// Not at all.
+    /// The API server refuses every write of the tenant.
     Frozen,
 }
 
-/// What happens to namespaces that are no longer wanted.
+/// What happens to a namespace whose Tenant or entry was deleted.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum DeletionPolicy {
-    /// They are deleted with everything in them.
+    /// The namespace is deleted with everything in it.
     #[default]
     Delete,
-    /// They stay, fenced, without owners.
+    /// The namespace stays with its guards; owners have no rights in it.
     Retain,
 }
 
@@ -228,7 +238,7 @@ pub enum DeletionPolicy {
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, Default, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct Branding {
-    /// Name shown to people.
+    /// Name that users see.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
     pub display_name: Option<String>,
@@ -254,11 +264,11 @@ pub struct Branding {
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct TenantStatus {
-    /// The metadata.generation that this status was computed from; -1 until the first time.
+    /// The metadata.generation that the operator last processed; -1 before the first time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// Ready, Reconciling, Stalled (kstatus) and one per concern: NamespacesReady, QuotaEnforced, PoliciesEnforced,
-    /// AccessGranted, MonitoringReady, SelfServiceReady, Frozen, DeletionBlocked, NamespacesKept.
+    /// Ready, Reconciling and Stalled (kstatus), and one for each concern: NamespacesReady, QuotaEnforced,
+    /// PoliciesEnforced, AccessGranted, MonitoringReady, SelfServiceReady, Frozen, DeletionBlocked, NamespacesKept.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "schema::conditions")]
     pub conditions: Vec<Condition>,
@@ -266,11 +276,11 @@ pub struct TenantStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::optional::<Tier>")]
     pub tier: Option<Tier>,
-    /// Ready of all namespaces that the Tenant lists or its owners asked for, as `2/3`.
+    /// How many namespaces are ready, of those that the Tenant lists or its owners requested, as `2/3`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 16))]
     pub namespaces_ready: Option<String>,
-    /// The resource that is fullest, as `pods 80%`.
+    /// The resource with the highest use in percent of the tenant's grant, as `pods 80%`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 128))]
     pub fullest: Option<String>,
@@ -278,7 +288,7 @@ pub struct TenantStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 200))]
     pub namespaces: Vec<NamespaceStatus>,
-    /// Grant, allocation and use of each limited resource, over all namespaces.
+    /// For each limited resource: what the tenant may use, what its ResourceQuotas allow together, and what it uses.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64))]
     pub quota: Vec<QuotaStatus>,
@@ -291,49 +301,49 @@ pub struct NamespaceStatus {
     /// Full name of the namespace.
     #[schemars(length(max = 63))]
     pub name: String,
-    /// How far it is.
+    /// State of the namespace.
     pub state: NamespaceState,
-    /// What holds it, if something does.
+    /// Why the namespace is not Active, if it is not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 1024))]
     pub message: Option<String>,
 }
 
-/// How far a namespace is.
+/// State of a namespace.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NamespaceState {
-    /// It does not stand yet, or lacks a guard.
+    /// The namespace does not exist yet, or lacks a guard.
     Pending,
-    /// Every guard stands; owners have no rights yet.
+    /// Every guard exists; owners have no rights yet.
     Fenced,
-    /// Every guard stands and owners have their rights.
+    /// Every guard exists and owners have their rights.
     Active,
-    /// It exists and is not ours.
+    /// A namespace of this name exists and does not belong to this Tenant.
     Conflict,
-    /// It is no longer wanted and stays, fenced, without owners.
+    /// Its Tenant or entry was deleted; it stays with its guards and without owners' rights.
     Retained,
     /// It is being deleted.
     Terminating,
-    /// An owner made it beyond what is granted: it is closed to everybody until there is a place for it.
+    /// An owner created it when no place was left: nobody has rights in it until a place is free.
     Closed,
-    /// It is the home namespace: nothing runs there, owners ask for namespaces by TenantNamespaces.
+    /// It is the home namespace, where owners create TenantNamespaces. No pods run in it.
     Home,
 }
 
-/// Grant, allocation and use of one resource.
+/// Amounts of one resource, over all namespaces of the tenant.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct QuotaStatus {
     /// Name as in ResourceQuota: `requests.cpu`, `pods`.
     #[schemars(length(max = 253))]
     pub resource: String,
-    /// What the template grants.
+    /// The grant: what the tenant may use in all its namespaces together.
     #[schemars(schema_with = "schema::plain_quantity")]
     pub grant: Quantity,
-    /// What the namespaces' ResourceQuotas hold together.
+    /// Sum of the namespaces' ResourceQuotas.
     #[schemars(schema_with = "schema::plain_quantity")]
     pub allocated: Quantity,
-    /// What is used.
+    /// Use of all namespaces together.
     #[schemars(schema_with = "schema::plain_quantity")]
     pub used: Quantity,
 }

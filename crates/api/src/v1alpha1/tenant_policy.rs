@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 use super::{Environment, ServiceType, TenantState, Tier, Toleration, schema};
 use crate::quantity::Quantity;
 
-/// The resolved rules of this namespace. Written by the operator only, always named `effective`; it is the parameter
-/// of the chart's admission policies, and a namespace without it is closed.
+/// The resolved rules of this namespace, always named `effective`. Only the operator writes it. The chart's admission
+/// policies read it as their parameter. In a namespace that lacks it, they refuse every write that they check.
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[kube(
     group = "tenantry.dev",
@@ -20,7 +20,7 @@ use crate::quantity::Quantity;
     category = "tenantry",
     namespaced,
     derive = "PartialEq",
-    doc = "The TenantPolicy named effective holds the resolved rules of its namespace. The operator writes it; admission policies read it. A list that is left out sets no rule; an empty list allows nothing.",
+    doc = "The TenantPolicy named effective contains the resolved rules of its namespace. The operator writes it; admission policies read it. A list that is left out sets no rule; an empty list allows nothing.",
     printcolumn(name = "Tenant", type_ = "string", json_path = ".spec.tenant", description = "The tenant"),
     printcolumn(name = "Tier", type_ = "string", json_path = ".spec.tier", description = "Its tier"),
     printcolumn(name = "State", type_ = "string", json_path = ".spec.state", description = "Active or Frozen"),
@@ -34,15 +34,15 @@ pub struct TenantPolicySpec {
     pub tenant: String,
     /// Tier of the tenant.
     pub tier: Tier,
-    /// What the namespace is for.
+    /// Purpose of the namespace.
     pub environment: Environment,
-    /// Frozen refuses every write of the tenant.
+    /// If Frozen, the API server refuses every write of the tenant.
     pub state: TenantState,
-    /// Registries that images may come from.
+    /// Registries from which images may come.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 32), inner(length(max = 253)))]
     pub registries: Option<Vec<String>>,
-    /// Images must be named by digest.
+    /// Whether pods must name images by digest.
     pub image_digests: bool,
     /// Storage classes that volume claims may use.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -55,27 +55,27 @@ pub struct TenantPolicySpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64), inner(length(max = 49)))]
     pub source_ranges: Option<Vec<String>>,
-    /// Hosts that may be exposed: exact names, or `*.` and a domain for everything below it.
+    /// Hosts that may be exposed: exact names, or `*.` and a domain for every host below it.
     #[schemars(length(max = 32), inner(length(max = 253)))]
     pub ingress_hosts: Vec<String>,
     /// Ingress classes that may be used.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 16), inner(length(max = 253)))]
     pub ingress_classes: Option<Vec<String>>,
-    /// Exposed hosts must have TLS.
+    /// Whether exposed hosts must have TLS.
     pub ingress_tls: bool,
-    /// Writes need a multi-factor sign-in.
+    /// Whether writes need a multi-factor sign-in.
     pub mfa_for_writes: bool,
-    /// Labels that the nodes of every pod must carry.
+    /// Labels that the nodes of every pod must have.
     #[schemars(schema_with = "schema::labels")]
     pub node_selector: BTreeMap<String, String>,
-    /// Tolerations that every pod gets, and no others.
+    /// Tolerations that every pod gets. Pods may have no others.
     #[schemars(length(max = 16))]
     pub tolerations: Vec<Toleration>,
-    /// Priority classes that pods may name.
+    /// Priority classes that pods may use.
     #[schemars(length(max = 16), inner(length(max = 253)))]
     pub priority_classes: Vec<String>,
-    /// Runtime classes of which every pod must name one.
+    /// Runtime classes that pods may use; each pod must name one of them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 16), inner(length(max = 253)))]
     pub runtime_classes: Option<Vec<String>>,

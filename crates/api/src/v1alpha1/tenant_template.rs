@@ -22,13 +22,13 @@ use super::{
     status = "TenantTemplateStatus",
     selectable = ".spec.tier",
     derive = "PartialEq",
-    doc = "A TenantTemplate says what a tier gets: quotas, guards, network, security, monitoring. Tenants refer to it by name.",
+    doc = "A TenantTemplate defines what the tenants of a tier get: quotas, guards, network, security and monitoring. Tenants refer to it by name.",
     printcolumn(name = "Tier", type_ = "string", json_path = ".spec.tier", description = "Tier of the template"),
     printcolumn(name = "Tenants", type_ = "integer", json_path = ".status.tenants", description = "Tenants that use the template"),
-    printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].status", description = "Whether the template is sound"),
-    printcolumn(name = "Reason", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].reason", description = "Why"),
-    printcolumn(name = "CPU", type_ = "string", json_path = ".spec.quotas.cpu", description = "CPU of a tenant", priority = 1),
-    printcolumn(name = "Memory", type_ = "string", json_path = ".spec.quotas.memory", description = "Memory of a tenant", priority = 1),
+    printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].status", description = "Whether the template is valid"),
+    printcolumn(name = "Reason", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].reason", description = "Reason of the Ready condition"),
+    printcolumn(name = "CPU", type_ = "string", json_path = ".spec.quotas.cpu", description = "CPU that each tenant may use", priority = 1),
+    printcolumn(name = "Memory", type_ = "string", json_path = ".spec.quotas.memory", description = "Memory that each tenant may use", priority = 1),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp", description = "Time since creation"),
     validation = Rule::new("self.metadata.name.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$') && size(self.metadata.name) <= 63").message("metadata.name must be a DNS label of at most 63 characters (a-z, 0-9, -): it becomes a label of the tenants' namespaces")
 )]
@@ -36,97 +36,104 @@ use super::{
 pub struct TenantTemplateSpec {
     /// The tier that this template defines. Several templates may define the same tier.
     pub tier: Tier,
-    /// For whom this template is, in a sentence.
+    /// Who this template is for, in a sentence. For readers only; the operator does not use it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 1024))]
     pub description: Option<String>,
-    /// What a tenant may use as a whole, over all its namespaces together.
+    /// How much a tenant may use in all its namespaces together (the grant). Amounts that are left out are unlimited.
     #[serde(default)]
     pub quotas: Quotas,
-    /// How the quotas are spread over a tenant's namespaces.
+    /// How the operator divides the quotas among a tenant's namespaces. Default: Demand.
     #[serde(default)]
     pub quota_spread: QuotaSpread,
-    /// Defaults and bounds of single containers and volume claims.
+    /// Defaults and bounds of each container and each volume claim. The API server enforces them by a LimitRange.
     #[serde(default)]
     pub containers: Containers,
-    /// What pods may talk to and how services are exposed.
+    /// Which traffic pods may send and receive, and how Services may be exposed.
     #[serde(default)]
     pub network: NetworkSpec,
-    /// Pod security, encryption, images, sign-in.
+    /// Pod Security Standard, encryption, images and sign-in.
     #[serde(default)]
     pub security: SecuritySpec,
-    /// Frameworks that evidence is wanted for.
+    /// Has no effect in this version: no evidence is collected. Compliance frameworks of the tier; reported
+    /// NotEnforced.
     #[serde(default)]
     pub compliance: ComplianceSpec,
-    /// AI features.
+    /// AI features of the tier. Only handed to workloads in the ConfigMap `tenant-limits`; nothing enforces them.
     #[serde(default)]
     pub ai: AiSpec,
-    /// Metrics, alerts, dashboards, objectives.
+    /// Metrics, alerts and dashboards. They need the CRDs of the prometheus-operator or a Grafana sidecar.
     #[serde(default)]
     pub monitoring: MonitoringSpec,
-    /// Where pods run.
+    /// Nodes, priority classes and runtime classes that the tenant's pods may use.
     #[serde(default)]
     pub placement: PlacementSpec,
-    /// Prices, for cost reports.
+    /// Has no effect in this version: cost reports do not exist yet. Prices of the tier; reported NotEnforced.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pricing: Option<PricingSpec>,
-    /// Support that comes with the tier.
+    /// Support of the tier. Only handed to workloads in the ConfigMap `tenant-limits`; nothing enforces it.
     #[serde(default)]
     pub support: SupportSpec,
-    /// How a change of this template reaches its tenants.
+    /// Has no effect in this version: a change reaches all tenants at once. How a change of this template is rolled
+    /// out.
     #[serde(default)]
     pub rollout: RolloutSpec,
-    /// How owners get further namespaces, up to `quotas.namespaces` together with those that the Tenant lists. What was
-    /// asked for stays when this changes.
+    /// How owners get further namespaces. These and the namespaces that the Tenant lists are together at most
+    /// `quotas.namespaces`. Namespaces that owners already have stay when this field changes. Default: Claim.
     #[serde(default)]
     pub self_service: SelfService,
-    /// With `selfService: Direct`: what becomes of a namespace for which there is no place. One that no owner can have made, by its
-    /// name or as it is older than the Tenant, is never removed, whatever its labels.
+    /// What the operator does with a namespace that an owner created beyond `quotas.namespaces`; only used with
+    /// `selfService: Direct`. Default: Wait. A namespace that no owner can have created (by its name, or because it is
+    /// older than the Tenant) is never deleted, no matter which labels it has.
     #[serde(default)]
     pub direct_overflow: DirectOverflow,
-    /// Fields in which a Tenant's `overrides` may also loosen. All others can only be tightened.
+    /// Fields of a Tenant's `overrides` that may be looser than this template. All other overrides may only be
+    /// stricter.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
     pub overridable: Vec<OverridableField>,
 }
 
-/// How a tenant's quotas are spread over its namespaces. The sum is exact either way.
+/// How a tenant's quotas are divided among its namespaces. In both modes the sum never exceeds the grant.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum QuotaSpread {
-    /// By weight to begin with; then what a namespace does not use goes to one that needs it, down to a quarter of its share.
+    /// Divided by weight at first. Then a namespace gives unused amounts to namespaces that need them, and keeps at
+    /// least a quarter of its share.
     #[default]
     Demand,
-    /// By weight, whatever is used.
+    /// Divided by weight only, no matter how much each namespace uses.
     Fixed,
 }
 
 /// How owners get further namespaces.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum SelfService {
-    /// By a TenantNamespace in the tenant's home namespace, `<tenant>-home`.
+    /// Owners create a TenantNamespace in the tenant's home namespace, `<tenant>-home`.
     #[default]
     Claim,
-    /// That, or by creating a namespace called `<tenant>-<name>` with the label `tenantry.dev/tenant: <tenant>`. Needs the
-    /// ClusterRole `tenantry-direct`, which the platform team binds to whom it trusts with creating namespaces.
+    /// As Claim; owners may also create a namespace `<tenant>-<name>` themselves, with the label `tenantry.dev/tenant:
+    /// <tenant>`. For that the platform team must bind the ClusterRole `tenantry-direct` to the people whom it trusts
+    /// to create namespaces.
     Direct,
     /// Only the platform team adds namespaces, in the Tenant.
     Disabled,
 }
 
-/// What becomes of a namespace that an owner made beyond what is granted.
+/// What the operator does with a namespace that an owner created when no place was left.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum DirectOverflow {
-    /// It stays closed to everybody, and opens when there is a place for it. At most 20 wait, the oldest; more are deleted.
+    /// The namespace stays closed: nobody has rights in it until a place is free. The oldest 20 wait; the operator
+    /// deletes the others.
     #[default]
     Wait,
-    /// It is deleted.
+    /// The operator deletes it.
     Remove,
 }
 
-/// A field that a template can open for its tenants.
+/// A field of a Tenant's `overrides` that a template can allow to be looser than the template.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum OverridableField {
-    /// `overrides.quotas`: amounts above the template's.
+    /// `overrides.quotas`: amounts above the template's amounts.
     Quotas,
     /// `overrides.podSecurity`: a laxer standard.
     PodSecurity,
@@ -138,11 +145,11 @@ pub enum OverridableField {
     ServiceTypes,
     /// `overrides.ingressHosts`: hosts that the template does not list.
     IngressHosts,
-    /// `overrides.internetEgress`: Allow where the template denies.
+    /// `overrides.internetEgress`: Allow although the template says Deny.
     InternetEgress,
-    /// `overrides.egress`: further destinations.
+    /// `overrides.egress`: destinations that the template does not list.
     Egress,
-    /// `overrides.nodeSelector`: other values for the template's labels.
+    /// `overrides.nodeSelector`: different values for the labels in the template's `nodeSelector`.
     NodeSelector,
 }
 
@@ -167,49 +174,49 @@ impl OverridableField {
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct TenantTemplateStatus {
-    /// The metadata.generation that this status was computed from; -1 until the first time.
+    /// The metadata.generation that the operator last processed; -1 before the first time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
     /// Ready, Reconciling, Stalled (kstatus) and AllFieldsEffective.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "schema::conditions")]
     pub conditions: Vec<Condition>,
-    /// Number of tenants that use the template.
+    /// How many Tenants use this template.
     #[serde(default)]
     pub tenants: i64,
-    /// What every part of the template honestly comes to on this cluster.
+    /// For each field that the template sets: whether it is enforced on this cluster, and by what.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64))]
     pub controls: Vec<Control>,
 }
 
-/// What one part of a template comes to.
+/// Whether one field of a template is enforced.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct Control {
-    /// The field, for example `security.podSecurity`.
+    /// The field of the template, for example `security.podSecurity`.
     #[schemars(length(max = 128))]
     pub field: String,
-    /// How far it is true.
+    /// Whether the field is enforced.
     pub state: ControlState,
-    /// Who enforces it, or what is missing.
+    /// What enforces the field, or what is missing.
     #[schemars(length(max = 1024))]
     pub message: String,
 }
 
-/// How far a promise is kept.
+/// How well a field of a template is enforced. This version reports Enforced, Configured and NotEnforced.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum ControlState {
-    /// The API server refuses the violation.
+    /// The API server refuses a violation.
     Enforced,
-    /// An object is in place; a data plane must act on it.
+    /// The operator created an object, and another program (such as the network plugin) must act on it.
     Configured,
-    /// Observed now.
+    /// Not reported in this version. The effect was observed in the cluster.
     Verified,
-    /// Someone says so, until a date.
+    /// Not reported in this version. A person confirmed it, until a date.
     Attested,
-    /// Nothing makes it true.
+    /// Nothing enforces the field.
     NotEnforced,
-    /// It could not be found out.
+    /// Not reported in this version. The operator could not determine it.
     Unknown,
 }

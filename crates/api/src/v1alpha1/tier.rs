@@ -1,9 +1,9 @@
-//! The words that classify tenants and namespaces.
+//! Classes of tenants and namespaces.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// The commercial tier of a template.
+/// Commercial tier of a template. It becomes the label `tenantry.dev/tier` of each namespace.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Tier {
     /// Trial use, one small namespace.
@@ -44,7 +44,7 @@ impl Tier {
     }
 }
 
-/// What a namespace is for; stands on the namespace as the label `tenantry.dev/environment`.
+/// Purpose of a namespace, which becomes its label `tenantry.dev/environment`.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Environment {
     /// Daily work of developers.
@@ -52,7 +52,7 @@ pub enum Environment {
     Development,
     /// Automated and manual tests.
     Testing,
-    /// The last stop before production.
+    /// The last tests before production.
     Staging,
     /// What customers use.
     Production,

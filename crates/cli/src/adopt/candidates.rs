@@ -1,4 +1,5 @@
-//! What is tried: every object that somebody may have to create again, without what the API server and controllers set.
+//! The objects to try: each object that may have to be created again, without the fields that the API server and
+//! controllers set.
 
 use kube::core::ApiResource;
 use serde_json::{Map, Value, json};
@@ -8,15 +9,15 @@ use super::contents::{Contents, resource};
 /// One object to try.
 #[derive(Clone, Debug)]
 pub struct Candidate {
-    /// `<kind>/<name>` of the object that it comes from.
+    /// `<kind>/<name>` of its source object.
     pub object: String,
-    /// Kind of `body`: a Pod for everything that makes pods.
+    /// Kind of `body`: Pod, if the source object creates pods.
     pub resource: ApiResource,
-    /// What is created.
+    /// The object to create.
     pub body: Value,
 }
 
-/// Who makes pods of a template or objects of its own, and where the template is.
+/// Kinds that create pods from a template, and where in the object the template is.
 const MAKERS: [(&str, &str); 7] = [
     ("Deployment", "/spec/template"),
     ("StatefulSet", "/spec/template"),
@@ -27,7 +28,7 @@ const MAKERS: [(&str, &str); 7] = [
     ("CronJob", "/spec/jobTemplate/spec/template"),
 ];
 
-/// Set by the scheduler, by admission or at run time; who creates a pod cannot or need not set them.
+/// Fields that the scheduler, admission or the kubelet sets; the author of a pod cannot or need not set them.
 const SET_IN_PODS: [&str; 5] = [
     "nodeName",
     "priority",
@@ -36,24 +37,24 @@ const SET_IN_PODS: [&str; 5] = [
     "ephemeralContainers",
 ];
 
-/// Starts of annotations that tools and controllers keep their notes in.
-const NOTES: [&str; 4] = [
+/// Prefixes of annotations in which tools and controllers keep their own state.
+const STATE_ANNOTATIONS: [&str; 4] = [
     "kubectl.kubernetes.io/last-applied-configuration",
     "pv.kubernetes.io/",
     "volume.kubernetes.io/",
     "volume.beta.kubernetes.io/storage-provisioner",
 ];
 
-/// Everything to try, by kind and name.
+/// All objects to try, by kind and name.
 pub fn candidates(contents: &Contents) -> Vec<Candidate> {
     contents
         .all()
-        .filter(|(kind, object)| !is_made(object) && !is_over(kind, object))
+        .filter(|(kind, object)| !is_recreated(object) && !has_finished(kind, object))
         .flat_map(|(kind, object)| candidate(kind, object).into_iter().chain(claims(kind, object)))
         .collect()
 }
 
-/// The claims that a StatefulSet makes with a new pod.
+/// The volume claims that a StatefulSet creates with a new pod.
 fn claims(kind: &'static str, object: &Value) -> Vec<Candidate> {
     let templates = object["spec"]["volumeClaimTemplates"].as_array();
     let templates = templates.filter(|_| kind == "StatefulSet").into_iter().flatten();
@@ -84,8 +85,8 @@ fn candidate(kind: &'static str, object: &Value) -> Option<Candidate> {
     })
 }
 
-/// Whether a controller makes it again from something that is tried, or from nothing that a tenant may touch.
-fn is_made(object: &Value) -> bool {
+/// Whether a controller recreates the object: from an object that is tried, or from one that tenants cannot change.
+fn is_recreated(object: &Value) -> bool {
     let mut owners = object["metadata"]["ownerReferences"].as_array().into_iter().flatten();
     let known = |kind: &Value| MAKERS.iter().any(|(maker, _)| kind == maker) || kind == "Node";
     let builtin = |api: &Value| {
@@ -95,8 +96,8 @@ fn is_made(object: &Value) -> bool {
     owners.any(|owner| owner["controller"] == true && known(&owner["kind"]) && builtin(&owner["apiVersion"]))
 }
 
-/// Whether it has run to its end.
-fn is_over(kind: &str, object: &Value) -> bool {
+/// Whether the pod or Job has finished.
+fn has_finished(kind: &str, object: &Value) -> bool {
     let conditions = object["status"]["conditions"].as_array().into_iter().flatten();
     match kind {
         "Pod" => is_terminal(object),
@@ -107,12 +108,12 @@ fn is_over(kind: &str, object: &Value) -> bool {
     }
 }
 
-/// Whether a pod has run to its end; it counts in no quota but that of objects.
+/// Whether a pod has finished; it then counts only in quotas for numbers of objects.
 pub(super) fn is_terminal(pod: &Value) -> bool {
     pod["status"]["phase"] == "Succeeded" || pod["status"]["phase"] == "Failed"
 }
 
-/// The object without its status and what the API server keeps about it.
+/// The object without its status and the metadata that the API server sets.
 fn bare(kind: &'static str, name: &str, object: &Value) -> Value {
     let mut body = object.clone();
     body["kind"] = json!(kind);
@@ -122,7 +123,7 @@ fn bare(kind: &'static str, name: &str, object: &Value) -> Value {
         if let Some(entries) = object["metadata"][field].as_object() {
             let kept = entries
                 .iter()
-                .filter(|(key, _)| !NOTES.iter().any(|note| key.starts_with(note)));
+                .filter(|(key, _)| !STATE_ANNOTATIONS.iter().any(|note| key.starts_with(note)));
             let kept: Map<_, _> = kept.map(|(key, value)| (key.clone(), value.clone())).collect();
             metadata.insert(field.to_owned(), Value::Object(kept));
         }
@@ -151,7 +152,7 @@ fn service(name: &str, service: &Value) -> Value {
     let addresses: &[&str] = if headless { &[] } else { &["clusterIP", "clusterIPs"] };
     let mut body = without(bare("Service", name, service), addresses);
     body = without(body, &["healthCheckNodePort"]);
-    // Those that it has are taken: by itself.
+    // The existing Service occupies its node ports, so a copy with the same ports would be refused.
     for port in body["spec"]["ports"].as_array_mut().into_iter().flatten() {
         if let Some(port) = port.as_object_mut() {
             port.remove("nodePort");
@@ -161,7 +162,7 @@ fn service(name: &str, service: &Value) -> Value {
 }
 
 fn claim(name: &str, claim: &Value) -> Value {
-    // Kubernetes binds the volume.
+    // Kubernetes sets the volume when it binds the claim.
     without(bare("PersistentVolumeClaim", name, claim), &["volumeName"])
 }
 

@@ -1,4 +1,4 @@
-//! What is in the namespace, as far as guards judge, count or bind it.
+//! The objects in the namespace that guards check, count or bind.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use super::error::{Error, failed};
 
-/// Group, version, kind and plural of everything that is looked at; the last two kinds a cluster may lack.
+/// Group, version, kind and plural of each kind that `adopt` lists; a cluster may lack the last two.
 const KINDS: [(&str, &str, &str, &str); 17] = [
     ("", "v1", "Pod", "pods"),
     ("", "v1", "Service", "services"),
@@ -37,12 +37,12 @@ const KINDS: [(&str, &str, &str, &str); 17] = [
 #[derive(Clone, Debug, Default)]
 pub struct Contents {
     by_kind: BTreeMap<&'static str, Vec<Value>>,
-    /// How many there are of what only counts, by key of a ResourceQuota.
+    /// Numbers of objects whose content is not needed, by key of a ResourceQuota.
     pub(super) counts: BTreeMap<String, usize>,
 }
 
 impl Contents {
-    /// Reads the namespace; `keys` are the keys of a ResourceQuota that matter.
+    /// Lists the objects of the namespace; `keys` are the ResourceQuota keys of the tenant.
     pub(super) async fn read<'a>(
         admin: &Client,
         namespace: &str,
@@ -53,7 +53,7 @@ impl Contents {
             let api = Api::<DynamicObject>::namespaced_with(admin.clone(), namespace, &resource(kind));
             let found = match api.list(&ListParams::default()).await {
                 Ok(found) => found.items,
-                // Not served.
+                // The cluster does not serve this kind.
                 Err(kube::Error::Api(status)) if status.code == 404 => Vec::new(),
                 Err(source) => return Err(failed(format!("list {plural} of {namespace}"))(source)),
             };
@@ -88,7 +88,7 @@ impl Contents {
     }
 }
 
-/// A kind of the table, or a core kind of that name.
+/// The resource of a kind in the table, or of a core kind with that name.
 pub(super) fn resource(kind: &str) -> ApiResource {
     let known = KINDS.iter().find(|(.., known, _)| *known == kind);
     let lower = format!("{}s", kind.to_lowercase());
@@ -110,8 +110,8 @@ pub(super) fn api_resource(group: &str, version: &str, kind: &str, plural: &str)
     }
 }
 
-/// How many objects a key counts: `count/<plural>.<group>`, or a plural like `secrets`; none for any other key. Their
-/// content is not read.
+/// How many objects a key counts: `count/<plural>.<group>`, or a plural like `secrets`; none for any other key. It does
+/// not read their content.
 async fn count(admin: &Client, namespace: &str, key: &str) -> Result<Option<usize>, Error> {
     let plain = ["configmaps", "secrets", "replicationcontrollers"];
     let Some(counted) = key.strip_prefix("count/").or(plain.contains(&key).then_some(key)) else {
@@ -127,7 +127,7 @@ async fn count(admin: &Client, namespace: &str, key: &str) -> Result<Option<usiz
                     None => return Ok(Some(0)),
                 }
             }
-            // Not served: there is none.
+            // The cluster does not serve the kind, so there is no object of it.
             Err(kube::Error::Discovery(_)) => return Ok(Some(0)),
             Err(source) => return Err(failed(format!("look up {counted}"))(source)),
         },

@@ -1,45 +1,45 @@
-//! Why nothing was found out.
+//! Errors of `tenantry adopt`.
 
 use tenantry_process::client::ClientError;
 
-/// A namespace could not be tried, or not be handed over.
+/// A namespace could not be checked or not be handed over.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// No client.
+    /// The client could not be built.
     #[error(transparent)]
     Client(#[from] ClientError),
     /// The API server refused or could not be reached.
     #[error("failed to {what}: {answer}")]
     Api {
-        /// What was to be done.
+        /// The failed request.
         what: String,
         /// The answer.
         answer: String,
     },
-    /// Signals cannot be heard.
+    /// The process cannot listen for signals.
     #[error("failed to listen for signals: {0}")]
     Signals(std::io::Error),
-    /// Metrics of the client.
+    /// The client's metrics could not be registered.
     #[error("failed to register the metrics: {0}")]
     Metrics(String),
-    /// No such Tenant.
+    /// The Tenant does not exist.
     #[error("there is no Tenant {0}: kubectl get tenants lists them")]
     NoTenant(String),
-    /// No such namespace.
+    /// The namespace does not exist.
     #[error("there is no namespace {0}: kubectl get namespaces lists them")]
     NoNamespace(String),
-    /// It is on its way out.
+    /// The namespace is being deleted.
     #[error("namespace {0} is being deleted: there is nothing to hand over")]
     Deleting(String),
-    /// It has a Tenant.
+    /// The namespace already belongs to a Tenant.
     #[error("namespace {namespace} belongs to {owner} already: there is nothing to hand over")]
     Owned {
         /// The namespace.
         namespace: String,
-        /// `tenant acme`, or as much as is known.
+        /// `tenant acme`, or `a tenant` if the name is unknown.
         owner: String,
     },
-    /// Its name does not fit.
+    /// The namespace's name does not start with the tenant's name.
     #[error(
         "namespace {namespace}: namespaces of tenant {tenant} are called {tenant}-<name>, and none can be renamed: create one of that name and move what is in this one"
     )]
@@ -49,12 +49,12 @@ pub enum Error {
         /// The tenant.
         tenant: String,
     },
-    /// It has the name of the home namespace.
+    /// The namespace has the name of a home namespace.
     #[error("namespace {0} has the name of a home namespace, in which nothing runs: move what is in it")]
     Home(String),
-    /// Nobody wants it.
+    /// Neither the Tenant nor a TenantNamespace lists the namespace.
     #[error(
-        "tenant {tenant} does not list namespace {namespace}: add {{name: {short}}} to its spec.namespaces; the Tenant says ConflictingOwner until it is handed over"
+        "tenant {tenant} does not list namespace {namespace}: add {{name: {short}}} to its spec.namespaces; the Tenant reports ConflictingOwner until it is handed over"
     )]
     NotListed {
         /// The namespace.
@@ -64,18 +64,18 @@ pub enum Error {
         /// Its name inside the tenant.
         short: String,
     },
-    /// The Tenant cannot be built.
+    /// The Tenant is invalid.
     #[error("tenant {tenant}: {reason}: {message}")]
     Invalid {
         /// The tenant.
         tenant: String,
-        /// As in its condition.
+        /// The reason of its condition.
         reason: &'static str,
         /// What is wrong and what to do.
         message: String,
     },
-    /// The tenant would not take it.
-    #[error("tenant {tenant} would not take namespace {namespace}: {message}")]
+    /// The tenant would not get the namespace.
+    #[error("tenant {tenant} would not get namespace {namespace}: {message}")]
     NotTaken {
         /// The namespace.
         namespace: String,
@@ -91,17 +91,17 @@ pub enum Error {
     NotJudged {
         /// The scratch namespace.
         scratch: String,
-        /// What was tried.
+        /// The object that was created as a probe.
         object: String,
-        /// How long.
+        /// How long `adopt` waited.
         seconds: u64,
         /// The last answer.
         last: String,
     },
-    /// Ctrl-C.
+    /// The user interrupted the command.
     #[error("interrupted: nothing was changed, and the scratch namespace is being deleted")]
     Interrupted,
-    /// It could not be cleaned up.
+    /// The scratch namespace could not be deleted.
     #[error("failed to delete the scratch namespace: kubectl delete namespace {scratch}: {answer}")]
     Left {
         /// The scratch namespace.
@@ -111,7 +111,7 @@ pub enum Error {
     },
 }
 
-/// Says what was to be done when the API server gave an error.
+/// Adds the failed request to an error of the API server.
 pub(super) fn failed(what: impl Into<String>) -> impl FnOnce(kube::Error) -> Error {
     let what = what.into();
     move |source| Error::Api {
@@ -120,7 +120,7 @@ pub(super) fn failed(what: impl Into<String>) -> impl FnOnce(kube::Error) -> Err
     }
 }
 
-/// What went wrong, in one line: the API server's own words where it has some.
+/// The error in one line: the API server's message if there is one.
 pub(super) fn answer(error: kube::Error) -> String {
     match error {
         kube::Error::Api(status) => status.message,

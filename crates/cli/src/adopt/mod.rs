@@ -1,9 +1,9 @@
-//! `tenantry adopt`: what it would mean to hand an existing namespace to a tenant, found out by the API server itself, and
-//! then the handing over.
+//! `tenantry adopt`: asks the API server what would happen if an existing namespace were handed to a tenant, and then
+//! hands it over if requested.
 //!
-//! It runs as the cluster admin who calls it. The operator's own steps say which guards the namespace would get
-//! ([`subject`]); a scratch namespace gets the same ones ([`scratch`]), and what is in the real one is created there as a dry
-//! run ([`candidates`]). docs/decisions/0009 says why.
+//! It runs with the rights of the cluster admin who calls it. The operator's own functions compute the guards that the
+//! namespace would get ([`subject`]). `adopt` creates the same guards in a scratch namespace ([`scratch`]), and creates
+//! copies of the real objects there as a dry run ([`candidates`]). docs/decisions/0009 explains why.
 
 mod candidates;
 mod contents;
@@ -39,18 +39,18 @@ use tenantry_process::{
 /// Deadline of one request.
 const DEADLINE: Duration = Duration::from_secs(30);
 
-/// Whether the namespace is handed over.
+/// When `adopt` hands the namespace over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HandOver {
-    /// Nothing is changed.
+    /// Never: only report.
     No,
-    /// If nothing would be refused.
+    /// Only if no object would be refused.
     IfNothingIsRefused,
-    /// Whatever would be refused.
+    /// Even if objects would be refused.
     Always,
 }
 
-/// Finds out what adoption would mean and, if that is wanted and may be, hands the namespace over.
+/// Checks what adoption would change and, if `hand_over` allows it, hands the namespace over.
 pub async fn adopt(
     cluster: &ClusterSettings,
     namespace: &str,
@@ -80,7 +80,7 @@ pub async fn adopt(
     Ok(report)
 }
 
-/// A client with the rights of the kubeconfig, acting as `user` if one is given.
+/// A client with the kubeconfig's rights; it impersonates `user` if one is given.
 async fn connect(cluster: &ClusterSettings, user: Option<&str>) -> Result<Client, Error> {
     let mut config = client::load_config(cluster).await?;
     if let Some(user) = user {
@@ -102,7 +102,7 @@ async fn report(scratch: &Scratch, user: &str, subject: &Subject, contents: &Con
     let candidates = candidates::candidates(contents);
     let (mut findings, policies) = scratch.judge(user, subject, &candidates).await?;
     for finding in &mut findings {
-        // It stands already, and goes on giving rights whether it could be created or not.
+        // The RoleBinding exists and keeps granting rights, even if it could not be created now.
         let is_this =
             |binding: &&serde_json::Value| binding["metadata"]["name"] == finding.object["RoleBinding/".len()..];
         if finding.object.starts_with("RoleBinding/")
@@ -122,7 +122,7 @@ async fn report(scratch: &Scratch, user: &str, subject: &Subject, contents: &Con
     } = subject;
     findings.extend(usage::findings(namespace, contents, grants, elsewhere));
     if !policies {
-        let message = "the chart's admission policies are not installed (policies.enabled): images, hosts, types of Services and the like were not judged";
+        let message = "the chart's admission policies are not installed (policies.enabled): images, hosts, types of Services and the like were not checked";
         let object = format!("Namespace/{namespace}");
         findings.push(Finding::new(Effect::NotTried, object, "nobody", message));
     }
@@ -137,7 +137,7 @@ async fn report(scratch: &Scratch, user: &str, subject: &Subject, contents: &Con
     Ok(report)
 }
 
-/// Hands the namespace over, if it is still the one that was looked at.
+/// Hands the namespace over, if it has not changed since it was checked.
 async fn annotate(admin: &Client, subject: &Subject) -> Result<(), Error> {
     let metadata = &subject.live["metadata"];
     let patch = json!({ "metadata": {

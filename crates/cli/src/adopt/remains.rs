@@ -1,4 +1,4 @@
-//! What stays in force beside the operator's objects, and what the operator writes over.
+//! Objects that stay in force beside the operator's objects, and objects that the operator overwrites.
 
 use serde_json::Value;
 
@@ -8,7 +8,7 @@ use super::{
 };
 use tenantry_core::{object::Kind, tenant::build::NamespaceObjects};
 
-/// What stays and what is replaced. A RoleBinding that would be `refused` has its line already.
+/// Findings about objects that stay or are replaced. A RoleBinding that would be `refused` already has a finding.
 pub fn findings(live: &Value, contents: &Contents, objects: &NamespaceObjects, refused: &[Finding]) -> Vec<Finding> {
     let mut findings = of_namespace(live, objects);
     for (kind, object) in contents.all() {
@@ -19,17 +19,17 @@ pub fn findings(live: &Value, contents: &Contents, objects: &NamespaceObjects, r
             .all()
             .any(|object| is_written(object.key.kind, &object.key.name))
         {
-            let message = "the operator writes its own over it; to keep it, create it under another name first";
+            let message = "the operator overwrites it; to keep it, create it under another name first";
             findings.push(Finding::new(Effect::Replaced, label, "is replaced", message));
             continue;
         }
         let message = match kind {
             "RoleBinding" if refused.iter().any(|finding| finding.object == label) => continue,
             "RoleBinding" => rights(object),
-            "ResourceQuota" => "it goes on limiting the namespace beside the tenant's quota".to_owned(),
-            "LimitRange" => "it goes on bounding and filling in containers beside the tenant's".to_owned(),
+            "ResourceQuota" => "it still limits the namespace, in addition to the tenant's quota".to_owned(),
+            "LimitRange" => "its bounds and defaults still apply to containers, in addition to the tenant's".to_owned(),
             "NetworkPolicy" => {
-                "what it opens stays open beside what the template opens: policies only add up".to_owned()
+                "traffic that it allows stays allowed, in addition to the template's: policies only add up".to_owned()
             }
             _ => continue,
         };
@@ -38,7 +38,7 @@ pub fn findings(live: &Value, contents: &Contents, objects: &NamespaceObjects, r
     findings
 }
 
-/// Labels and owners of the Namespace itself.
+/// Findings about labels and owners of the Namespace itself.
 fn of_namespace(live: &Value, objects: &NamespaceObjects) -> Vec<Finding> {
     let metadata = &live["metadata"];
     let object = format!("Namespace/{}", objects.namespace.key.name);
@@ -50,7 +50,7 @@ fn of_namespace(live: &Value, objects: &NamespaceObjects) -> Vec<Finding> {
     let owners = owners.map(|owner| {
         let text = |field: &str| owner[field].as_str().unwrap_or_default();
         format!(
-            "owner {} {} goes: the Tenant is the only one",
+            "owner {} {} is removed: the Tenant is the only one",
             text("kind"),
             text("name")
         )
@@ -61,7 +61,7 @@ fn of_namespace(live: &Value, objects: &NamespaceObjects) -> Vec<Finding> {
         .collect()
 }
 
-/// Who keeps which rights by a RoleBinding, and how they are taken.
+/// Which subjects keep rights by a RoleBinding, and how to remove these rights.
 pub(super) fn rights(binding: &Value) -> String {
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let subjects = binding["subjects"].as_array().into_iter().flatten();
@@ -69,7 +69,7 @@ pub(super) fn rights(binding: &Value) -> String {
         .map(|subject| format!("{} {}", text(&subject["kind"]), text(&subject["name"])))
         .collect();
     format!(
-        "{} keeps {} {} beside the tenant's owners; to take it: kubectl delete rolebinding {} --namespace {}",
+        "{} keeps {} {} in addition to the tenant's owners; to remove it: kubectl delete rolebinding {} --namespace {}",
         if subjects.is_empty() {
             "nobody".to_owned()
         } else {
@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn only_labels_that_change_are_told_and_owners_that_go() {
+    fn changed_labels_and_removed_owners_are_reported() {
         let live = json!({ "metadata": {
             "labels": {
                 "pod-security.kubernetes.io/enforce": "privileged", "pod-security.kubernetes.io/warn": "restricted",
@@ -119,13 +119,13 @@ mod tests {
             messages,
             [
                 "label pod-security.kubernetes.io/enforce: privileged becomes restricted",
-                "owner Project old goes: the Tenant is the only one",
+                "owner Project old is removed: the Tenant is the only one",
             ]
         );
     }
 
     #[test]
-    fn guards_of_others_stay_and_what_has_the_operator_s_name_is_replaced() {
+    fn other_guards_stay_and_those_named_tenantry_are_replaced() {
         let contents = [
             ("ResourceQuota", named("tenantry")),
             ("ResourceQuota", named("team")),
@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn a_role_binding_that_would_be_refused_is_named_once() {
+    fn a_refused_role_binding_is_reported_once() {
         let contents = [("RoleBinding", named("a")), ("RoleBinding", named("b"))];
         let refused = [Finding::new(Effect::Refused, "RoleBinding/a", "policy", "no")];
         assert_eq!(
@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn rights_of_others_are_named_with_the_command_that_takes_them() {
+    fn other_rights_are_reported_with_the_command_to_remove_them() {
         let binding = json!({
             "metadata": { "name": "helpers", "namespace": "acme-web" },
             "roleRef": { "kind": "ClusterRole", "name": "edit" },
@@ -157,8 +157,8 @@ mod tests {
         });
         assert_eq!(
             rights(&binding),
-            "User stranger, Group ops keeps ClusterRole edit beside the tenant's owners; \
-             to take it: kubectl delete rolebinding helpers --namespace acme-web"
+            "User stranger, Group ops keeps ClusterRole edit in addition to the tenant's owners; \
+             to remove it: kubectl delete rolebinding helpers --namespace acme-web"
         );
     }
 }

@@ -1,28 +1,28 @@
-//! What an adoption would mean, and how it is printed.
+//! The report of `adopt`, and its text format.
 
 use serde::Serialize;
 
-/// What becomes of an object.
+/// What an adoption changes for an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub enum Effect {
-    /// It would be refused if it were created now.
+    /// The API server would refuse the object if it were created again.
     Refused,
-    /// The operator writes its own over it.
+    /// The operator overwrites it.
     Replaced,
-    /// It goes on applying beside what the operator puts there.
+    /// It still applies, in addition to the operator's objects.
     Stays,
-    /// Nobody could tell.
+    /// `adopt` could not check it.
     NotTried,
 }
 
-/// One thing to know beforehand.
+/// One finding about an object.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Finding {
-    /// What becomes of it.
+    /// What the adoption changes for it.
     pub effect: Effect,
     /// `<kind>/<name>`.
     pub object: String,
-    /// Who does that.
+    /// What causes that: a guard, a policy or the operator.
     pub by: String,
     /// Why, and what to do.
     pub message: String,
@@ -39,17 +39,17 @@ impl Finding {
     }
 }
 
-/// What an adoption would mean, or meant.
+/// The report of a check or of an adoption.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Report {
     /// The namespace.
     pub namespace: String,
-    /// The tenant that is to have it.
+    /// The tenant that gets the namespace.
     pub tenant: String,
     /// How many objects were tried.
     pub tried: usize,
-    /// What was found: what would be refused first, then by object.
+    /// The findings: refusals first, then ordered by object.
     pub findings: Vec<Finding>,
     /// Whether the namespace was handed over.
     pub handed_over: bool,
@@ -62,7 +62,7 @@ impl Report {
         self.findings.iter().filter(refused).count()
     }
 
-    /// Brings the findings into the order in which they are printed.
+    /// Sorts the findings into the order of printing.
     pub(super) fn sort(&mut self) {
         self.findings.sort_by(|a, b| {
             let key = |finding: &Finding| (finding.effect, finding.object.clone(), finding.message.clone());
@@ -71,7 +71,7 @@ impl Report {
     }
 }
 
-/// One line a finding, then what it comes to.
+/// One line for each finding, then a summary.
 impl std::fmt::Display for Report {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Self {
@@ -85,7 +85,7 @@ impl std::fmt::Display for Report {
             object, by, message, ..
         } in findings
         {
-            // Who wrote an object must not write lines of their own here, or to the terminal.
+            // The author of an object must not be able to add lines to the report or to control the terminal.
             writeln!(f, "{object}: {by}: {}", message.replace(char::is_control, " "))?;
         }
         let refused = self.refused();
@@ -94,7 +94,7 @@ impl std::fmt::Display for Report {
             0 => write!(f, "{namespace}: nothing would be refused (objects tried: {tried}). ")?,
             refused => write!(
                 f,
-                "{namespace}: refusals: {refused} (objects tried: {tried}); what runs goes on, what is created anew is refused. "
+                "{namespace}: refusals: {refused} (objects tried: {tried}); running pods keep running; refused objects cannot be created again. "
             )?,
         }
         match (refused, handed_over) {
@@ -105,7 +105,7 @@ impl std::fmt::Display for Report {
             (0, false) => writeln!(f, "Nothing was changed; to hand it over: {command}"),
             (_, false) => writeln!(
                 f,
-                "Nothing was changed; mend these, or hand it over as it is: {command} --force"
+                "Nothing was changed; fix the refused objects, or hand it over as it is: {command} --force"
             ),
         }
     }
@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn refusals_come_first_and_every_finding_has_one_line() {
+    fn refusals_are_first_and_each_finding_has_one_line() {
         let findings = vec![
             Finding::new(Effect::Stays, "NetworkPolicy/open", "stays in force", "it opens"),
             Finding::new(Effect::Refused, "Service/web", "policy x", "no\n\u{1b}NodePorts"),
@@ -139,13 +139,13 @@ mod tests {
             "Deployment/api: Pod Security: privileged\n\
              Service/web: policy x: no  NodePorts\n\
              NetworkPolicy/open: stays in force: it opens\n\
-             acme-web: refusals: 2 (objects tried: 3); what runs goes on, what is created anew is refused. \
-             Nothing was changed; mend these, or hand it over as it is: tenantry adopt acme-web --tenant acme --yes --force\n"
+             acme-web: refusals: 2 (objects tried: 3); running pods keep running; refused objects cannot be created again. \
+             Nothing was changed; fix the refused objects, or hand it over as it is: tenantry adopt acme-web --tenant acme --yes --force\n"
         );
     }
 
     #[test]
-    fn a_namespace_with_nothing_to_mend_says_how_it_is_handed_over_and_that_it_was() {
+    fn a_report_without_refusals_shows_how_to_hand_over() {
         let before = report(Vec::new(), false).to_string();
         assert!(
             before.ends_with("to hand it over: tenantry adopt acme-web --tenant acme --yes\n"),

@@ -1,7 +1,8 @@
-//! The scratch namespace: it has the guards that the adopted namespace will have, and what was tried in it never stands.
+//! The scratch namespace: it has the same guards as the adopted namespace will have. Objects are created in it only as
+//! a dry run.
 //!
-//! It is labelled as managed and of the tenant, so that every guard holds there, and has no owner reference, so that the
-//! operator leaves it alone; no object in it carries a label of ours.
+//! Its labels mark it as managed and as the tenant's, so that every guard applies. It has no owner reference, and no
+//! object in it has our labels, so that the operator ignores it.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -25,16 +26,17 @@ use super::{
 use tenantry_api::names;
 use tenantry_core::object::{Kind, Object};
 
-/// How long guards may take to be known to the API server.
+/// How long to wait until the API server knows the guards.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// Between two looks.
+/// Pause between two probes.
 const PAUSE: Duration = Duration::from_millis(50);
-/// Key that the quota of the scratch namespace holds at 0, to see that it holds: nothing that is tried counts in it.
+/// Key that the scratch namespace's quota sets to 0, to check that the quota is enforced. No object that is tried
+/// counts in it.
 const NEVER: &str = "count/podtemplates";
 /// Name of the roles, bindings and probes.
 const NAME: &str = "tenantry-adoption";
 
-/// A scratch namespace; [`Scratch::remove`] must follow.
+/// A scratch namespace; call [`Scratch::remove`] in the end.
 pub struct Scratch {
     /// Its name.
     pub name: String,
@@ -43,14 +45,15 @@ pub struct Scratch {
     owner: Client,
 }
 
-/// Who tries: nobody is called so. Whoever runs the command is exempt from the policies; this user has an owner's rights in
-/// the scratch namespace, and may bind any role there, so that policies judge RoleBindings and not the rights of the user.
+/// The user that `adopt` impersonates to create objects; no real user has this name. The cluster admin is exempt from
+/// the policies, so `adopt` cannot use that identity. This user has an owner's rights in the scratch namespace. It may
+/// also bind any role there, so that the policies decide about RoleBindings, and not the rights of the user.
 pub fn user() -> String {
     format!("tenantry:adoption:{:08x}", fastrand::u32(..))
 }
 
 impl Scratch {
-    /// Creates the namespace; removes what an earlier run for the same namespace left.
+    /// Creates the scratch namespace, and deletes those that an earlier run for the same namespace left.
     pub async fn create(admin: Client, owner: Client, subject: &Subject) -> Result<Self, Error> {
         let namespaces = Api::<DynamicObject>::all_with(admin.clone(), &Kind::Namespace.api_resource());
         let label = format!("{}={}", names::ADOPTION, subject.namespace);
@@ -76,8 +79,8 @@ impl Scratch {
         delete(&self.admin, &self.name).await
     }
 
-    /// Puts the guards up, waits until they hold, and tries every candidate; gives what was refused, and whether the
-    /// admission policies are there to judge.
+    /// Creates the guards, waits until they are enforced, and tries every candidate. Returns the refusals, and whether
+    /// the admission policies are installed.
     pub async fn judge(
         &self,
         user: &str,
@@ -88,7 +91,7 @@ impl Scratch {
             let api = Api::<DynamicObject>::namespaced_with(self.admin.clone(), &self.name, &resource);
             match create(&api, &manifest, false).await {
                 Ok(()) => {}
-                // Kubernetes makes the ServiceAccount `default` too.
+                // Kubernetes also creates the ServiceAccount `default`.
                 Err(kube::Error::Api(status)) if status.is_already_exists() => {}
                 Err(source) => return Err(failed(format!("create {} in {}", resource.kind, self.name))(source)),
             }
@@ -101,19 +104,19 @@ impl Scratch {
         self.until_judged(subject, policies).await?;
         let mut findings = Vec::new();
         for candidate in candidates {
-            // Of several API servers behind one address, each learns of guards by itself.
+            // If several API servers share one address, each learns of the guards at its own time.
             let Candidate { object, resource, body } = candidate;
             let answer = self.until(&self.owner, resource, body, object, is_known).await?;
-            // Whoever reads it knows nothing of the scratch namespace.
+            // The report must name the real namespace: its readers do not know the scratch namespace.
             let refusal = answer.map(|message| message.replace(&self.name, &subject.namespace));
             findings.extend(refusal.map(|message| finding(object, &message)));
         }
         Ok((findings, policies))
     }
 
-    /// Waits until each guard has been seen to hold, or to be asked at least.
+    /// Waits until each guard was seen to refuse an object, or at least to be evaluated.
     async fn until_judged(&self, subject: &Subject, policies: bool) -> Result<(), Error> {
-        // Never admitted: the policy tenantry-services says so in the tenant's name.
+        // This Service is always refused: by the policy tenantry-services, in a message that names the tenant.
         let service = json!({
             "metadata": { "name": NAME, "annotations": { "external-dns.alpha.kubernetes.io/hostname": "!" } },
             "spec": { "ports": [{ "port": 80 }] },
@@ -153,7 +156,7 @@ impl Scratch {
             .map(drop)
     }
 
-    /// Tries an object until the answer `holds`; gives that answer.
+    /// Tries an object until `holds` is true for the answer; returns that answer.
     async fn until(
         &self,
         client: &Client,
@@ -180,7 +183,7 @@ impl Scratch {
         }
     }
 
-    /// Creates an object as a dry run; gives the refusal, if it is one.
+    /// Creates an object as a dry run; returns the refusal, if there is one.
     async fn attempt(
         &self,
         client: &Client,
@@ -197,13 +200,13 @@ impl Scratch {
     }
 }
 
-/// Whether an answer is one of guards that are known.
+/// Whether an answer shows that the API server knows the guards.
 fn is_known(answer: Option<&str>) -> bool {
     answer.is_none_or(|message| !is_too_early(message))
 }
 
-/// What stands in the scratch namespace, in order of creation: the LimitRange before a pod is tried, and the quota last, as it
-/// may count the rest.
+/// The objects of the scratch namespace, in order of creation: the LimitRange before a pod is tried, and the quota
+/// last, because it may count the others.
 fn furniture(user: &str, subject: &Subject, candidates: &[Candidate]) -> Vec<(ApiResource, Value)> {
     let rbac = |kind, plural| api_resource("rbac.authorization.k8s.io", "v1", kind, plural);
     let guards = subject.objects.guards.iter();
@@ -231,19 +234,20 @@ fn furniture(user: &str, subject: &Subject, candidates: &[Candidate]) -> Vec<(Ap
     furniture
 }
 
-/// A guard as built, without labels and owner: the operator must not take it for its own.
+/// A guard as the operator builds it, but without labels and owner, so that the operator does not treat it as its own.
 fn copy(guard: &Object) -> Value {
     let mut manifest = guard.manifest();
     manifest["metadata"] = json!({ "name": guard.key.name });
     if guard.key.kind == Kind::TenantPolicy {
-        // Both are about who writes and when, and would refuse everything alike.
+        // Both depend on the user and the time, and would refuse every object.
         manifest["spec"]["state"] = json!("Active");
         manifest["spec"]["mfaForWrites"] = json!(false);
     }
     manifest
 }
 
-/// The tenant's whole grant: what one object alone exceeds, or must name to be counted, is refused.
+/// A quota with the tenant's whole grant: it refuses an object that alone exceeds the grant, or that lacks an amount
+/// that the quota counts.
 fn quota(subject: &Subject) -> Value {
     let granted = subject.grants.iter().chain(&subject.closed);
     let mut hard: serde_json::Map<_, _> = granted
@@ -253,7 +257,7 @@ fn quota(subject: &Subject) -> Value {
     json!({ "metadata": { "name": names::OBJECT }, "spec": { "hard": hard } })
 }
 
-/// The accounts that pods name, without which none is admitted.
+/// The ServiceAccounts that pods name: the API server refuses pods without them.
 fn accounts(candidates: &[Candidate]) -> BTreeSet<&str> {
     let named = candidates.iter().filter(|candidate| candidate.resource.kind == "Pod");
     named
@@ -289,7 +293,7 @@ mod tests {
     use tenantry_core::fixture;
 
     #[test]
-    fn a_scratch_guard_judges_what_is_written_and_is_nobody_s() {
+    fn a_scratch_guard_checks_content_and_has_no_owner() {
         let template = json!({ "security": { "mfaForWrites": true, "registries": ["registry.example.com"] } });
         let built = fixture::built(&template, &json!({ "state": "Frozen" }));
         let policies = built[0]
@@ -306,7 +310,7 @@ mod tests {
     }
 
     #[test]
-    fn pods_get_the_accounts_that_they_name() {
+    fn each_service_account_that_a_pod_names_is_created() {
         let candidate = |kind: &str, account: &str| Candidate {
             object: String::new(),
             resource: resource(kind),

@@ -1,5 +1,5 @@
-//! What is to be adopted, by whom, and what the operator would make of it: the operator's own steps, with the annotation
-//! taken as set.
+//! The namespace to adopt, its tenant, and the objects that the operator would write: computed by the operator's own
+//! functions, as if the annotation were set.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -26,7 +26,7 @@ use tenantry_core::{
     },
 };
 
-/// A namespace and what the operator would make of it.
+/// A namespace, and the objects that the operator would write in it.
 pub struct Subject {
     /// Name of the tenant.
     pub tenant: String,
@@ -34,9 +34,9 @@ pub struct Subject {
     pub namespace: String,
     /// The namespace as it is.
     pub live: Value,
-    /// What the operator would put there.
+    /// The objects that the operator would write in the namespace.
     pub objects: NamespaceObjects,
-    /// What the tenant is granted, by key of a ResourceQuota.
+    /// The tenant's grant, by key of a ResourceQuota.
     pub grants: BTreeMap<String, Quantity>,
     /// Keys that are 0 in every namespace.
     pub closed: BTreeMap<String, Quantity>,
@@ -44,7 +44,7 @@ pub struct Subject {
     pub elsewhere: BTreeMap<String, Quantity>,
 }
 
-/// Looks up the Tenant and the namespace, and takes the operator's steps.
+/// Reads the Tenant and the namespace, and runs the operator's functions on them.
 pub async fn resolve(admin: &Client, namespace: &str, tenant: &str, settings: &Settings) -> Result<Subject, Error> {
     let found = Api::<Tenant>::all(admin.clone()).get_opt(tenant).await;
     let found = found.map_err(failed(format!("get Tenant {tenant}")))?;
@@ -111,7 +111,7 @@ async fn read_namespace(admin: &Client, namespace: &str) -> Result<Value, Error>
     Ok(live)
 }
 
-/// Whether the tenant could want a namespace of this name, and does.
+/// Checks that the tenant may have a namespace of this name, and that it is listed or requested.
 fn check_name(owner: &Tenant, namespace: &str, tenant: &str, claims: &[Claim]) -> Result<(), Error> {
     let Some(short) = names::inside(tenant, namespace) else {
         return Err(Error::Name {
@@ -146,7 +146,7 @@ async fn is_served(admin: &Client, resource: &str) -> Result<bool, Error> {
     Ok(found.map_err(failed(format!("look up {resource}")))?.is_some())
 }
 
-/// Every namespace, and the quotas of this tenant: what `validate` looks at.
+/// All namespaces, and the quotas of this tenant: the input of `validate`.
 async fn objects(admin: &Client, tenant: &str) -> Result<BTreeMap<Key, Arc<Live>>, Error> {
     let mut objects = BTreeMap::new();
     let ours = format!(
@@ -171,14 +171,14 @@ async fn objects(admin: &Client, tenant: &str) -> Result<BTreeMap<Key, Arc<Live>
     Ok(objects)
 }
 
-/// The namespace as it is after the annotation.
+/// The namespace as it would be with the annotation.
 fn handed_over(live: &Value, tenant: &str) -> Value {
     let mut live = live.clone();
     live["metadata"]["annotations"][names::ADOPT_BY] = json!(tenant);
     live
 }
 
-/// Why the tenant would not take the namespace.
+/// The error for a namespace that the tenant would not get.
 fn obstacle(valid: &ValidTenant, namespace: &str) -> String {
     let conflict = valid.conflicts.iter().find(|conflict| conflict.namespace == namespace);
     conflict.map_or_else(
@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn a_namespace_must_be_called_after_its_tenant_and_be_listed() {
+    fn a_namespace_must_have_its_tenants_prefix_and_be_listed() {
         assert_eq!(checked("acme-dev"), Ok(()));
         assert!(checked("web").unwrap_err().contains("are called acme-<name>"));
         assert!(checked("acme-").unwrap_err().contains("are called acme-<name>"));
@@ -222,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn a_namespace_without_annotations_can_be_taken_as_handed_over() {
+    fn a_namespace_without_annotations_can_be_handed_over() {
         let live = handed_over(&json!({ "metadata": { "uid": "u", "resourceVersion": "3" } }), "acme");
         assert_eq!(live["metadata"]["annotations"][names::ADOPT_BY], "acme");
         assert!(Live::from_value(live).is_some());

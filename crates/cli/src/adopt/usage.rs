@@ -1,4 +1,4 @@
-//! What the namespace uses of its tenant's grants, counted as the quota of the API server counts.
+//! How much the namespace would use of its tenant's grant, counted as the API server counts for a ResourceQuota.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,8 @@ use super::{
 };
 use tenantry_api::{Format, Quantity};
 
-/// Where the tenant would be above its grant. `elsewhere` is what its other namespaces use.
+/// One finding for each resource whose use would exceed the tenant's grant. `elsewhere` is the use of its other
+/// namespaces.
 pub fn findings(
     namespace: &str,
     contents: &Contents,
@@ -21,7 +22,7 @@ pub fn findings(
     let finding = |(key, grant): (&String, &Quantity)| {
         let object = "ResourceQuota/tenantry";
         let Some(here) = used(key, contents) else {
-            let message = format!("what {namespace} uses of {key} cannot be counted beforehand");
+            let message = format!("adopt cannot count how much {namespace} uses of {key}");
             return Some(Finding::new(Effect::NotTried, object, "nobody", message));
         };
         let others = elsewhere.get(key).copied().unwrap_or(Quantity::ZERO);
@@ -42,7 +43,7 @@ pub fn findings(
     grants.iter().filter_map(finding).collect()
 }
 
-/// What a key of a ResourceQuota would count in the namespace; none for a key that is not known here.
+/// How much a ResourceQuota would count for a key in the namespace; none for an unknown key.
 fn used(key: &str, contents: &Contents) -> Option<Quantity> {
     if let Some(count) = contents.counts.get(key) {
         return units(*count);
@@ -87,8 +88,9 @@ fn amount(amounts: &Value, resource: &str) -> Quantity {
     text.and_then(|text| text.parse().ok()).unwrap_or(Quantity::ZERO)
 }
 
-/// What a pod asks for: its containers together, or its largest step of initialisation if that is more; sidecars run beside
-/// both. https://github.com/kubernetes/kubernetes/blob/v1.36.0/staging/src/k8s.io/component-helpers/resource/helpers.go
+/// What a pod requests: the sum of its containers, or its largest init container if that is more; sidecars count in
+/// both cases.
+/// https://github.com/kubernetes/kubernetes/blob/v1.36.0/staging/src/k8s.io/component-helpers/resource/helpers.go
 fn of_pod(pod: &Value, bound: &str, resource: &str) -> Quantity {
     let spec = &pod["spec"];
     let of = |holder: &Value| amount(&holder["resources"][bound], resource);
@@ -105,7 +107,7 @@ fn of_pod(pod: &Value, bound: &str, resource: &str) -> Quantity {
         }
         starting = starting.max(step);
     }
-    // What the pod says as a whole wins over what its containers say.
+    // Pod-level resources take precedence over those of its containers.
     let whole = spec["resources"][bound].get(resource).map(|_| of(spec));
     let overhead = amount(&spec["overhead"], resource);
     whole.unwrap_or(running.max(starting)).saturating_add(overhead)
@@ -141,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pod_asks_for_its_containers_or_its_largest_step_of_initialisation() {
+    fn a_pod_requests_its_containers_or_its_largest_init_step() {
         let cpu = |spec: Value| of_pod(&json!({ "spec": spec }), "requests", "cpu").to_string();
         assert_eq!(cpu(json!({ "containers": [asks("100m"), asks("200m")] })), "300m");
         let large_init = json!({ "containers": [asks("100m")], "initContainers": [asks("1"), asks("2")] });
@@ -174,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn use_above_what_is_left_of_the_grant_is_named_with_both_amounts() {
+    fn use_above_the_grant_is_reported_with_both_amounts() {
         let pod = json!({ "spec": { "containers": [asks("1500m")] } });
         let claim = json!({ "spec": { "resources": { "requests": { "storage": "5Gi" } } } });
         let contents = contents(&[("Pod", pod), ("PersistentVolumeClaim", claim)]);
@@ -188,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tenant_that_is_above_its_grant_without_this_namespace_is_not_its_fault() {
+    fn a_tenant_above_its_grant_elsewhere_is_not_reported() {
         let grants = amounts(&[("pods", "1")]);
         let found = findings("acme-web", &Contents::default(), &grants, &amounts(&[("pods", "2")]));
         assert!(found.is_empty(), "{found:?}");

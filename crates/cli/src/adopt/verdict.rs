@@ -1,23 +1,23 @@
-//! What the API server says, taken apart: who refuses, and why.
+//! Parses an answer of the API server: what refuses an object, and why.
 
 use kube::core::Status;
 
 use super::report::{Effect, Finding};
 
-/// The finding in a refusal of an object.
+/// The finding from the refusal of an object.
 pub fn finding(object: &str, message: &str) -> Finding {
     let (by, why) = who(message);
     Finding::new(Effect::Refused, object, &by, why)
 }
 
-/// Whether an answer is a judgement about the object, and no failure to judge it.
+/// Whether an answer is a refusal of the object, and not a failure to check it.
 pub fn is_judgement(status: &Status) -> bool {
     matches!(status.code, 400 | 403 | 422)
 }
 
-/// Whether the answer only tells that a guard or a right of the scratch namespace is not known yet. The texts are those of
-/// https://github.com/kubernetes/kubernetes/tree/v1.36.0: generic/policy_dispatcher.go, the authorizer's, rolebinding's
-/// escalation check, and the plugin ServiceAccount.
+/// Whether the answer only means that the API server does not know a guard or a right of the scratch namespace yet. The
+/// texts are from https://github.com/kubernetes/kubernetes/tree/v1.36.0: generic/policy_dispatcher.go, the
+/// authorizer's, rolebinding's escalation check, and the plugin ServiceAccount.
 pub fn is_too_early(message: &str) -> bool {
     const EARLY: [&str; 5] = [
         "no params found",
@@ -29,7 +29,7 @@ pub fn is_too_early(message: &str) -> bool {
     EARLY.iter().any(|text| message.contains(text))
 }
 
-/// Who speaks, and what is said; the object is named already.
+/// What refuses the object, and its message without the object's name.
 fn who(message: &str) -> (String, &str) {
     let said = message.split_once(" is forbidden: ").map_or(message, |(_, said)| said);
     let policy = said.split_once("AdmissionPolicy '").and_then(|(_, rest)| {

@@ -10,42 +10,42 @@ use tenantry_process::client::ClusterSettings;
 /// Flags of `tenantry adopt`.
 #[derive(Debug, Clone, Args)]
 pub struct AdoptArgs {
-    /// Namespace to try, called `<tenant>-<name>`.
+    /// Namespace to check; its name must be `<tenant>-<name>`.
     pub namespace: String,
-    /// Tenant that is to have it; its spec.namespaces must list it.
+    /// Tenant that gets the namespace; its spec.namespaces must list it.
     #[arg(long)]
     pub tenant: String,
-    /// Hand the namespace over, unless something would be refused.
+    /// Hand the namespace over, unless an object in it would be refused.
     #[arg(long)]
     pub yes: bool,
-    /// With --yes: hand it over whatever would be refused.
+    /// With --yes: hand it over even if objects in it would be refused.
     #[arg(long, requires = "yes")]
     pub force: bool,
-    /// Form of the output.
+    /// Output format.
     #[arg(short = 'o', long, value_enum, default_value_t = ReportFormat::Text)]
     pub output: ReportFormat,
-    /// Kubeconfig file of a cluster admin; without it $KUBECONFIG, then ~/.kube/config.
+    /// Kubeconfig file of a cluster admin; default: $KUBECONFIG, then ~/.kube/config.
     #[arg(long)]
     pub kubeconfig: Option<PathBuf>,
-    /// Context in the kubeconfig; without it the current one.
+    /// Context in the kubeconfig; default: the current context.
     #[arg(long)]
     pub context: Option<String>,
-    /// Names of resources that differ from cluster to cluster; as the operator has them.
+    /// Resource names that differ from cluster to cluster; the same as the operator's.
     #[command(flatten)]
     pub resources: ResourceArgs,
 }
 
-/// Form of a report.
+/// Output format of `adopt`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum ReportFormat {
-    /// One line a finding, then a summary.
+    /// One line for each finding, then a summary.
     Text,
     /// One JSON object.
     Json,
 }
 
 impl AdoptArgs {
-    /// Where the API server is found.
+    /// How to find the API server.
     pub fn cluster(&self) -> ClusterSettings {
         ClusterSettings {
             kubeconfig: self.kubeconfig.clone(),

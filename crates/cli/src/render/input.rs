@@ -1,4 +1,4 @@
-//! The files that `-f` names, read as kubectl reads them.
+//! Reads the files of `-f` as kubectl does.
 
 use std::{
     io,
@@ -7,10 +7,11 @@ use std::{
 
 use super::Error;
 
-/// What of a folder kubectl reads.
+/// Extensions of the files that kubectl reads in a folder.
 const EXTENSIONS: [&str; 3] = ["json", "yaml", "yml"];
 
-/// Names and texts. A folder stands for the manifests right in it, by name; `-` for standard input.
+/// Names and texts of the files. A folder means the manifests directly in it, in order of name; `-` means standard
+/// input.
 pub fn read(files: &[PathBuf]) -> Result<Vec<(String, String)>, Error> {
     let mut texts = Vec::new();
     for file in files {
@@ -67,7 +68,7 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_stands_for_its_manifests_in_order_and_not_for_those_below() {
+    fn a_folder_means_its_own_manifests_in_order() {
         let texts = read(&[at("deploy/templates/free.yaml"), at("examples")]).unwrap();
         let names: Vec<_> = texts.iter().map(|(name, _)| name.rsplit('/').next().unwrap()).collect();
         assert_eq!(
@@ -83,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_read_is_named() {
+    fn an_unreadable_file_is_named() {
         let failed = |path: &str| match read(&[at(path)]) {
             Err(Error::Unreadable { file, source }) => (file, source),
             other => panic!("{other:?}"),

@@ -28,22 +28,22 @@ fn refused(texts: &[&str]) -> String {
 }
 
 #[test]
-fn one_file_or_several_in_any_order_give_the_same() {
+fn the_number_and_order_of_files_do_not_matter() {
     let apart = rendered(&[TENANT, TEMPLATE]).unwrap();
-    let together = rendered(&[&format!("---\n{TEMPLATE}\n---\n# nothing here\n---\n{TENANT}")]).unwrap();
+    let together = rendered(&[&format!("---\n{TEMPLATE}\n---\n# an empty document\n---\n{TENANT}")]).unwrap();
     assert_eq!(apart, together);
     assert_eq!(apart[0]["kind"], "Namespace");
     assert_eq!(apart.last().unwrap()["kind"], "RoleBinding");
 }
 
 #[test]
-fn what_is_no_yaml_is_named_with_its_file() {
+fn invalid_yaml_is_reported_with_its_file() {
     let error = refused(&[TEMPLATE, "a: [b"]);
     assert!(error.starts_with("1.yaml: not YAML: "), "{error}");
 }
 
 #[test]
-fn a_document_of_another_kind_is_named_with_what_it_is() {
+fn a_document_of_another_kind_is_reported_with_its_kind() {
     assert_eq!(
         refused(&["apiVersion: v1\nkind: Secret"]),
         "0.yaml: v1 Secret is neither a TenantTemplate nor a Tenant of tenantry.dev/v1alpha1"
@@ -54,7 +54,7 @@ fn a_document_of_another_kind_is_named_with_what_it_is() {
 }
 
 #[test]
-fn a_value_that_does_not_fit_is_named_with_its_document() {
+fn an_invalid_value_is_reported_with_its_document() {
     let error = refused(&[&TEMPLATE.replace("Free", "Gold"), TENANT]);
     assert!(
         error.starts_with("0.yaml: TenantTemplate small: unknown variant `Gold`, expected one of `Free`"),
@@ -75,7 +75,7 @@ fn without_a_tenant_there_is_nothing_to_render() {
 }
 
 #[test]
-fn a_tenant_that_cannot_be_built_says_what_the_operator_would_say() {
+fn an_invalid_tenant_is_reported_as_the_operator_reports_it() {
     assert_eq!(
         refused(&[TENANT]),
         "Tenant acme: TemplateNotFound: spec.templateRef.name: TenantTemplate \"small\" does not exist; create it, or \
@@ -86,7 +86,7 @@ fn a_tenant_that_cannot_be_built_says_what_the_operator_would_say() {
 }
 
 #[test]
-fn optional_kinds_are_named_as_kind_or_as_crd() {
+fn an_optional_kind_may_be_given_as_kind_or_crd() {
     let names = |names: &[&str]| {
         let names: Vec<_> = names.iter().map(|&name| name.to_owned()).collect();
         served(&names, &fixture::settings())
@@ -123,7 +123,7 @@ fn optional_objects_are_printed_only_where_they_are_served() {
 }
 
 #[test]
-fn what_the_api_server_refuses_is_refused_offline_too() {
+fn unknown_fields_and_negative_amounts_are_refused_offline() {
     let template = r#"{"apiVersion":"tenantry.dev/v1alpha1","kind":"TenantTemplate","metadata":{"name":"t"},"spec":{"tier":"Free"}}"#;
     let tenant = |spec: &str| {
         format!(

@@ -1,4 +1,5 @@
-//! One tower layer around the HTTP client: deadline over the whole call, retries within it, a count of each attempt.
+//! A tower layer around the HTTP client: a deadline for the whole call, retries within it, and a metric of each
+//! attempt.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -31,7 +32,8 @@ impl CallPolicy {
     const FIRST_DELAY: Duration = Duration::from_millis(50);
     const MAX_DELAY: Duration = Duration::from_secs(2);
     const MAX_RETRY_AFTER: Duration = Duration::from_secs(5);
-    /// A list of everything may rightly take longer than a write: with 10 s this is the API server's own limit of 60 s.
+    /// A list of all objects may take longer than a write: with a deadline of 10 s, this is the API server's own limit
+    /// of 60 s.
     const LIST_FACTOR: u32 = 6;
 
     /// `deadline` bounds a call on one object, its retries included.
@@ -39,7 +41,7 @@ impl CallPolicy {
         Self { deadline }
     }
 
-    /// Bound of a call on one object.
+    /// Deadline of a call on one object.
     pub fn deadline(self) -> Duration {
         self.deadline
     }
@@ -47,17 +49,18 @@ impl CallPolicy {
     fn deadline_of(self, verb: Verb) -> Duration {
         match verb {
             Verb::List | Verb::DeleteCollection => self.deadline * Self::LIST_FACTOR,
-            // Of a watch only the head of its answer: kube guards the stream against silence, but not the request.
+            // For a watch, only for the head of its response: kube detects a silent stream, but not a request that
+            // hangs.
             Verb::Watch | Verb::Get | Verb::Create | Verb::Update | Verb::Patch | Verb::Delete | Verb::Other => {
                 self.deadline
             }
         }
     }
 
-    /// The pause before the next try, or None when there is to be none.
+    /// The pause before the next try, or None if the call must not be retried.
     ///
-    /// Any method may be tried again, as each of our writes is safe to repeat: applies state what should be, updates and
-    /// deletes carry the version or uid they mean, and a create that happened twice is an AlreadyExists.
+    /// Every method may be retried, because each of our writes is safe to repeat. An apply states the desired content,
+    /// updates and deletes name the version or uid that they mean, and a second create is refused with AlreadyExists.
     fn pause(tries: u32, status: StatusCode, headers: &HeaderMap, random: f64) -> Option<Duration> {
         let may_pass = matches!(
             status,
@@ -84,16 +87,16 @@ impl CallPolicy {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("no complete answer to {verb} {resource} within {after:?}")]
 pub struct DeadlineExceeded {
-    /// What was asked.
+    /// The verb of the request.
     pub verb: &'static str,
-    /// Of what.
+    /// The resource of the request.
     pub resource: &'static str,
     /// The deadline.
     pub after: Duration,
 }
 
-/// Reason of the cause that is put into the details of a refusal when a try before it may have been done: what is refused
-/// may stand all the same.
+/// Reason of a cause that this layer adds to a refusal if an earlier try of the same call may have succeeded: although
+/// the last try was refused, the write may have taken effect.
 pub const EARLIER_TRY_UNANSWERED: &str = "EarlierTryUnanswered";
 
 /// Puts [`ApiService`] around a service.
@@ -133,8 +136,8 @@ impl<S> Layer<S> for ApiLayer {
     }
 }
 
-/// See the module. kube's own stack cannot be cloned, and a retry needs it again: it is called under a lock, which is
-/// held only while a request is handed over, never across an await.
+/// See the module. A retry needs kube's own stack again, but it cannot be cloned, so a lock protects it. The lock is
+/// taken only to pass a request to the stack, never across an await.
 pub struct ApiService<S> {
     shared: Arc<Shared>,
     inner: Arc<Mutex<S>>,
@@ -155,7 +158,7 @@ where
     type Future = CallFuture;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        // Each attempt waits for the inner service by itself.
+        // Each attempt waits for the inner service itself.
         Poll::Ready(Ok(()))
     }
 
@@ -205,7 +208,7 @@ impl Shared {
                 CallPolicy::pause(tries, response.status(), response.headers(), random),
                 spare,
             ) {
-                // An answer in hand is worth more than a timeout: no pause that would pass the deadline.
+                // If the pause would exceed the deadline, return this answer: it says more than a timeout.
                 (Some(pause), Some(spare)) if Instant::now() + pause < deadline => {
                     tracing::debug!(
                         verb = kind.verb.as_str(),
@@ -214,7 +217,8 @@ impl Shared {
                         pause_ms = pause.as_millis(),
                         "request will be tried again"
                     );
-                    // A 429 is said before anything is done; the others may be a proxy's word for a lost answer.
+                    // The API server answers 429 before it does anything. The other codes may come from a proxy that
+                    // lost the answer.
                     unanswered |= response.status() != StatusCode::TOO_MANY_REQUESTS;
                     tokio::time::sleep(pause).await;
                     request = spare;
@@ -230,7 +234,8 @@ impl Shared {
     }
 }
 
-/// One attempt. The body is read here, so that the deadline covers it too; but not that of a watch that was granted.
+/// One attempt. It reads the body too, so that the deadline covers it; except the body of a successful watch, which is
+/// a stream.
 async fn attempt<S, B>(inner: &Mutex<S>, request: Request<Body>, verb: Verb) -> Result<Response<ResponseBody>, BoxError>
 where
     S: Service<Request<Body>, Response = Response<B>>,
@@ -261,7 +266,7 @@ async fn mark_unanswered(response: Response<ResponseBody>) -> Result<Response<Re
     let (mut head, body) = response.into_parts();
     let bytes = axum::body::to_bytes(body, usize::MAX).await?;
     let status = serde_json::from_slice(&bytes).ok().filter(Value::is_object);
-    // Overload is told in plain text.
+    // The API server reports overload in plain text.
     let mut status = status.unwrap_or_else(|| {
         let message = String::from_utf8_lossy(&bytes);
         json!({ "kind": "Status", "status": "Failure", "message": message.trim(), "code": head.status.as_u16() })
@@ -276,7 +281,7 @@ async fn mark_unanswered(response: Response<ResponseBody>) -> Result<Response<Re
     Ok(Response::from_parts(head, ResponseBody::from(status.to_string())))
 }
 
-/// A copy for the next try, or None where the body is a stream; kube's own requests never are.
+/// A copy for the next try, or None if the body is a stream; kube's own requests never have one.
 fn try_clone(request: &Request<Body>) -> Option<Request<Body>> {
     let mut copy = Request::new(request.body().try_clone()?);
     *copy.method_mut() = request.method().clone();

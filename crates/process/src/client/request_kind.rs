@@ -1,9 +1,9 @@
-//! What a request to the API server is, read off its method and path: for deadlines and for metric labels.
+//! Verb and resource of a request to the API server, from its method and path; for deadlines and metric labels.
 
 use axum::http::{Method, StatusCode, Uri};
 use tenantry_core::object::Kind;
 
-/// What a request does, in the words of RBAC.
+/// The verb of a request, as in RBAC.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verb {
     /// One object, or discovery.
@@ -64,17 +64,17 @@ fn known(plural: &str) -> Option<(&'static str, &'static str)> {
     managed.chain(OTHERS.iter().copied()).find(|(name, _)| *name == plural)
 }
 
-/// A request, as far as deadlines and metrics care.
+/// Verb and resource of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RequestKind {
-    /// What it does.
+    /// The verb.
     pub verb: Verb,
-    /// To what: a plural, `<plural>/status`, "discovery" or "other".
+    /// The resource: a plural, `<plural>/status`, "discovery" or "other".
     pub resource: &'static str,
 }
 
 impl RequestKind {
-    /// Reads method and path; never fails.
+    /// Parses method and path; never fails.
     pub fn of(method: &Method, uri: &Uri) -> Self {
         let mut segments = uri.path().split('/').filter(|segment| !segment.is_empty());
         let versioned = match segments.next() {
@@ -129,7 +129,7 @@ impl Verb {
     }
 }
 
-/// The label value of a status: its class, with the three that tell a story of their own.
+/// The label value of a status: its class, except for the three codes that have a meaning of their own.
 pub fn code_label(status: StatusCode) -> &'static str {
     match status.as_u16() {
         200..300 => "2xx",

@@ -1,9 +1,10 @@
-//! Connections that live as long as this process leads.
+//! Connections that end when this process no longer leads.
 //!
-//! A write is checked when it is begun ([`LeaderHandle::is_leading`]); then it waits for a connection, whose handshake takes
-//! milliseconds, or for the pause before another try. A process that is stopped just there would send it when it is resumed: of
-//! forty tenants under way one was seen that got two namespaces by a leader that slept past its lease. hyper encodes and sends
-//! in a task of its own for each connection, so it is asked once more right before that task runs.
+//! The operator checks [`LeaderHandle::is_leading`] when it begins a write. The write then waits for a connection,
+//! whose handshake takes milliseconds, or for the pause before a retry. If the process is stopped at that point, it
+//! sends the write when it is resumed. In a test with forty tenants, a leader that slept past its lease created two
+//! namespaces for one of them. hyper encodes and sends in one task for each connection, so [`WhileLeading`] checks
+//! again right before each poll of that task.
 
 use std::{
     future::{Future, poll_fn},
@@ -17,14 +18,14 @@ use crate::leader::LeaderHandle;
 
 type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// Runs what hyper spawns, on tokio, and ends it when its process leads no more.
+/// Runs hyper's tasks on tokio, and ends them when the process no longer leads.
 #[derive(Clone)]
 pub struct WhileLeading {
     leader: LeaderHandle,
 }
 
 impl WhileLeading {
-    /// While `leader` leads.
+    /// Runs tasks while `leader` leads.
     pub fn new(leader: LeaderHandle) -> Self {
         Self { leader }
     }
@@ -60,7 +61,7 @@ mod tests {
         clock::TestClock,
     };
 
-    /// A server that tells of each request, and a leader's client of it.
+    /// A server that reports each request on a channel, and a leader's client for it.
     async fn stage(clock: &TestClock) -> (Client, mpsc::UnboundedReceiver<()>) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
@@ -83,17 +84,17 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_write_that_was_begun_in_time_is_not_sent_too_late() {
+    async fn a_write_begun_while_leading_is_not_sent_after_the_lease() {
         let clock = TestClock::new(Timestamp::UNIX_EPOCH);
         let (client, mut heard) = stage(&clock).await;
         let begun = write(&client);
         clock.advance(Duration::MAX);
         begun.await.unwrap_err();
-        assert!(heard.try_recv().is_err(), "it was sent");
+        assert!(heard.try_recv().is_err(), "the write was sent");
     }
 
     #[tokio::test]
-    async fn a_connection_that_stands_already_carries_nothing_either() {
+    async fn an_open_connection_sends_nothing_after_the_lease() {
         let clock = TestClock::new(Timestamp::UNIX_EPOCH);
         let (client, mut heard) = stage(&clock).await;
         write(&client).await.unwrap();
@@ -101,6 +102,6 @@ mod tests {
         let begun = write(&client);
         clock.advance(Duration::MAX);
         begun.await.unwrap_err();
-        assert!(heard.try_recv().is_err(), "it was sent");
+        assert!(heard.try_recv().is_err(), "the write was sent");
     }
 }

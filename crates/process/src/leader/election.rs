@@ -1,4 +1,4 @@
-//! What to do next about the lease: pure.
+//! Decides the next step of the election; pure.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use crate::clock::Monotonic;
 
-/// The three durations of an election; they fit together once built.
+/// The three durations of an election; [`Self::new`] checks that they fit together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ElectionConfig {
     lease_duration: Duration,
@@ -15,13 +15,13 @@ pub struct ElectionConfig {
     retry_period: Duration,
 }
 
-/// Durations that would let two lead, or nobody.
+/// Durations with which two processes, or none, could lead.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ElectionConfigError {
     /// A Lease stores whole seconds.
     #[error("--lease-duration must be a whole number of seconds between 1s and 1h, got {0:?}")]
     LeaseDuration(Duration),
-    /// The leader would still lead when another may start.
+    /// The leader could still lead when another process starts.
     #[error(
         "--renew-deadline ({renew_deadline:?}) must be shorter than --lease-duration ({lease_duration:?}), or two processes could lead at once"
     )]
@@ -31,7 +31,7 @@ pub enum ElectionConfigError {
         /// As given.
         lease_duration: Duration,
     },
-    /// One failed renewal would end the leadership.
+    /// A single failed renewal would end the leadership.
     #[error(
         "--retry-period ({retry_period:?}) must be above zero and at most half of --renew-deadline ({renew_deadline:?}), so that a failed renewal can be tried again"
     )]
@@ -73,12 +73,12 @@ impl ElectionConfig {
         })
     }
 
-    /// How long others wait after the last renewal that they saw.
+    /// How long other processes wait after the last renewal that they saw.
     pub fn lease_duration(&self) -> Duration {
         self.lease_duration
     }
 
-    /// How long the leader leads after its last successful renewal.
+    /// How long a leader leads after its last successful renewal.
     pub fn renew_deadline(&self) -> Duration {
         self.renew_deadline
     }
@@ -103,18 +103,18 @@ impl Default for ElectionConfig {
     }
 }
 
-/// What the election reads and writes of a Lease's spec.
+/// The fields of a Lease's spec that the election uses.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct LeaseRecord {
-    /// Who holds it; None or empty: nobody.
+    /// Identity of the leader; None or empty if there is none.
     pub holder: Option<String>,
     /// How long others wait after the last renewal that they saw, in seconds.
     pub duration_seconds: Option<i32>,
-    /// When the holder took it, wall time of the holder.
+    /// When the leader took the Lease, in its own wall time.
     pub acquired: Option<Timestamp>,
-    /// When the holder last renewed it, wall time of the holder. Others compare it for equality only.
+    /// When the leader last renewed the Lease, in its own wall time. Others only compare it for equality.
     pub renewed: Option<Timestamp>,
-    /// How often it changed hands.
+    /// How often the leader changed.
     pub transitions: i32,
 }
 
@@ -133,12 +133,12 @@ pub struct StoredLease {
     pub metadata: ObjectMeta,
 }
 
-/// The next thing to do.
+/// The next step.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Step {
-    /// Nothing for this long.
+    /// Wait for this long.
     Wait(Duration),
-    /// Nothing, as someone else holds the Lease: call [`View::on_held_by_other`], then decide again.
+    /// Nothing, because another process has the Lease: call [`View::on_held_by_other`], then decide again.
     HeldByOther,
     /// Read the Lease.
     Read,
@@ -146,17 +146,17 @@ pub enum Step {
     Create(LeaseRecord),
     /// Replace the Lease; the metadata carries the `resourceVersion` that was read.
     Replace(Box<StoredLease>),
-    /// Leadership is over; the process must not lead again.
+    /// The process has lost the lease and must not lead again.
     Stop(Loss),
 }
 
-/// Why leadership ended without being given up.
+/// Why a process lost the lease.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Loss {
     /// No renewal succeeded for the renew deadline.
     #[error("no renewal of the lease succeeded within the renew deadline")]
     RenewDeadline,
-    /// The Lease names someone else.
+    /// The Lease names another process.
     #[error("the lease is held by {0:?}")]
     TakenBy(String),
 }
@@ -165,7 +165,7 @@ pub enum Loss {
 #[derive(Debug, Clone)]
 pub struct View {
     seen: Option<Seen>,
-    /// The Lease must be read before it is written: never read yet, or the last write failed.
+    /// The Lease must be read before the next write: it was never read, or the last write failed.
     stale: bool,
     held_until: Option<Monotonic>,
     next_attempt: Monotonic,
@@ -174,14 +174,14 @@ pub struct View {
 #[derive(Debug, Clone)]
 struct Seen {
     lease: StoredLease,
-    /// When the record last changed, as far as we saw: the end of the read that first showed it.
+    /// When we saw the record change last: the end of the read that first showed the current record.
     changed_at: Monotonic,
-    /// The object is gone, but its holder may still lead.
+    /// The Lease was deleted, but its leader may still lead.
     deleted: bool,
 }
 
 impl View {
-    /// Knows nothing yet; the first attempt is due at `now`.
+    /// The view of a process that has not read the Lease; its first attempt is due at `now`.
     pub fn new(now: Monotonic) -> Self {
         Self {
             seen: None,
@@ -191,12 +191,12 @@ impl View {
         }
     }
 
-    /// Until when this process leads, if it does; counts from before the last successful write was sent.
+    /// Until when this process leads, if it does. Counted from before it sent its last successful write.
     pub fn held_until(&self) -> Option<Monotonic> {
         self.held_until
     }
 
-    /// A read ended at `now` with this Lease, or with none.
+    /// Records a read that ended at `now` with this Lease, or with none.
     pub fn on_read(&mut self, now: Monotonic, lease: Option<StoredLease>) {
         self.stale = false;
         match (lease, &mut self.seen) {
@@ -216,7 +216,7 @@ impl View {
         }
     }
 
-    /// A write sent at `started` succeeded; the API server answered with `lease`.
+    /// Records that a write sent at `started` succeeded; the API server answered with `lease`.
     pub fn on_written(&mut self, started: Monotonic, lease: StoredLease, config: &ElectionConfig) {
         self.seen = Some(Seen {
             lease,
@@ -228,29 +228,30 @@ impl View {
         self.next_attempt = started.plus(config.retry_period);
     }
 
-    /// A read or a write failed, or its answer was lost; `jitter` in 0..1 spreads the candidates.
+    /// Records that a read or a write failed, or that its answer was lost. `jitter` in 0..1 spreads the retries of
+    /// candidates.
     pub fn on_failure(&mut self, now: Monotonic, jitter: f64, config: &ElectionConfig) {
         self.stale = true;
         self.next_attempt = now.plus(self.pause(jitter, config));
     }
 
-    /// Someone else holds the Lease: look again after a pause.
+    /// Records that another process has the Lease: read it again after a pause.
     pub fn on_held_by_other(&mut self, now: Monotonic, jitter: f64, config: &ElectionConfig) {
         self.on_failure(now, jitter, config);
     }
 
-    /// This process gave leadership up or lost it.
+    /// Records that this process gave up or lost the lease.
     pub fn on_stopped(&mut self) {
         self.held_until = None;
     }
 
-    /// What to write to give the Lease up, if it is ours and known to be unchanged.
+    /// The Lease to write in order to give it up; None unless this process has it and knows its current version.
     pub fn release(&self, wall: Timestamp, identity: &str) -> Option<StoredLease> {
         let seen = self.seen.as_ref().filter(|seen| !seen.deleted && !self.stale)?;
         (seen.lease.record.holder() == Some(identity)).then(|| StoredLease {
             record: LeaseRecord {
                 holder: None,
-                // What client-go writes: others of its kind treat it as expired at once.
+                // client-go writes the same, so its candidates treat the Lease as expired at once.
                 duration_seconds: Some(1),
                 acquired: seen.lease.record.acquired,
                 renewed: Some(later(wall, seen.lease.record.renewed)),
@@ -260,7 +261,7 @@ impl View {
         })
     }
 
-    // The leader never jitters: its attempts within the deadline are few enough.
+    // A leader's retries have no jitter: it makes only a few attempts before its deadline.
     fn pause(&self, jitter: f64, config: &ElectionConfig) -> Duration {
         match self.held_until {
             Some(_) => config.retry_period,
@@ -269,7 +270,7 @@ impl View {
     }
 }
 
-/// What to do at `now`. `wall` goes into records for people to read and is never decided on.
+/// The next step at `now`. `wall` is only written into records for people to read; no decision depends on it.
 pub fn decide(view: &View, now: Monotonic, wall: Timestamp, identity: &str, config: &ElectionConfig) -> Step {
     let leading = match view.held_until {
         Some(until) if now >= until => return Step::Stop(Loss::RenewDeadline),
@@ -309,9 +310,9 @@ pub fn decide(view: &View, now: Monotonic, wall: Timestamp, identity: &str, conf
     }
 }
 
-/// Whether nobody can lead by this record any more.
+/// Whether no process can still lead with this record.
 fn is_free(seen: &Seen, now: Monotonic, config: &ElectionConfig) -> bool {
-    // The holder leads by the duration that it wrote, which may differ from ours while an upgrade rolls out.
+    // The leader uses the duration that it wrote, which may differ from ours during an upgrade.
     let seconds = seen
         .lease
         .record
@@ -341,8 +342,8 @@ fn renewed(before: &LeaseRecord, wall: Timestamp, config: &ElectionConfig) -> Le
     }
 }
 
-/// `wall` in the microseconds that a Lease stores, but always after `before`: others know a renewal only by a changed
-/// record, so a wall clock that stands still or went back must not make one look like none.
+/// `wall` in the microseconds that a Lease stores, but always after `before`. Others notice a renewal only by a changed
+/// record, so every renewal must change it, even if the wall clock stopped or went back.
 fn later(wall: Timestamp, before: Option<Timestamp>) -> Timestamp {
     let wall = wall.round(Unit::Microsecond).unwrap_or(wall);
     match before {

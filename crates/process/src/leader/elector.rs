@@ -11,30 +11,30 @@ use super::lease_api::{LeaseApi, LeaseError};
 use crate::clock::{Clock, Monotonic};
 use crate::health::Heartbeat;
 
-/// Where this process stands in the election.
+/// Role of this process in the election.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Leadership {
-    /// Not leading, may do so later.
+    /// It does not lead now, and may lead later.
     Standby,
-    /// Leading until that point of the local clock, unless it is renewed before.
+    /// It leads until this point of the local clock, unless it renews the lease before.
     Leading {
         /// The renew deadline.
         until: Monotonic,
     },
-    /// Given up or lost; this process never leads again.
+    /// It gave up or lost the lease, and never leads again.
     Over,
 }
 
 /// How the election ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Ended {
-    /// Asked to stop; the lease, if it was ours, was given up.
+    /// It was asked to stop; if it had the lease, it gave the lease up.
     Stopped,
-    /// Leadership was lost; the process must exit with an error, so that what it had in flight ends with it.
+    /// It lost the lease. The process must exit with an error, so that its unfinished requests end with it.
     Lost(Loss),
 }
 
-/// Tells whether this process leads; cheap to clone.
+/// Knows whether this process leads; cheap to clone.
 #[derive(Clone)]
 pub struct LeaderHandle {
     leadership: watch::Receiver<Leadership>,
@@ -50,8 +50,8 @@ impl LeaderHandle {
         Self { leadership, clock }
     }
 
-    /// Whether this process leads now. Ask it right before a write: it is true to the clock even when the process was
-    /// frozen and the election has not run since.
+    /// Whether this process leads now. Check it right before a write: it reads the clock, so it is right even if the
+    /// process was frozen and the election has not run since.
     pub fn is_leading(&self) -> bool {
         match *self.leadership.borrow() {
             Leadership::Leading { until } => self.clock.monotonic() < until,
@@ -59,7 +59,7 @@ impl LeaderHandle {
         }
     }
 
-    /// Resolves to true when this process leads, to false when it never will.
+    /// Resolves to true when this process leads, or to false when it can never lead.
     pub async fn acquired(mut self) -> bool {
         let settled = self
             .leadership
@@ -69,13 +69,13 @@ impl LeaderHandle {
     }
 }
 
-/// The identity under which this process holds the lease: the pod's name and a random suffix, as a restarted container
-/// has the same name but must not take its predecessor's lease for its own.
+/// The name under which this process has the lease: the pod's name and a random suffix. A restarted container has the
+/// same pod name, but must not mistake its predecessor's lease for its own.
 pub fn identity(pod: &str, rng: &mut fastrand::Rng) -> String {
     format!("{pod}_{:016x}", rng.u64(..))
 }
 
-/// One process's part in the election.
+/// Runs the election for one process.
 pub struct Elector<L> {
     lease: L,
     identity: String,
@@ -88,7 +88,7 @@ pub struct Elector<L> {
 }
 
 impl<L: LeaseApi> Elector<L> {
-    /// Takes part as `identity`, which no other process may use; see [`identity`].
+    /// Creates the elector of a process with this `identity`, which no other process may use; see [`identity`].
     pub fn new(
         lease: L,
         identity: String,
@@ -117,15 +117,16 @@ impl<L: LeaseApi> Elector<L> {
         )
     }
 
-    /// Beats `heart` before each step. A step ends in time without an answer of the API server, so a silent heart is a hang.
+    /// Beats `heart` before each step. A step ends in time even if the API server does not answer, so a silent heart
+    /// means a hang.
     #[must_use]
     pub fn beating(mut self, heart: Heartbeat) -> Self {
         self.heart = Some(heart);
         self
     }
 
-    /// Runs until leadership is lost or `stop` resolves. On `stop` the lease is given up at once: resolve it only after
-    /// the work done under the lease has ended.
+    /// Runs until the lease is lost or `stop` resolves. On `stop` it gives the lease up at once: resolve `stop` only
+    /// after all work under the lease has ended.
     pub async fn run(mut self, stop: impl Future<Output = ()> + Send) -> Ended {
         let mut stop = std::pin::pin!(stop);
         loop {
@@ -141,8 +142,8 @@ impl<L: LeaseApi> Elector<L> {
                 return Ended::Lost(loss);
             }
             if matches!(next, Step::Create(_) | Step::Replace(_)) {
-                // Runs to its end, at most half the renew deadline: cut short, nobody would know whether the lease is ours
-                // and could be given up.
+                // Let the step finish, which takes at most half the renew deadline. If it were cut short, it would be
+                // unknown whether we have the lease and can give it up.
                 self.take(next, now).await;
                 continue;
             }
@@ -155,7 +156,7 @@ impl<L: LeaseApi> Elector<L> {
         Ended::Stopped
     }
 
-    /// Does one step and notes what came of it.
+    /// Carries out one step and records its result.
     async fn take(&mut self, step: Step, now: Monotonic) {
         match step {
             Step::HeldByOther => {
@@ -175,7 +176,7 @@ impl<L: LeaseApi> Elector<L> {
                 let result = self.in_time(now, self.lease.replace(*lease)).await;
                 self.written(now, "replace", result);
             }
-            // Handled by the caller before it gets here.
+            // The caller handles it before.
             Step::Stop(_) => {}
         }
     }
@@ -199,7 +200,7 @@ impl<L: LeaseApi> Elector<L> {
     fn failed(&mut self, verb: &'static str, error: &LeaseError) {
         let leading = self.view.held_until().is_some();
         match error {
-            // Two candidates met: one of them always gets this.
+            // Two candidates wrote at the same time: one of them always gets this error.
             LeaseError::Changed if !leading => tracing::debug!(verb, %error, "lease attempt failed"),
             LeaseError::Changed | LeaseError::TimedOut | LeaseError::Api(_) => {
                 tracing::warn!(verb, leading, %error, "lease attempt failed");
@@ -209,7 +210,8 @@ impl<L: LeaseApi> Elector<L> {
         self.view.on_failure(self.clock.monotonic(), jitter, &self.config);
     }
 
-    /// Half the renew deadline, so that one hung connection leaves time for another try; never past the deadline itself.
+    /// Half the renew deadline, so that after one hanging connection there is time for a retry; never past the deadline
+    /// itself.
     async fn in_time<T>(
         &self,
         now: Monotonic,
@@ -223,7 +225,7 @@ impl<L: LeaseApi> Elector<L> {
     }
 
     async fn resign(mut self) {
-        // First stop leading here, then let another start.
+        // First end our leadership, then let another process start.
         let led = self.view.held_until().is_some();
         self.view.on_stopped();
         self.publish.send_replace(Leadership::Over);
@@ -231,8 +233,8 @@ impl<L: LeaseApi> Elector<L> {
         let Some(release) = release else { return };
         match tokio::time::timeout(self.config.retry_period(), self.lease.replace(release)).await {
             Ok(Ok(_)) => tracing::info!(identity = %self.identity, "lease released"),
-            Ok(Err(error)) => tracing::warn!(%error, "lease not released: it expires by itself"),
-            Err(_) => tracing::warn!("lease not released in time: it expires by itself"),
+            Ok(Err(error)) => tracing::warn!(%error, "lease not released: it will expire"),
+            Err(_) => tracing::warn!("lease not released in time: it will expire"),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The seam between the election and the API server.
+//! The interface between the election and the API server.
 
 use std::future::Future;
 
@@ -11,30 +11,32 @@ use super::election::{LeaseRecord, StoredLease};
 /// A read or write of the Lease that did not succeed.
 #[derive(Debug, thiserror::Error)]
 pub enum LeaseError {
-    /// Someone wrote in between (409 on replace or create), or the Lease is gone (404 on replace): read again.
+    /// Another process wrote first (409 on replace or create), or the Lease was deleted (404 on replace): read it
+    /// again.
     #[error("the lease was changed by someone else")]
     Changed,
     /// No answer in time; the write may or may not have happened.
     #[error("no answer in time")]
     TimedOut,
-    /// The API server refused, or was not reached.
+    /// The API server refused the request or could not be reached.
     #[error("failed to reach the lease: {0}")]
     Api(#[from] Box<kube::Error>),
 }
 
-/// Reads and writes one Lease. Each write succeeds only over the version that was read.
+/// Reads and writes one Lease. A write succeeds only if the Lease still has the version that was read.
 pub trait LeaseApi: Send + Sync {
-    /// The Lease, or None where there is none.
+    /// The Lease, or None if it does not exist.
     fn read(&self) -> impl Future<Output = Result<Option<StoredLease>, LeaseError>> + Send;
-    /// Creates the Lease; [`LeaseError::Changed`] when there is one.
+    /// Creates the Lease; [`LeaseError::Changed`] if it exists.
     fn create(&self, record: LeaseRecord) -> impl Future<Output = Result<StoredLease, LeaseError>> + Send;
-    /// Replaces the Lease of that `resourceVersion`; [`LeaseError::Changed`] when it is another or gone.
+    /// Replaces the Lease with that `resourceVersion`; [`LeaseError::Changed`] if it has another version or was
+    /// deleted.
     fn replace(&self, lease: StoredLease) -> impl Future<Output = Result<StoredLease, LeaseError>> + Send;
 }
 
 /// The Lease on the API server.
 ///
-/// Needs in the Lease's namespace: `create` on leases, and `get` and `update` on the Lease of that name.
+/// Needs these rights in the Lease's namespace: `create` on leases, and `get` and `update` on the Lease of that name.
 #[derive(Clone)]
 pub struct KubeLease {
     api: Api<Lease>,
@@ -96,7 +98,7 @@ fn to_stored(lease: Lease) -> StoredLease {
             renewed: spec.renew_time.map(|time| time.0),
             transitions: spec.lease_transitions.unwrap_or(0),
         },
-        // Left out of a replace, the API server keeps its own.
+        // If a replace leaves it out, the API server keeps the stored value.
         metadata: ObjectMeta {
             managed_fields: None,
             ..lease.metadata
@@ -120,7 +122,7 @@ fn to_lease(lease: StoredLease) -> Lease {
             acquire_time: acquired.map(MicroTime),
             renew_time: renewed.map(MicroTime),
             lease_transitions: Some(transitions),
-            // Coordinated leader election is another protocol; we never take part in it.
+            // These fields belong to coordinated leader election, a protocol that we do not use.
             preferred_holder: None,
             strategy: None,
         }),
@@ -151,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lease_survives_the_way_to_the_api_server_and_back() {
+    fn a_lease_is_unchanged_after_a_round_trip() {
         let json = serde_json::to_vec(&to_lease(stored())).expect("serialises");
         let back: Lease = serde_json::from_slice(&json).expect("parses");
         assert_eq!(to_stored(back), stored());

@@ -1,21 +1,22 @@
-//! Leader election over one `Lease`, after the algorithm of client-go, with its gaps closed.
+//! Leader election on one `Lease`, with the algorithm of client-go without its known gaps.
 //!
-//! - [`election`] decides, without IO: what was read and when, in; the next [`election::Step`], out.
-//! - [`lease_api`] is the seam to the API server: read, create, replace. Every write carries the `resourceVersion` that
-//!   was read, so of two writers one gets a 409.
+//! - [`election`] decides without IO: its input is what was read and when, its output the next [`election::Step`].
+//! - [`lease_api`] is the interface to the API server: read, create, replace. Every write carries the `resourceVersion`
+//!   that was read, so one of two simultaneous writers gets a 409.
 //! - [`elector`] runs the steps and publishes [`Leadership`].
 //!
-//! Why two never lead at once: a leader counts `renew_deadline` from *before* it sent its last successful write; another
-//! takes the lease only `lease_duration` after it *saw* that write, each on its own monotonic clock. As the first point
-//! is earlier and the first duration shorter, the leader has stopped before the other starts. The rest of this argument is
-//! [`LeaderHandle::is_leading`]: it asks the clock, so a process that was frozen past its deadline knows so at once,
-//! before any of its tasks ran again.
+//! Why two never lead at once: a leader counts `renew_deadline` from *before* it sent its last successful write;
+//! another takes the lease only `lease_duration` after it *saw* that write, each on its own monotonic clock. The leader
+//! counts from an earlier point and for a shorter time, so it has stopped before the other starts. A process that was
+//! frozen past its deadline must also stop: [`LeaderHandle::is_leading`] reads the clock, so it returns false at once,
+//! before any task has run again.
 //!
-//! Writes go through a client whose connections ask it once more right before they send (`runtime::client::build_for_leader`).
+//! Writes use a client whose connections check it again right before they send (`crate::client::build_for_leader`).
 //!
-//! What it cannot give: a write sent before the deadline may arrive after it. So every replace and
-//! delete carries a precondition, and quotas are fenced (docs/decisions/0007). A monotonic clock that stands still while the machine sleeps, or an
-//! admin who deletes the Lease just before another replica starts, also defeats it; as they do client-go.
+//! What it cannot guarantee: a write sent before the deadline may arrive after it. So every replace and delete carries
+//! a precondition, and quotas are fenced (docs/decisions/0007). Two more cases defeat it, as they do client-go: a
+//! monotonic clock that stops while the machine sleeps, and an admin who deletes the Lease just before another replica
+//! starts.
 
 pub mod election;
 pub mod elector;

@@ -1,7 +1,7 @@
-//! Hears that a watch's stream is alive: its answer, and everything that it brings, bookmarks included.
+//! Notices that a watch's stream is alive: its response, and all data that arrives on it, including bookmarks.
 //!
-//! kube's watcher takes bookmarks for itself, and says nothing when it opens a stream again. Without them a watch of a kind
-//! that nobody changes looks the same as one that is broken.
+//! kube's watcher consumes bookmarks and does not report that it reopened a stream. Without them, the watch of a kind
+//! that nobody changes looks the same as a broken one.
 
 use std::{
     future::Future,
@@ -18,14 +18,14 @@ use crate::watches::Watch;
 type Request = axum::http::Request<Body>;
 type Answer<B> = axum::http::Response<B>;
 
-/// A client of one watch.
+/// The HTTP service of one watch.
 pub(super) struct Heard {
     client: Client,
     watch: Watch,
 }
 
 impl Heard {
-    /// Requests go through `client`; `watch` is told when a stream brings something.
+    /// Sends requests through `client`, and records in `watch` each time that data arrives on a stream.
     pub(super) fn new(client: Client, watch: Watch) -> Self {
         Self { client, watch }
     }
@@ -37,12 +37,12 @@ impl Service<Request> for Heard {
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Self::Error>> + Send>>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        // The client waits for itself when it sends.
+        // The client waits until it is ready when it sends.
         Poll::Ready(Ok(()))
     }
 
     fn call(&mut self, request: Request) -> Self::Future {
-        // A list counts when all of it was read, which its reader knows.
+        // A list counts only when all of it was read, and only its reader knows that.
         let is_stream = request.uri().query().is_some_and(opens_a_stream);
         let watch = self.watch.clone();
         let client = self.client.clone();
@@ -61,7 +61,7 @@ fn opens_a_stream(query: &str) -> bool {
     query.split('&').any(|pair| matches!(pair, "watch=true" | "watch=1"))
 }
 
-/// The body of an answer.
+/// The body of a response.
 pub(super) struct Stream {
     body: Body,
     watch: Option<Watch>,
@@ -118,7 +118,7 @@ mod tests {
         watches::Watches,
     };
 
-    /// A bookmark, after which nothing comes.
+    /// A stream with one bookmark and no further data.
     const BOOKMARK: &str = "{\"type\":\"BOOKMARK\",\"object\":{\"kind\":\"Namespace\",\"apiVersion\":\"v1\",\"metadata\":{\"resourceVersion\":\"7\"}}}\n";
 
     #[tokio::test]

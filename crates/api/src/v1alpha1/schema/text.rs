@@ -1,4 +1,4 @@
-//! Strings with a form of their own, lists of them, and labels.
+//! Strings with a format, lists of them, and labels.
 
 use schemars::{Schema, SchemaGenerator, json_schema};
 use serde_json::json;
@@ -8,7 +8,8 @@ const LABEL: &str = "[a-z0-9]([-a-z0-9]*[a-z0-9])?";
 
 /// A string of at most `max` characters that matches `pattern`.
 ///
-/// A rule and not `pattern`: the API server answers a pattern with the pattern, a rule with the remedy.
+/// A rule and not `pattern`: for a violated `pattern` the API server answers with the regular expression, for a rule
+/// with our message.
 fn text(max: u32, pattern: &str, remedy: &str) -> Schema {
     json_schema!({
         "type": "string",
@@ -40,7 +41,7 @@ pub fn namespace_name(_: &mut SchemaGenerator) -> Schema {
     )
 }
 
-/// Name of an owner; which names are allowed depends on the kind and is checked there.
+/// Name of an owner. Which names are allowed depends on the kind; rules of `Owner` check that.
 pub fn owner_name(_: &mut SchemaGenerator) -> Schema {
     text(
         253,
@@ -61,7 +62,7 @@ pub fn object_names<const MAX: u32>(_: &mut SchemaGenerator) -> Schema {
     )
 }
 
-/// Names of runtime classes. An empty list would let no pod in, which is what `state: Frozen` is for.
+/// Names of runtime classes. An empty list would refuse every pod; use `state: Frozen` for that.
 pub fn runtime_classes(generator: &mut SchemaGenerator) -> Schema {
     let mut schema = object_names::<16>(generator);
     schema.insert("minItems".to_owned(), json!(1));
@@ -102,7 +103,7 @@ fn range() -> Schema {
         "maxLength": 49,
         "x-kubernetes-validations": [
             { "rule": "isCIDR(self)", "message": "must be an address range with a prefix length, for example 10.20.0.0/16 or 2001:db8::/32" },
-            // The API server refuses a NetworkPolicy with such a range, and the tenant would wait for it for ever.
+            // The API server refuses a NetworkPolicy with such a range, so the tenant would never become Ready.
             {
                 "rule": "!isCIDR(self) || cidr(self) == cidr(self).masked()",
                 "message": "must start at the first address of the range, for example 10.20.0.0/16 and not 10.20.0.1/16",
@@ -121,7 +122,7 @@ pub fn address_ranges<const MAX: u32>(_: &mut SchemaGenerator) -> Schema {
     list(MAX, &range())
 }
 
-/// Countries by their two letters.
+/// Countries as two-letter codes.
 pub fn countries(_: &mut SchemaGenerator) -> Schema {
     list(
         64,
@@ -133,7 +134,7 @@ pub fn countries(_: &mut SchemaGenerator) -> Schema {
     )
 }
 
-/// Regions, as they stand in a node label.
+/// Regions, as values of a node label.
 pub fn regions(_: &mut SchemaGenerator) -> Schema {
     list(
         16,
@@ -213,14 +214,15 @@ pub fn taint_value(_: &mut SchemaGenerator) -> Schema {
     )
 }
 
-/// Name part of a label key, and a label value that is not empty; together with `maxLength` 63.
+/// Regular expression of the name part of a label key, and of a label value that is not empty. Use it with `maxLength`
+/// 63.
 const LABEL_WORD: &str = "[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?";
 
 /// A label key: an optional domain and a name of at most 63 characters.
 const LABEL_KEY: &str =
     r"([a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?";
 
-/// Keys that decide about protection, by a part of the key and by its beginning.
+/// Label keys by which other programs decide about protection: here, parts of a key; below, beginnings of a key.
 const PROTECTED_PARTS: [&str; 14] = [
     "kubernetes.io/",
     "k8s.io/",
@@ -239,7 +241,7 @@ const PROTECTED_PARTS: [&str; 14] = [
 ];
 const PROTECTED_STARTS: [&str; 2] = ["tenantry.dev/", "istio-"];
 
-/// Labels: at most 32 pairs, keys and values as Kubernetes takes them.
+/// Labels: at most 32 pairs, with keys and values that Kubernetes accepts.
 pub fn labels(_: &mut SchemaGenerator) -> Schema {
     json_schema!({
         "type": "object",
@@ -258,8 +260,8 @@ pub fn labels(_: &mut SchemaGenerator) -> Schema {
     })
 }
 
-/// Numbers of objects by key of a ResourceQuota. Not those that other fields own, nor guards: the operator could not write
-/// its own any more.
+/// Numbers of objects by key of a ResourceQuota. Keys that other fields set are refused. So are guards: a quota on them
+/// could keep the operator from writing its own.
 pub fn object_counts(_: &mut SchemaGenerator) -> Schema {
     let core = "services|configmaps|secrets|persistentvolumeclaims|replicationcontrollers";
     let plain = format!(r"{core}|services\.loadbalancers|services\.nodeports");
@@ -270,7 +272,7 @@ pub fn object_counts(_: &mut SchemaGenerator) -> Schema {
         "additionalProperties": { "type": "integer", "format": "int64", "minimum": 0, "maximum": 1_000_000 },
         "x-kubernetes-validations": [
             {
-                // Kubernetes takes 63 characters after the slash.
+                // Kubernetes allows 63 characters after the slash.
                 "rule": format!("self.all(k, size(k) <= 69 && k.matches(r'^({plain}|{counted})$'))"),
                 "message": "keys must be services, services.loadbalancers, services.nodeports, configmaps, secrets, persistentvolumeclaims, replicationcontrollers, or count/<plural>.<group> of any other kind, for example count/jobs.batch",
             },
@@ -282,7 +284,7 @@ pub fn object_counts(_: &mut SchemaGenerator) -> Schema {
     })
 }
 
-/// Labels for a tenant's namespace: [`labels`] without the keys that decide about protection.
+/// Labels for a tenant's namespace: [`labels`] without the keys by which other programs decide about protection.
 pub fn namespace_labels(generator: &mut SchemaGenerator) -> Schema {
     let quote = |words: &[&str]| {
         words

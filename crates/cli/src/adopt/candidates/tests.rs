@@ -16,7 +16,7 @@ fn owned_by(api: &str, kind: &str) -> Value {
 }
 
 #[test]
-fn a_pod_is_tried_without_what_scheduler_admission_and_run_time_set() {
+fn a_pod_is_tried_without_fields_that_the_cluster_sets() {
     let pod = json!({
         "metadata": {
             "name": "tool", "uid": "u", "resourceVersion": "7", "managedFields": [{}], "labels": { "app": "tool" },
@@ -43,7 +43,7 @@ fn a_pod_is_tried_without_what_scheduler_admission_and_run_time_set() {
 }
 
 #[test]
-fn everything_that_makes_pods_is_tried_by_its_template() {
+fn a_kind_that_creates_pods_is_tried_by_its_pod_template() {
     let template = json!({ "metadata": { "labels": { "app": "x" } }, "spec": { "containers": [{ "name": "c" }] } });
     for (kind, _) in MAKERS {
         let spec = if kind == "CronJob" {
@@ -62,7 +62,7 @@ fn everything_that_makes_pods_is_tried_by_its_template() {
 }
 
 #[test]
-fn what_a_tried_controller_makes_is_not_tried_again_but_what_others_make_is() {
+fn objects_of_builtin_controllers_are_not_tried() {
     assert!(tried(&[("Pod", owned_by("apps/v1", "ReplicaSet"))]).is_empty());
     assert!(tried(&[("Pod", owned_by("v1", "Node"))]).is_empty());
     assert_eq!(
@@ -72,7 +72,7 @@ fn what_a_tried_controller_makes_is_not_tried_again_but_what_others_make_is() {
 }
 
 #[test]
-fn what_has_run_to_its_end_is_not_tried() {
+fn finished_pods_and_jobs_are_not_tried() {
     let pod = json!({ "metadata": { "name": "p" }, "spec": {}, "status": { "phase": "Succeeded" } });
     let done = json!([{ "type": "Complete", "status": "True" }]);
     let job = json!({ "metadata": { "name": "j" }, "spec": { "template": {} }, "status": { "conditions": done } });
@@ -80,7 +80,7 @@ fn what_has_run_to_its_end_is_not_tried() {
 }
 
 #[test]
-fn a_service_is_tried_without_addresses_and_ports_that_it_has_already_but_headless_stays_headless() {
+fn a_service_is_tried_without_its_addresses_and_node_ports() {
     let service = |ip: &str| {
         json!({ "metadata": { "name": "s" }, "spec": {
             "type": "NodePort", "clusterIP": ip, "clusterIPs": [ip], "ports": [{ "port": 80, "nodePort": 30080 }],
@@ -95,7 +95,7 @@ fn a_service_is_tried_without_addresses_and_ports_that_it_has_already_but_headle
 }
 
 #[test]
-fn a_claim_is_tried_unbound_with_the_class_that_it_names() {
+fn a_volume_claim_is_tried_unbound_with_its_storage_class() {
     let claim = json!({
         "metadata": { "name": "data", "annotations": {
             "pv.kubernetes.io/bind-completed": "yes", "volume.beta.kubernetes.io/storage-class": "gold",
@@ -112,7 +112,7 @@ fn a_claim_is_tried_unbound_with_the_class_that_it_names() {
 }
 
 #[test]
-fn a_stateful_set_is_tried_with_the_claims_that_it_makes() {
+fn a_stateful_set_is_tried_with_its_volume_claims() {
     let set = json!({ "metadata": { "name": "db" }, "spec": {
         "template": { "spec": {} },
         "volumeClaimTemplates": [{ "metadata": { "name": "data" }, "spec": { "storageClassName": "gold" }, "status": {} }],

@@ -1,4 +1,4 @@
-//! Through kube's own client and Api, on a scripted server, in paused time.
+//! Tests with kube's own client and Api, a scripted server, and paused time.
 
 use std::collections::VecDeque;
 
@@ -9,19 +9,19 @@ use kube::client::ClientBuilder;
 
 use super::*;
 
-/// What the server does with one request.
+/// How the server answers one request.
 #[derive(Debug, Clone)]
 enum Reply {
     Status(u16, Option<&'static str>),
-    /// The head comes at once, the body never.
+    /// The head arrives at once, the body never.
     HangingBody,
-    /// A stream that goes on after these bytes.
+    /// A stream that stays open after these bytes.
     Stream(&'static str),
     Hang,
     Refuse,
 }
 
-/// Answers with the script, then with 200 for ever; notes the methods it saw.
+/// Answers as in the script, and after its end always with 200; records the methods that it received.
 #[derive(Clone, Default)]
 struct Server {
     script: Arc<Mutex<VecDeque<Reply>>>,
@@ -117,7 +117,7 @@ fn deadline_of(error: &kube::Error) -> Option<Duration> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn every_method_is_tried_again_with_its_body_when_the_server_is_overloaded() {
+async fn an_overloaded_server_gets_every_method_again_with_its_body() {
     for code in [429, 503, 504] {
         let busy = || Reply::Status(code, None);
         let Setup { api, server, .. } = setup([busy(), busy(), busy()]);
@@ -138,7 +138,7 @@ async fn every_method_is_tried_again_with_its_body_when_the_server_is_overloaded
 }
 
 #[tokio::test(start_paused = true)]
-async fn after_four_tries_the_last_answer_is_given() {
+async fn after_four_tries_the_last_answer_is_returned() {
     let Setup { api, server, .. } = setup((0..9).map(|_| Reply::Status(503, None)));
     let began = Instant::now();
     let error = api.get("one").await.expect_err("still overloaded");
@@ -155,7 +155,7 @@ async fn after_four_tries_the_last_answer_is_given() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn other_errors_are_given_at_once() {
+async fn other_errors_are_returned_without_a_retry() {
     for code in [400, 403, 404, 409, 422, 500] {
         let Setup { api, server, .. } = setup([Reply::Status(code, Some("1"))]);
         let error = api.get("one").await.expect_err("refused");
@@ -171,7 +171,7 @@ async fn other_errors_are_given_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn retry_after_is_honoured_up_to_five_seconds_whatever_it_says() {
+async fn retry_after_is_honoured_up_to_five_seconds() {
     for (header, least, most) in [
         ("1", 1_000, 1_010),
         ("86400", 5_000, 5_010),
@@ -187,7 +187,7 @@ async fn retry_after_is_honoured_up_to_five_seconds_whatever_it_says() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn no_pause_passes_the_deadline_and_the_answer_in_hand_is_given_instead() {
+async fn a_pause_beyond_the_deadline_returns_the_last_answer() {
     let Setup { api, server, .. } = setup((0..9).map(|_| Reply::Status(429, Some("86400"))));
     let began = Instant::now();
     let error = api.get("one").await.expect_err("overloaded for long");
@@ -200,7 +200,7 @@ async fn no_pause_passes_the_deadline_and_the_answer_in_hand_is_given_instead() 
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_server_that_hangs_in_head_or_body_ends_the_call_at_its_deadline() {
+async fn a_hanging_head_or_body_ends_the_call_at_its_deadline() {
     for hang in [Reply::Hang, Reply::HangingBody] {
         let Setup { api, metrics, .. } = setup([hang.clone(), hang.clone()]);
         let began = Instant::now();
@@ -226,7 +226,7 @@ async fn a_server_that_hangs_in_head_or_body_ends_the_call_at_its_deadline() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_watch_streams_on_past_every_deadline_but_its_head_may_not_hang() {
+async fn a_watch_has_a_deadline_for_its_head_but_not_its_stream() {
     let event = "{\"type\":\"BOOKMARK\"}\n";
     let Setup { api, .. } = setup([Reply::Stream(event), Reply::Hang]);
     let request = || {
@@ -262,7 +262,7 @@ async fn each_try_is_counted_by_verb_resource_and_code() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_refusal_tells_whether_an_earlier_try_may_have_been_done() {
+async fn a_refusal_says_if_an_earlier_try_may_have_succeeded() {
     let marked = async |script: Vec<Reply>| {
         let error = setup(script).api.create(&PostParams::default(), &config_map()).await;
         let Err(kube::Error::Api(status)) = error else {

@@ -1,4 +1,5 @@
-//! Two candidates, one API server, and every delay, loss, freeze and clock that proptest thinks of: never two leaders.
+//! Simulates two candidates and one API server, with delays, losses, freezes and clocks from proptest: there are never
+//! two leaders.
 //!
 //! Time is discrete, in milliseconds of the world. Each candidate has its own clock with an offset and a rate.
 
@@ -9,22 +10,22 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// What happens to one request, and how the candidate behaves around it.
+/// Fate of one request, and what its candidate does.
 #[derive(Debug, Clone, Copy)]
 struct Fate {
     /// Milliseconds until the request reaches the server.
     there: u64,
-    /// Milliseconds until the answer is back.
+    /// Milliseconds until the answer arrives.
     back: u64,
     /// The request never arrives; the candidate sees a failure.
     request_lost: bool,
-    /// The write happens but the candidate sees a failure.
+    /// The write takes effect, but the candidate sees a failure.
     answer_lost: bool,
     /// The candidate gives up waiting before the request arrives; it still takes effect, this many milliseconds later.
     late: Option<u64>,
     /// Milliseconds for which the process is frozen before it handles the answer.
     frozen: u64,
-    /// Gives up after this answer, if it leads, and joins again as a new process.
+    /// After this answer, if it leads, the candidate gives up the lease and joins again as a new process.
     resigns: bool,
 }
 
@@ -189,7 +190,7 @@ impl World {
         let now = self.candidates[index].local(self.now);
         let identity = self.identity(index);
         let config = ElectionConfig::default();
-        // Wall clocks of both stand still: safety may not depend on them.
+        // The wall clocks of both have stopped: safety must not depend on them.
         match decide(
             &self.candidates[index].view,
             now,
@@ -221,7 +222,7 @@ impl World {
         }
     }
 
-    /// The process ends and another with a new identity takes its place.
+    /// The process ends, and another with a new identity replaces it.
     fn restart(&mut self, index: usize) {
         let now = self.candidates[index].local(self.now);
         let candidate = &mut self.candidates[index];
@@ -336,7 +337,7 @@ proptest! {
     }
 
     #[test]
-    fn with_a_server_that_answers_somebody_leads_soon(clocks in [clock_shape(), clock_shape()], there in 0..50_u64) {
+    fn one_candidate_leads_soon_if_the_server_answers(clocks in [clock_shape(), clock_shape()], there in 0..50_u64) {
         let fate = Fate { there, back: 5, request_lost: false, answer_lost: false, late: None, frozen: 0, resigns: false };
         let mut world = World::new(clocks, vec![fate]);
         world.run(5_000)?;
@@ -346,7 +347,7 @@ proptest! {
 }
 
 #[test]
-fn the_simulation_does_see_leadership_change_hands() {
+fn the_simulation_includes_changes_of_leader() {
     let calm = Fate {
         there: 5,
         back: 5,

@@ -66,13 +66,13 @@ fn a_released_lease_is_taken_at_once_and_counts_a_transition() {
         assert_eq!(
             next.metadata.resource_version.as_deref(),
             Some("41"),
-            "only over the version that was read"
+            "the write names the version that was read"
         );
     }
 }
 
 #[test]
-fn anothers_lease_expires_by_the_local_clock_since_it_last_changed_whatever_its_wall_times_say() {
+fn a_lease_expires_by_the_local_clock_since_its_last_change() {
     let mut view = View::new(at(100));
     view.on_read(at(100), Some(lease(Some(OTHER), 0)));
     assert_eq!(decide_at(&view, at(114)), Step::HeldByOther);
@@ -82,17 +82,17 @@ fn anothers_lease_expires_by_the_local_clock_since_it_last_changed_whatever_its_
     assert_eq!(
         decide_at(&view, at(128)),
         Step::HeldByOther,
-        "a renewal starts the wait anew"
+        "a renewal restarts the wait"
     );
     view.on_read(at(128), Some(lease(Some(OTHER), 1)));
     assert!(
         matches!(decide_at(&view, at(129)), Step::Replace(_)),
-        "a read that shows no change does not"
+        "a read without a change does not restart the wait"
     );
 }
 
 #[test]
-fn the_duration_that_the_holder_wrote_counts_not_our_own() {
+fn a_lease_expires_after_the_duration_that_its_holder_wrote() {
     let mut longer = lease(Some(OTHER), 0);
     longer.record.duration_seconds = Some(60);
     let mut view = View::new(at(0));
@@ -105,7 +105,7 @@ fn the_duration_that_the_holder_wrote_counts_not_our_own() {
 }
 
 #[test]
-fn a_deleted_lease_of_another_is_created_only_when_its_holder_must_have_stopped() {
+fn a_deleted_lease_is_created_after_its_holder_has_stopped() {
     let mut view = View::new(at(0));
     view.on_read(at(0), Some(lease(Some(OTHER), 0)));
     view.on_read(at(2), None);
@@ -147,7 +147,7 @@ fn after_a_failed_renewal_the_leader_reads_first() {
     assert_eq!(
         decide_at(&view, at(4)),
         Step::Wait(Duration::from_secs(1)),
-        "and does not jitter"
+        "its retry has no jitter"
     );
     assert_eq!(decide_at(&view, at(5)), Step::Read);
 }
@@ -167,7 +167,7 @@ fn leadership_ends_when_the_lease_names_another() {
 }
 
 #[test]
-fn a_write_whose_answer_was_lost_is_found_to_be_ours() {
+fn a_write_with_a_lost_answer_is_recognised_as_ours() {
     let mut view = View::new(at(0));
     view.on_failure(at(0), 0.0, &ElectionConfig::default());
     view.on_read(at(2), Some(lease(Some(ME), 0)));
@@ -176,7 +176,7 @@ fn a_write_whose_answer_was_lost_is_found_to_be_ours() {
 }
 
 #[test]
-fn a_renewal_always_changes_the_record_even_if_the_wall_clock_stands_still_or_goes_back() {
+fn a_renewal_changes_the_record_even_if_the_clock_stops() {
     let ahead = wall() + Duration::from_secs(3600);
     let mut stored = lease(Some(ME), 0);
     stored.record.renewed = Some(ahead);
@@ -189,7 +189,7 @@ fn a_renewal_always_changes_the_record_even_if_the_wall_clock_stands_still_or_go
 }
 
 #[test]
-fn only_a_lease_that_is_ours_and_unchanged_is_released() {
+fn only_our_own_unchanged_lease_is_released() {
     let view = leading_since(at(0));
     let released = view.release(wall(), ME).expect("ours");
     assert_eq!(
@@ -206,7 +206,7 @@ fn only_a_lease_that_is_ours_and_unchanged_is_released() {
 }
 
 #[test]
-fn durations_that_let_two_lead_or_nobody_are_refused() {
+fn durations_that_let_two_or_none_lead_are_refused() {
     let s = Duration::from_secs;
     let new = ElectionConfig::new;
     assert_eq!(new(s(15), s(10), s(2)), Ok(ElectionConfig::default()));

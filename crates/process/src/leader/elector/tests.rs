@@ -8,14 +8,14 @@ use super::*;
 use crate::clock::SystemClock;
 use crate::leader::election::LeaseRecord;
 
-/// How the fake answers one call; without an entry it answers well.
+/// How the fake answers one call; without a fault it succeeds.
 #[derive(Debug, Clone, Copy)]
 enum Fault {
-    /// No answer at all.
+    /// It never answers.
     Hang,
-    /// The write happens, and then there is no answer.
+    /// It stores the write and then never answers.
     HangAfter,
-    /// 403.
+    /// It answers 403.
     Refuse,
 }
 
@@ -136,7 +136,7 @@ async fn pass(seconds: u64) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_first_creates_the_lease_and_renews_it_with_one_call_each_retry_period() {
+async fn a_leader_renews_with_one_call_in_each_retry_period() {
     let lease = FakeLease::default();
     let blue = start(&lease, "blue");
     assert!(blue.handle.clone().acquired().await);
@@ -147,7 +147,7 @@ async fn the_first_creates_the_lease_and_renews_it_with_one_call_each_retry_peri
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_released_lease_goes_to_the_next_within_two_retry_periods() {
+async fn a_released_lease_is_taken_within_two_retry_periods() {
     let lease = FakeLease::default();
     let blue = start(&lease, "blue");
     assert!(blue.handle.clone().acquired().await);
@@ -170,7 +170,7 @@ async fn a_released_lease_goes_to_the_next_within_two_retry_periods() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_leader_that_cannot_renew_stops_at_the_deadline_before_another_starts() {
+async fn a_leader_that_cannot_renew_stops_before_another_starts() {
     for fault in [Fault::Hang, Fault::Refuse] {
         let lease = FakeLease::default();
         let blue = start(&lease, "blue");
@@ -180,7 +180,7 @@ async fn a_leader_that_cannot_renew_stops_at_the_deadline_before_another_starts(
         assert_eq!(blue.task.await.expect("no panic"), Ended::Lost(Loss::RenewDeadline));
         assert_eq!(began.elapsed().as_secs(), 10, "{fault:?}");
         assert!(!blue.handle.is_leading());
-        assert!(!blue.handle.acquired().await, "it never leads again");
+        assert!(!blue.handle.acquired().await, "blue never leads again");
 
         lease.with(|inner| inner.always = None);
         let green = start(&lease, "green");
@@ -217,11 +217,15 @@ async fn a_leader_whose_lease_was_taken_stops() {
         blue.task.await.expect("no panic"),
         Ended::Lost(Loss::TakenBy("thief".to_owned()))
     );
-    assert_eq!(lease.holder().as_deref(), Some("thief"), "and does not take it back");
+    assert_eq!(
+        lease.holder().as_deref(),
+        Some("thief"),
+        "blue does not take the lease back"
+    );
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_creation_whose_answer_was_lost_still_leads_to_leadership() {
+async fn a_candidate_leads_after_a_lost_answer_to_its_creation() {
     let lease = FakeLease::default();
     lease.with(|inner| inner.faults = [Fault::Hang, Fault::Refuse].into());
     let blue = start(&lease, "blue");
@@ -245,7 +249,7 @@ async fn a_candidate_that_is_stopped_leaves_the_lease_alone() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_release_that_hangs_does_not_hold_up_the_end() {
+async fn a_release_that_hangs_does_not_delay_the_end() {
     let lease = FakeLease::default();
     let blue = start(&lease, "blue");
     assert!(blue.handle.clone().acquired().await);
@@ -257,7 +261,7 @@ async fn a_release_that_hangs_does_not_hold_up_the_end() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_frozen_process_knows_that_it_lost_before_its_tasks_ran_again() {
+async fn a_frozen_process_does_not_lead_after_its_deadline() {
     let clock = crate::clock::TestClock::new(jiff::Timestamp::UNIX_EPOCH);
     let lease = FakeLease::default();
     let rng = fastrand::Rng::with_seed(3);
@@ -266,13 +270,13 @@ async fn a_frozen_process_knows_that_it_lost_before_its_tasks_ran_again() {
     let task = tokio::spawn(elector.run(std::future::pending()));
     assert!(handle.clone().acquired().await);
     clock.advance(Duration::from_secs(10));
-    // No await since the clock moved: the election has not run.
+    // There was no await after the clock moved, so the election has not run.
     assert!(!handle.is_leading());
     task.abort();
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_heart_beats_while_no_answer_comes() {
+async fn the_heart_beats_while_the_api_server_does_not_answer() {
     for fault in [Fault::Hang, Fault::Refuse] {
         let lease = FakeLease::default();
         lease.with(|inner| inner.always = Some(fault));
@@ -287,7 +291,7 @@ async fn the_heart_beats_while_no_answer_comes() {
             tokio::time::sleep(Duration::from_secs(1)).await;
             assert_eq!(hearts.late(), [], "{fault:?}");
         }
-        assert!(lease.calls().len() > 60, "it went on trying");
+        assert!(lease.calls().len() > 60, "it kept trying");
         task.abort();
     }
 }
