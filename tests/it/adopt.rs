@@ -210,7 +210,7 @@ async fn adopt_refuses_use_above_the_grant_unless_forced() {
         *level,
         "label pod-security.kubernetes.io/enforce: privileged becomes restricted"
     );
-    assert!(opens.contains("stays open"), "{opens}");
+    assert!(opens.contains("stays allowed"), "{opens}");
 
     let output = adopt(lab, &[&namespace, "--tenant", &name, "--yes", "--force"]);
     assert_eq!(output.status.code(), Some(0), "{}", all_of(&output));

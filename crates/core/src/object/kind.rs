@@ -2,48 +2,9 @@
 
 use kube::core::ApiResource;
 
-/// A managed kind. The order is the order of application: guards first, rights last.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Kind {
-    /// Created together with all its labels in one call.
-    Namespace,
-    /// Comes before ResourceQuota; otherwise the API server refuses bare pods.
-    LimitRange,
-    /// Enforces nothing until the quota controller has filled its status.
-    ResourceQuota,
-    /// The default deny, and the traffic that the template opens.
-    NetworkPolicy,
-    /// Parameter of the admission policies, which refuse every write in its namespace while it is missing.
-    TenantPolicy,
-    /// The limits that workloads read, and the dashboard.
-    ConfigMap,
-    /// Scraping of pods; optional.
-    PodMonitor,
-    /// Scraping of services; optional.
-    ServiceMonitor,
-    /// Alerts; optional.
-    PrometheusRule,
-    /// Rights of owners.
-    RoleBinding,
-}
-
-/// What there is to know of a kind.
-#[derive(Clone, Copy, Debug)]
-struct Row {
-    kind: Kind,
-    group: &'static str,
-    version: &'static str,
-    /// As in manifests.
-    name: &'static str,
-    plural: &'static str,
-    /// The status subresource, as RBAC names it.
-    status: &'static str,
-    role: Role,
-}
-
 /// What a kind is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Role {
+enum Purpose {
     /// Restrains the tenant: an owner's right waits for it.
     Guard,
     /// Informs workloads.
@@ -54,45 +15,66 @@ enum Role {
     Right,
 }
 
-macro_rules! row {
-    ($kind:ident, $group:literal, $version:literal, $plural:literal, $role:ident) => {
-        Row {
-            kind: Kind::$kind,
-            group: $group,
-            version: $version,
-            name: stringify!($kind),
-            plural: $plural,
-            status: concat!($plural, "/status"),
-            role: Role::$role,
+/// The properties of a kind.
+#[derive(Clone, Copy, Debug)]
+struct Row {
+    kind: Kind,
+    group: &'static str,
+    version: &'static str,
+    /// As in manifests.
+    name: &'static str,
+    plural: &'static str,
+    /// The status subresource, as RBAC names it.
+    status: &'static str,
+    purpose: Purpose,
+}
+
+macro_rules! kinds {
+    ($($(#[$doc:meta])* $kind:ident: $group:literal, $version:literal, $plural:literal, $purpose:ident;)*) => {
+        /// A managed kind. The order is the order of application: guards first, rights last.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum Kind {
+            $($(#[$doc])* $kind,)*
         }
+
+        /// One row for each variant, in the same order.
+        const TABLE: &[Row] = &[
+            $(Row {
+                kind: Kind::$kind,
+                group: $group,
+                version: $version,
+                name: stringify!($kind),
+                plural: $plural,
+                status: concat!($plural, "/status"),
+                purpose: Purpose::$purpose,
+            },)*
+        ];
     };
 }
 
-/// The table, in order of application. A new managed kind is a variant of [`Kind`], one row here, and its builder.
-const TABLE: [Row; 10] = [
-    row!(Namespace, "", "v1", "namespaces", Guard),
-    row!(LimitRange, "", "v1", "limitranges", Guard),
-    row!(ResourceQuota, "", "v1", "resourcequotas", Guard),
-    row!(NetworkPolicy, "networking.k8s.io", "v1", "networkpolicies", Guard),
-    row!(TenantPolicy, "tenantry.dev", "v1alpha1", "tenantpolicies", Guard),
-    row!(ConfigMap, "", "v1", "configmaps", Extra),
-    row!(PodMonitor, "monitoring.coreos.com", "v1", "podmonitors", Optional),
-    row!(
-        ServiceMonitor,
-        "monitoring.coreos.com",
-        "v1",
-        "servicemonitors",
-        Optional
-    ),
-    row!(
-        PrometheusRule,
-        "monitoring.coreos.com",
-        "v1",
-        "prometheusrules",
-        Optional
-    ),
-    row!(RoleBinding, "rbac.authorization.k8s.io", "v1", "rolebindings", Right),
-];
+// A new managed kind is one row here, and its builder.
+kinds! {
+    /// Created together with all its labels in one call.
+    Namespace: "", "v1", "namespaces", Guard;
+    /// Comes before ResourceQuota; otherwise the API server refuses bare pods.
+    LimitRange: "", "v1", "limitranges", Guard;
+    /// Enforces nothing until the quota controller has filled its status.
+    ResourceQuota: "", "v1", "resourcequotas", Guard;
+    /// The default deny, and the traffic that the template opens.
+    NetworkPolicy: "networking.k8s.io", "v1", "networkpolicies", Guard;
+    /// Parameter of the admission policies. While it is missing they refuse to create workloads in its namespace.
+    TenantPolicy: "tenantry.dev", "v1alpha1", "tenantpolicies", Guard;
+    /// The limits that workloads read, and the dashboard.
+    ConfigMap: "", "v1", "configmaps", Extra;
+    /// Scraping of pods.
+    PodMonitor: "monitoring.coreos.com", "v1", "podmonitors", Optional;
+    /// Scraping of services.
+    ServiceMonitor: "monitoring.coreos.com", "v1", "servicemonitors", Optional;
+    /// Alerts.
+    PrometheusRule: "monitoring.coreos.com", "v1", "prometheusrules", Optional;
+    /// Rights of owners.
+    RoleBinding: "rbac.authorization.k8s.io", "v1", "rolebindings", Right;
+}
 
 impl Kind {
     /// Every kind, in order of application.
@@ -107,7 +89,7 @@ impl Kind {
     };
 
     const fn row(self) -> &'static Row {
-        // A variant's number is its place in the table; a test holds the two together.
+        // One macro writes the variants and the rows, in the same order.
         &TABLE[self as usize]
     }
 
@@ -135,7 +117,7 @@ impl Kind {
             name,
             plural,
             status: _,
-            role: _,
+            purpose: _,
         } = *self.row();
         ApiResource {
             group: group.to_owned(),
@@ -164,12 +146,12 @@ impl Kind {
 
     /// Whether the cluster may lack the kind.
     pub const fn is_optional(self) -> bool {
-        matches!(self.row().role, Role::Optional)
+        matches!(self.row().purpose, Purpose::Optional)
     }
 
     /// Whether rights must wait for objects of this kind.
     pub const fn is_guard(self) -> bool {
-        matches!(self.row().role, Role::Guard)
+        matches!(self.row().purpose, Purpose::Guard)
     }
 }
 

@@ -60,7 +60,7 @@ pub fn of_invalid(tenant: &Tenant, invalid: &Invalid, now: Timestamp) -> TenantS
         SELF_SERVICE_READY,
     ];
     let not_kept = of_before.into_iter().filter(|type_| condition(&previous, type_).is_some()).map(|type_| {
-        let message = "objects from before stay, and the operator does not repair them until the Tenant is valid; Ready says what to fix";
+        let message = "the operator only removes rights of removed owners and applies Frozen; it repairs nothing until the Tenant is valid; Ready says what to fix";
         Statement::unknown(type_, Reason::NotReconciled, message)
     });
     statements.extend(not_kept);
@@ -112,7 +112,7 @@ pub fn of_deleting(tenant: &Tenant, remaining: &Remaining, now: Timestamp) -> Te
     TenantStatus {
         observed_generation: tenant.metadata.generation,
         conditions: conditions(statements, &previous.conditions, tenant.metadata.generation, now),
-        // While the operator removes rights it reports no namespace.
+        // The list is empty while the operator is removing rights: keep the previous one.
         namespaces: if remaining.is_empty() {
             previous.namespaces
         } else {
@@ -208,7 +208,7 @@ fn statements(valid: &ValidTenant, applied: &Applied) -> Vec<Statement> {
                 ),
             )),
         },
-        crowd(&valid.room).map(|message| (true, Reason::TooManyNamespaces, message)),
+        without_place(&valid.room).map(|message| (true, Reason::TooManyNamespaces, message)),
         (!failures.is_empty()).then(|| (false, Reason::ApplyFailed, failures.join("; "))),
         (!above.is_empty()).then(|| {
             let message = format!(
@@ -256,46 +256,56 @@ fn statements(valid: &ValidTenant, applied: &Applied) -> Vec<Statement> {
         .filter(|namespace| namespace.progress == Progress::Failed)
         .map(|namespace| &*namespace.name)
         .collect();
-    let stand = namespaces
+    let count = namespaces
         .iter()
         .filter(|namespace| namespace.place != Place::Home)
         .count();
-    statements.push(match (conflicts.is_empty(), incomplete.is_empty()) {
-        (false, _) => Statement::fails(NAMESPACES_READY, Reason::ConflictingOwner, conflicts.join("; ")),
-        (true, false) => Statement::fails(
+    statements.push(if !conflicts.is_empty() {
+        Statement::fails(NAMESPACES_READY, Reason::ConflictingOwner, conflicts.join("; "))
+    } else if !incomplete.is_empty() {
+        Statement::fails(
             NAMESPACES_READY,
             Reason::ApplyFailed,
             format!("incomplete: {}", incomplete.join(", ")),
-        ),
-        (true, true) => Statement::holds(
+        )
+    } else if !valid.room.waiting.is_empty() {
+        Statement::fails(
+            NAMESPACES_READY,
+            Reason::TooManyNamespaces,
+            format!("no place yet for {}", valid.room.waiting.join(", ")),
+        )
+    } else {
+        Statement::holds(
             NAMESPACES_READY,
             Reason::NamespacesReady,
             format!(
-                "{stand} {} with all their objects",
-                if stand == 1 {
+                "{count} {} with all their objects",
+                if count == 1 {
                     "namespace exists"
                 } else {
                     "namespaces exist"
                 }
             ),
-        ),
+        )
     });
     // If no namespace exists, do not claim that anything is enforced.
-    let nothing_stands = !conflicts.is_empty()
+    let none_exists = !conflicts.is_empty()
         && namespaces
             .iter()
             .all(|namespace| matches!(namespace.progress, Progress::Conflict(_)));
-    statements.push(if nothing_stands {
+    statements.push(if none_exists {
         Statement::fails(QUOTA_ENFORCED, Reason::ConflictingOwner, "this tenant has no namespace")
     } else if !above.is_empty() {
         Statement::fails(QUOTA_ENFORCED, Reason::QuotaAboveGrant, format!("the tenant uses more than its grant: {}; the API server admits nothing new", above.join(", ")))
-    } else if !waiting.is_empty() || !incomplete.is_empty() {
+    } else if !incomplete.is_empty() {
+        Statement::fails(QUOTA_ENFORCED, Reason::ApplyFailed, format!("not every quota could be written: {}", failures.join("; ")))
+    } else if !waiting.is_empty() {
         Statement::fails(QUOTA_ENFORCED, Reason::AwaitingQuota, "the quota controller has not counted every quota yet; owners get access after that")
     } else {
         let left_out = left_out(valid);
         Statement::holds(QUOTA_ENFORCED, Reason::WithinGrant, format!("Enforced: the API server refuses use above a namespace's quota, and the sum of the quotas is within the grant{left_out}"))
     });
-    statements.push(if nothing_stands {
+    statements.push(if none_exists {
         Statement::fails(POLICIES_ENFORCED, Reason::ConflictingOwner, "this tenant has no namespace")
     } else if incomplete.is_empty() {
         Statement::holds(
@@ -306,7 +316,7 @@ fn statements(valid: &ValidTenant, applied: &Applied) -> Vec<Statement> {
     } else {
         Statement::fails(POLICIES_ENFORCED, Reason::ApplyFailed, failures.join("; "))
     });
-    statements.push(if nothing_stands {
+    statements.push(if none_exists {
         Statement::fails(ACCESS_GRANTED, Reason::ConflictingOwner, "this tenant has no namespace")
     } else {
         access(valid, namespaces)
@@ -330,7 +340,7 @@ fn is_frozen() -> Statement {
 }
 
 /// The message about namespaces beyond what the template grants.
-fn crowd(Room { waiting, above }: &Room) -> Option<String> {
+fn without_place(Room { waiting, above }: &Room) -> Option<String> {
     match above {
         Some((stand, granted)) => Some(format!(
             "{stand} namespaces exist and the template grants {granted}: the operator deletes none and adds none; delete some or choose a larger template"

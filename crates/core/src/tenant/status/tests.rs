@@ -326,6 +326,25 @@ fn namespaces_are_listed_once_in_order_with_their_state() {
 }
 
 #[test]
+fn namespaces_without_a_place_are_not_ready() {
+    let (mut valid, applied) = ready_tenant();
+    valid.room.waiting = vec!["acme-x".to_owned()];
+    let status = status(&valid, &applied);
+    let (value, reason, message) = condition(&status, NAMESPACES_READY).unwrap();
+    assert_eq!((value, reason), ("False", "TooManyNamespaces"));
+    assert!(message.contains("acme-x"), "{message}");
+}
+
+#[test]
+fn failed_quota_write_is_not_blamed_on_the_quota_controller() {
+    let (valid, mut applied) = ready_tenant();
+    applied.namespaces[0].progress = Progress::Failed;
+    applied.failures.push(failed());
+    let status = status(&valid, &applied);
+    assert_eq!(condition(&status, QUOTA_ENFORCED).unwrap().1, "ApplyFailed");
+}
+
+#[test]
 fn invalid_tenant_keeps_its_status_and_says_what_is_wrong() {
     let (valid, applied) = ready_tenant();
     let mut tenant = fixture::tenant(&json!({}));
