@@ -624,6 +624,11 @@ async fn a_delete_without_an_answer_delays_no_other() {
     );
 
     let stage = Stage::ready_in(&both, &namespaces).await;
+    stage.change(&json!({ "namespaces": [] }));
+    let sent = sent_while(&stage, "delete namespaces acme-a").await;
+    assert!(sent.contains(&"delete namespaces acme-b".to_owned()), "{sent:?}");
+
+    let stage = Stage::ready_in(&both, &namespaces).await;
     stage.delete_tenant();
     let sent = sent_while(&stage, "delete namespaces acme-a").await;
     assert!(sent.contains(&"delete namespaces acme-b".to_owned()), "{sent:?}");

@@ -11,7 +11,10 @@ use serde_json::json;
 
 use super::record;
 use crate::{
-    cluster::writer::{Error, Writer},
+    cluster::{
+        together::together,
+        writer::{Error, Writer},
+    },
     tenant::deletions,
 };
 use tenantry_api::{names, v1alpha1::Tenant};
@@ -35,25 +38,40 @@ pub(super) async fn leave(writer: &Writer, tenant: &ValidTenant, facts: &Facts, 
             Err(error) => applied.failures.push(error.into()),
         }
     }
-    for leaving in &tenant.leaving {
-        let Leaving { key, live } = leaving;
-        applied.leaving.push(Going::of(&key.name, live));
-        let bound = tenant.quota.seen.get(&*key.name).map(QuotaObservation::bound);
-        let bound = bound
-            .filter(|bound| !bound.is_empty())
-            .map(|bound| json!(bound).to_string());
-        let body = live.body();
-        let noted = body["metadata"]["annotations"].get(names::HELD);
-        let result = match bound {
-            // Somebody else deletes it.
-            Some(bound) if live.deleting && noted.is_none() => writer.note_limits(key, live, &bound).await.map(drop),
-            _ if live.deleting || !is_confirmed => continue,
-            bound => {
-                let to_note = bound.filter(|bound| noted.is_none_or(|noted| *noted != **bound));
-                delete(writer, tenant, facts, leaving, to_note).await
-            }
-        };
+    let going = tenant.leaving.iter();
+    applied
+        .leaving
+        .extend(going.map(|Leaving { key, live }| Going::of(&key.name, live)));
+    let steps = tenant.leaving.iter();
+    let steps = steps.map(|leaving| step(writer, tenant, facts, leaving, is_confirmed));
+    for result in together(steps.collect()).await.into_iter().flatten() {
         record(applied, result);
+    }
+}
+
+/// One step towards the end of a namespace; `None` if there is nothing to do now.
+async fn step(
+    writer: &Writer,
+    tenant: &ValidTenant,
+    facts: &Facts,
+    leaving: &Leaving,
+    is_confirmed: bool,
+) -> Option<Result<(), Error>> {
+    let Leaving { key, live } = leaving;
+    let bound = tenant.quota.seen.get(&*key.name).map(QuotaObservation::bound);
+    let bound = bound
+        .filter(|bound| !bound.is_empty())
+        .map(|bound| json!(bound).to_string());
+    let body = live.body();
+    let noted = body["metadata"]["annotations"].get(names::HELD);
+    match bound {
+        // Somebody else deletes it.
+        Some(bound) if live.deleting && noted.is_none() => Some(writer.note_limits(key, live, &bound).await.map(drop)),
+        _ if live.deleting || !is_confirmed => None,
+        bound => {
+            let to_note = bound.filter(|bound| noted.is_none_or(|noted| *noted != **bound));
+            Some(delete(writer, tenant, facts, leaving, to_note).await)
+        }
     }
 }
 
