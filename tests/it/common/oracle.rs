@@ -299,6 +299,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::common::record;
 
     struct Log(Vec<Step>);
 
@@ -353,6 +354,15 @@ mod tests {
             );
         }
         log
+    }
+
+    #[test]
+    fn oracle_and_record_know_every_guard() {
+        for kind in Kind::ALL.into_iter().filter(|kind| kind.is_guard()) {
+            assert!(record::KINDS.contains(&kind), "the record does not watch {kind:?}");
+            let is_known = kind == Kind::Namespace || GUARDS.iter().any(|(guard, _)| *guard == kind);
+            assert!(is_known, "the oracle does not ask for {kind:?}");
+        }
     }
 
     fn complete() -> Log {
