@@ -276,9 +276,10 @@ async fn spec_walk_ends_as_rendered_and_returns_to_the_start() {
             Document::Tenant => walk.tenant = edit.spec,
             Document::Template => walk.template = edit.spec,
         }
-        // A retained namespace stays by design, even if the spec changes later.
-        if walk.tenant["deletionPolicy"] == "Retain" {
+        // A retained or protected namespace stays by design, even if the spec changes later.
+        if walk.tenant["deletionPolicy"] == "Retain" || walk.tenant["deletionProtection"] == true {
             walk.tenant["deletionPolicy"] = json!("Delete");
+            walk.tenant["deletionProtection"] = json!(false);
             write(&admin, Document::Tenant, &walk.tenant).await.unwrap();
         }
     }

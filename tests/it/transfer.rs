@@ -183,7 +183,7 @@ async fn grant_below_one_pod_each_is_reported_and_serves_demand() {
         .find(|condition| condition.type_ == "QuotaEnforced");
     let message = enforced.unwrap().message;
     assert!(
-        message.contains(&format!("no share of pods for now: {name}-c, {name}-d")),
+        message.contains(&format!("no share of pods at the moment: {name}-c, {name}-d")),
         "{message}"
     );
     let owner = lab.as_user("tina", &[]).await.unwrap();
