@@ -121,7 +121,7 @@ async fn a_label_alone_hands_no_namespace_over() {
             .unwrap()
     };
     let labelled = change(json!({ "labels": { "tenantry.dev/tenant": name } })).await;
-    // Its status tells of the Tenant as it is after that.
+    // The status then describes the labelled namespace, not the one from before.
     let tenants: Api<Tenant> = Api::all(admin.clone());
     let touched = json!({ "spec": { "owners": [{ "kind": "User", "name": "lena" }] } });
     let touched = tenants

@@ -245,7 +245,7 @@ async fn a_claim_that_is_merely_absent_deletes_nothing() {
     nothing_kept(&admin, &name).await;
     stands(&admin, &shop).await;
 
-    // While the operator is away somebody takes a claim away for good.
+    // While the operator is stopped, somebody removes the finalizer and the claim.
     let asked = claims(&admin, &name);
     operator.stop().await.unwrap();
     let nothing = Patch::Merge(json!({ "metadata": { "finalizers": null } }));

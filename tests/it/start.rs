@@ -27,7 +27,7 @@ use crate::common::{
 
 const POD_MONITORS: &str = "podmonitors.monitoring.coreos.com";
 
-/// A CRD of PodMonitors in these versions, the first of which is stored.
+/// A CRD of PodMonitors in these versions. The first is the stored version.
 fn pod_monitors(versions: &[&str], conversion: &Value) -> Value {
     let version = |name: &&str| {
         json!({

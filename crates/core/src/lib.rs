@@ -3,7 +3,7 @@
 //! Everything here is a function of its arguments: no client, no command line, no clock, no random number. So the operator,
 //! the offline `render` command and the tests all decide alike.
 //!
-//! - [`tenant`]: the pure steps of a reconcile: from facts to a valid tenant, its objects, and the status of what was applied.
+//! - [`tenant`]: the pure steps of a reconcile: from facts to a valid tenant, to its objects, and from the applied objects to the status.
 //! - [`template`]: the effect that each field of a template has on this cluster.
 //! - [`object`]: the closed list of kinds that the operator writes; desired and live objects; drift.
 //! - [`allocation`]: how a grant is spread over namespaces. [`effective`]: a template with a Tenant's overrides.

@@ -26,7 +26,7 @@
 //! While use and requests do not change, targets that are reached stay, and so does the step, because it does not depend on
 //! `spec.hard`. Layers 1 to 4 do not depend on it either. In layers 5 and 6 a namespace that lost returns with a lower
 //! wish, which is exactly what it got. One that gained wishes no less than it got. `fill` gives the same result for both.
-//! A namespace that gained headroom uses 3/5 of what it has; one that gave back uses at least that or is at its share. Both
+//! A namespace that gained headroom uses 3/5 of its quota; one that gave back uses at least that or is at its share. Both
 //! are between the thresholds, so use can move that far before any share moves. The model check finds no cycle, for any
 //! order of events, while demand does not change.
 
@@ -184,7 +184,7 @@ impl Spreading {
         self.room - sum(self.levels.iter().copied())
     }
 
-    /// Raises levels towards `to` with what is left, the lowest for its weight first.
+    /// Raises levels towards `to` with the remaining units, the lowest for its weight first.
     fn raise(&mut self, to: Vec<i128>) {
         let order: Vec<usize> = (0..to.len()).collect();
         self.levels = fill(self.left(), &self.levels, &to, &self.weights, &order);
