@@ -75,27 +75,6 @@ impl Inventory {
         self.state.write().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Every object with this tenant's label.
-    pub fn of_tenant(&self, tenant: &str) -> BTreeMap<Key, Arc<Live>> {
-        let state = self.read();
-        let keys = state.by_tenant.get(tenant).into_iter().flatten();
-        keys.filter_map(|key| Some((key.clone(), state.objects.get(key)?.existing()?.clone())))
-            .collect()
-    }
-
-    /// Namespaces that an owner made for this tenant and that the tenant does not have yet.
-    pub fn asking(&self, tenant: &str) -> BTreeMap<Key, Arc<Live>> {
-        let state = self.read();
-        let keys = state.asking.get(tenant).into_iter().flatten();
-        keys.filter_map(|key| state.objects.get(key).map(|entry| (key.clone(), entry.live.clone())))
-            .collect()
-    }
-
-    /// One object.
-    pub fn get(&self, key: &Key) -> Option<Arc<Live>> {
-        self.read().objects.get(key)?.existing().cloned()
-    }
-
     /// Number of managed objects of each kind.
     pub fn counts(&self) -> BTreeMap<Kind, usize> {
         let mut counts: BTreeMap<Kind, usize> = Kind::ALL.into_iter().map(|kind| (kind, 0)).collect();
@@ -290,15 +269,21 @@ impl Inventory {
 
 impl LiveObjects for Inventory {
     fn of_tenant(&self, tenant: &str) -> BTreeMap<Key, Arc<Live>> {
-        self.of_tenant(tenant)
+        let state = self.read();
+        let keys = state.by_tenant.get(tenant).into_iter().flatten();
+        keys.filter_map(|key| Some((key.clone(), state.objects.get(key)?.existing()?.clone())))
+            .collect()
     }
 
     fn asking(&self, tenant: &str) -> BTreeMap<Key, Arc<Live>> {
-        self.asking(tenant)
+        let state = self.read();
+        let keys = state.asking.get(tenant).into_iter().flatten();
+        keys.filter_map(|key| state.objects.get(key).map(|entry| (key.clone(), entry.live.clone())))
+            .collect()
     }
 
     fn get(&self, key: &Key) -> Option<Arc<Live>> {
-        self.get(key)
+        self.read().objects.get(key)?.existing().cloned()
     }
 }
 

@@ -133,6 +133,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use tenantry_core::tenant::facts::LiveObjects as _;
 
     #[derive(Default)]
     struct Heard(Mutex<Vec<&'static str>>);

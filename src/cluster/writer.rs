@@ -15,6 +15,7 @@ use tenantry_api::{
     v1alpha1::{OwnerRole, TenantState},
 };
 use tenantry_core::object::{Key, Kind, Live, Object, drift};
+use tenantry_core::tenant::facts::LiveObjects as _;
 use tenantry_core::{error_class::ErrorClass, tenant::outcome::Failure};
 use tenantry_process::{controller::Classified, error_class::class_of, leader::LeaderHandle, pages};
 

@@ -15,6 +15,7 @@ use crate::cluster::writer;
 use tenantry_api::{names, v1alpha1::Tenant};
 use tenantry_core::object::Key;
 use tenantry_core::tenant::facts::Deletions;
+use tenantry_core::tenant::facts::LiveObjects as _;
 use tenantry_core::tenant::validate::{ValidTenant, Verdict, is_claimed};
 
 /// Whether a TenantNamespace has our finalizer.

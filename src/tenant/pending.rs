@@ -19,6 +19,7 @@ use crate::cluster::{
 };
 use tenantry_api::{Quantity, names};
 use tenantry_core::object::{Key, Kind, Live, Object, drift};
+use tenantry_core::tenant::facts::LiveObjects as _;
 use tenantry_core::tenant::facts::{OwnWrites, Pending};
 use tenantry_process::{client::middleware::EARLIER_TRY_UNANSWERED, error_class::has_cause};
 

@@ -16,6 +16,7 @@ use kube::ResourceExt as _;
 
 use crate::cluster::Inventory;
 use tenantry_api::names;
+use tenantry_core::tenant::facts::LiveObjects as _;
 use tenantry_core::{allocation::Refusal, object::Key};
 use tenantry_process::clock::{Clock, Monotonic};
 

@@ -13,6 +13,7 @@ use crate::tenant::fixture::{
 };
 use tenantry_api::names;
 use tenantry_core::error_class::ErrorClass;
+use tenantry_core::tenant::facts::LiveObjects as _;
 use tenantry_core::tenant::{
     build::build,
     facts::{Served, Template, dereference},
